@@ -1,0 +1,66 @@
+"""Every field of an experiment, with the paper's values; the other configs change some of them."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1000
+    config.log_every = 20
+
+    config.data = ConfigDict()
+    config.data.name = "street_scenes"
+    config.data.dir = ""  # for a data set that comes from a directory
+    config.data.cache_dir = "~/.cache/hmsa_jax/data"  # where built data sets are kept
+    config.data.train_split = "train"
+    config.data.eval_split = "validation"
+    config.data.batch_size = 16  # of all devices together
+    config.data.crop_size = (1024, 2048)  # rows, columns
+    config.data.scale_range = (0.5, 2.0)
+    config.data.flip = True
+    config.data.workers = 0  # processes that read; 0: threads of this one
+
+    config.model = ConfigDict()
+    config.model.trunk = "w48"
+    config.model.attention = True
+    config.model.semantic_head = "paper"
+    config.model.ocr_channels = 512
+    config.model.ocr_key_channels = 256
+    config.model.head_channels = 256
+    config.model.dropout = 0.05
+    config.model.dtype = "bfloat16"
+    config.model.remat = False
+
+    config.objective = ConfigDict()
+    config.objective.scales = (0.5, 1.0)
+    config.objective.fusion_resolution = "features"
+    config.objective.aux_weight = 0.4
+    config.objective.scale_weight = 0.0
+
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 0.01
+    config.optimizer.poly_exponent = 2.0
+    config.optimizer.momentum = 0.9
+    config.optimizer.weight_decay = 5e-4
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1  # all devices that 'spatial' leaves
+    config.mesh.spatial = 1
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 500
+    config.checkpoint.keep = 2
+
+    config.evaluate = ConfigDict()
+    config.evaluate.fusion_resolution = "features"
+    config.evaluate.images_per_device = 1
+    config.evaluate.protocols = (
+        "single",
+        "average:0.5,1,2",
+        "average:0.25,0.5,1,2",
+        "max:0.5,1,2",
+        "hierarchical:0.5,1,2",
+        "hierarchical:0.25,0.5,1,2",
+    )
+    return config

@@ -1,0 +1,28 @@
+"""The default experiment: painted streets, from scratch, on a laptop.
+
+python main.py train --workdir=runs/street_scenes
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.steps = 1400
+    config.data.batch_size = 8
+    config.data.crop_size = (128, 256)
+
+    config.model.trunk = "tiny"
+    config.model.ocr_channels = 64
+    config.model.ocr_key_channels = 32
+    config.model.head_channels = 32
+    config.model.dtype = "float32"  # a CPU emulates bfloat16
+
+    config.objective.scale_weight = 0.05
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.poly_exponent = 0.9
+    config.optimizer.weight_decay = 1e-4
+
+    config.checkpoint.every = 200
+    config.evaluate.images_per_device = 4
+    return config

@@ -1,0 +1,178 @@
+"""The fields of an experiment, and the refusal of wrong ones before anything expensive starts."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+
+from hmsa_jax import evaluation_protocol
+from hmsa_jax.files import write_atomically
+from hmsa_jax.models import fusion, heads, hrnet
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """What a field may hold.
+
+    Attributes:
+      accepts: whether a value is possible.
+      expected: what is, in words.
+      free: whether it may change when a run is resumed: it has no part in the result.
+    """
+
+    accepts: Callable[[Any], bool]
+    expected: str
+    free: bool = False
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(lowest: int, free: bool = False) -> Field:
+    return Field(
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= lowest,
+        f"a whole number, {lowest} or more",
+        free,
+    )
+
+
+def _between(low: float, high: float) -> Field:
+    return Field(lambda v: _number(v) and low <= v < high, f"a number in [{low}, {high})")
+
+
+def _one_of(*options: str) -> Field:
+    return Field(lambda v: v in options, f"one of {options}")
+
+
+def _text(free: bool = False) -> Field:
+    return Field(lambda v: isinstance(v, str), "a string", free)
+
+
+def _is_protocols(value: Any) -> bool:
+    try:
+        return bool(evaluation_protocol.parse_all(value))
+    except (ValueError, TypeError):
+        return False
+
+
+_FLAG = Field(lambda v: isinstance(v, bool), "True or False")
+_AT_LEAST_ZERO = Field(lambda v: _number(v) and v >= 0, "a number, 0 or more")
+_RESOLUTION = _one_of(*fusion.RESOLUTIONS)
+_SCALES = Field(
+    lambda v: isinstance(v, tuple) and all(_number(s) and s > 0 for s in v) and 1.0 in v,
+    "a tuple of positive scales, 1.0 among them, like (0.5, 1.0)",
+)
+
+FIELDS = {
+    "seed": _whole(0),
+    "steps": _whole(1),
+    "log_every": _whole(1, free=True),
+    "data.name": _text(),
+    "data.dir": _text(free=True),
+    "data.cache_dir": _text(free=True),
+    "data.train_split": _text(),
+    "data.eval_split": _text(free=True),
+    "data.batch_size": _whole(1),
+    "data.crop_size": Field(
+        lambda v: (
+            isinstance(v, tuple) and len(v) == 2 and all(isinstance(n, int) and n >= 32 for n in v)
+        ),
+        "a tuple (height, width) of whole numbers, 32 or more",
+    ),
+    "data.scale_range": Field(
+        lambda v: (
+            isinstance(v, tuple) and len(v) == 2 and all(map(_number, v)) and 0 < v[0] <= v[1]
+        ),
+        "a tuple (smallest, largest) of positive numbers",
+    ),
+    "data.flip": _FLAG,
+    "data.workers": _whole(0, free=True),
+    "model.trunk": _one_of(*hrnet.SIZES),
+    "model.attention": _FLAG,
+    "model.semantic_head": _one_of(*heads.SEMANTIC_HEADS),
+    "model.ocr_channels": _whole(1),
+    "model.ocr_key_channels": _whole(1),
+    "model.head_channels": _whole(1),
+    "model.dropout": _between(0, 1),
+    "model.dtype": _one_of("bfloat16", "float32"),
+    "model.remat": _FLAG,
+    "objective.scales": _SCALES,
+    "objective.fusion_resolution": _RESOLUTION,
+    "objective.aux_weight": _AT_LEAST_ZERO,
+    "objective.scale_weight": _AT_LEAST_ZERO,
+    "optimizer.learning_rate": _AT_LEAST_ZERO,
+    "optimizer.poly_exponent": _AT_LEAST_ZERO,
+    "optimizer.momentum": _between(0, 1),
+    "optimizer.weight_decay": _AT_LEAST_ZERO,
+    "mesh.data": Field(
+        lambda v: v == -1 or (isinstance(v, int) and v >= 1), "-1 or a positive whole number"
+    ),
+    "mesh.spatial": _whole(1),
+    "checkpoint.every": _whole(1, free=True),
+    "checkpoint.keep": _whole(1, free=True),
+    "evaluate.protocols": Field(_is_protocols, evaluation_protocol.EXPECTED, free=True),
+    "evaluate.fusion_resolution": dataclasses.replace(_RESOLUTION, free=True),
+    "evaluate.images_per_device": _whole(1, free=True),
+}
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The config as `{"group.field": value}`."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, ml_collections.ConfigDict):
+            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, listing every unknown, missing or impossible field at once."""
+    flat = flatten(config)
+    problems = [f"{name}: no such field" for name in flat if name not in FIELDS]
+    for name, field in FIELDS.items():
+        if name not in flat:
+            problems.append(f"{name}: missing; expected {field.expected}")
+        elif not field.accepts(flat[name]):
+            problems.append(f"{name} is {flat[name]!r}; expected {field.expected}")
+    if not problems and len(config.objective.scales) > 1 and not config.model.attention:
+        problems.append(
+            "objective.scales has several scales, which only attention can fuse; set"
+            " model.attention=True or objective.scales=(1.0,)"
+        )
+    if problems:
+        raise ValueError("The config cannot be run:\n  " + "\n  ".join(problems))
+
+
+def claim_workdir(config: ml_collections.ConfigDict, workdir) -> None:
+    """Writes the config into a new workdir, or makes sure that this one belongs to it.
+
+    Args:
+      config: a checked config.
+      workdir: `pathlib.Path` of a directory, which is made if it is missing.
+
+    Raises:
+      ValueError: the workdir belongs to another config; the fields that differ are listed.
+    """
+    path = workdir / "config.json"
+    ours = json.loads(json.dumps(flatten(config)))
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        differing = [
+            f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
+            for name in sorted(ours.keys() | theirs.keys())
+            if not (name in FIELDS and FIELDS[name].free) and theirs.get(name) != ours.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
+                + "\n  ".join(differing)
+            )
+    else:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(ours, indent=2) + "\n")

@@ -1,0 +1,181 @@
+"""Scoring a trained network under several protocols at once."""
+
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from data import registry
+from hmsa_jax import checkpoint, evaluation_protocol, experiment, metrics
+from hmsa_jax.evaluation_protocol import Protocol
+from hmsa_jax.files import write_atomically
+from hmsa_jax.input import pipeline
+from hmsa_jax.input.photometric import normalize
+from hmsa_jax.models import multiscale
+from hmsa_jax.progress import Progress, console
+from hmsa_jax.report import results
+from hmsa_jax.sharding import replicated
+
+
+def make_evaluation_step(
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    protocols: tuple[Protocol, ...],
+    *,
+    classes: int,
+    fusion_resolution: str,
+) -> Callable[[dict, dict, dict[str, jax.Array]], jax.Array]:
+    """Compiles to `(params, batch_stats, batch) -> confusion matrices`, once for each image size.
+
+    Each scale goes through the network once, whatever the number of protocols that use it. The
+    batch is shared out over all devices, those of the 'spatial' axis too.
+
+    Args:
+      graphdef: the network.
+      mesh: from `sharding.make_mesh`.
+      protocols: what to score.
+      classes: number of classes.
+      fusion_resolution: one of `fusion.RESOLUTIONS`.
+
+    Returns:
+      A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`, the
+      result is int32 `[protocols, classes, classes]`, row: label, column: prediction.
+    """
+    scales = tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))
+
+    def evaluation_step(params, batch_stats, batch):
+        outputs, _ = multiscale.apply(
+            graphdef, params, batch_stats, normalize(batch["image"]), scales, train=False
+        )
+        labels = batch["label"]
+
+        def score(protocol):
+            logits = protocol.predict(outputs, labels.shape[1:3], fusion_resolution)
+            return metrics.confusion_matrix(labels, logits.argmax(-1), classes)
+
+        return jnp.stack([score(protocol) for protocol in protocols])
+
+    images = {"image": _all_devices(mesh), "label": _all_devices(mesh)}
+    return jax.jit(
+        evaluation_step,
+        in_shardings=(replicated(mesh), replicated(mesh), images),
+        out_shardings=replicated(mesh),
+    )
+
+
+def score_source(
+    evaluation_step: Callable,
+    params: dict,
+    batch_stats: dict,
+    source: pipeline.Source,
+    mesh: Mesh,
+    *,
+    images_per_device: int,
+    ignore_label: int,
+) -> np.ndarray:
+    """Runs `evaluation_step` over a source and adds up.
+
+    Args:
+      evaluation_step: from `make_evaluation_step`.
+      params: of the network.
+      batch_stats: of the network.
+      source: the labelled images; each counts once.
+      mesh: as for `make_evaluation_step`.
+      images_per_device: images of a batch on each device.
+      ignore_label: label of the pixels that do not count.
+
+    Returns:
+      int64 `[protocols, classes, classes]`.
+    """
+    batches = pipeline.eval_batches(
+        source,
+        batch_size=images_per_device * mesh.size,
+        ignore_label=ignore_label,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    total, pending = 0, None
+    with Progress("evaluate", len(source)) as progress:
+        for batch in batches:
+            global_batch = {
+                name: jax.make_array_from_process_local_data(_all_devices(mesh), batch[name])
+                for name in ("image", "label")
+            }
+            counts = evaluation_step(params, batch_stats, global_batch)
+            if pending is not None:  # fetched one batch late, so that decoding overlaps computing
+                total = total + jax.device_get(pending).astype(np.int64)
+            pending = counts
+            progress.advance(int(batch["valid"].sum()) * jax.process_count())
+        return total + jax.device_get(pending).astype(np.int64)
+
+
+def evaluate_state(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    parts: experiment.Experiment,
+    state,
+) -> dict[str, np.ndarray]:
+    """Scores a state on the evaluation split, prints the table and writes the JSON.
+
+    Returns:
+      protocol name -> int64 `[classes, classes]`.
+    """
+    protocols = evaluation_protocol.parse_all(config.evaluate.protocols)
+    if not config.model.attention:
+        protocols = tuple(p for p in protocols if p.method != "hierarchical")
+    step = make_evaluation_step(
+        parts.graphdef,
+        parts.mesh,
+        protocols,
+        classes=parts.dataset.num_classes,
+        fusion_resolution=config.evaluate.fusion_resolution,
+    )
+    totals = score_source(
+        step,
+        state.params,
+        state.batch_stats,
+        registry.open_source(parts.builder, config.data.eval_split),
+        parts.mesh,
+        images_per_device=config.evaluate.images_per_device,
+        ignore_label=parts.dataset.ignore_label,
+    )
+    confusions = {p.name: total for p, total in zip(protocols, totals, strict=True)}
+    if jax.process_index() == 0:
+        _report(config, workdir, parts.dataset.classes, confusions, int(state.step))
+    return confusions
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, np.ndarray]:
+    """The command: scores the newest checkpoint of a workdir.
+
+    Raises:
+      ValueError: the config cannot be run or does not belong to the workdir.
+      FileNotFoundError: the workdir holds no checkpoint.
+    """
+    if not (workdir / "checkpoints").is_dir():
+        raise FileNotFoundError(f"{workdir} holds no checkpoints; train into it first")
+    parts = experiment.assemble(config, workdir)
+    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"{workdir}/checkpoints is empty; train into it first")
+        state = checkpoints.restore(parts.state, step)
+    return evaluate_state(config, workdir, parts, state)
+
+
+def _all_devices(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(("data", "spatial")))
+
+
+def _report(config, workdir, classes, confusions, step: int) -> None:
+    split = f"{config.data.name}/{config.data.eval_split}"
+    path = workdir / "evaluation" / f"{config.data.eval_split}-{step}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, results.to_json(confusions, classes, split=split, step=step))
+    console.print(results.to_table(confusions, classes, f"{split}, step {step}"))
+    console.print(f"The same as JSON: {path}", highlight=False, soft_wrap=True)

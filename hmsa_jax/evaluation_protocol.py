@@ -1,0 +1,67 @@
+"""A way to predict: which scales, and how they are combined."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+
+from hmsa_jax.models import fusion
+from hmsa_jax.models.multiscale import ScaleOutput
+
+METHODS = ("single", "average", "max", "hierarchical")
+EXPECTED = (
+    "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of "
+    f"{METHODS}, scale 1 among the scales and none twice ('single' alone takes none)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """One column of a results table.
+
+    Attributes:
+      method: one of `METHODS`.
+      scales: in ascending order.
+    """
+
+    method: str
+    scales: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """For example `hierarchical (0.5, 1, 2)`."""
+        return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
+
+    def predict(
+        self, outputs: dict[float, ScaleOutput], size: tuple[int, int], resolution: str
+    ) -> jax.Array:
+        """Logits `[B, *size, C]` from the outputs of at least these scales."""
+        logits = {scale: outputs[scale].logits for scale in self.scales}
+        if self.method == "hierarchical":
+            attention = {scale: outputs[scale].attention for scale in self.scales}
+            return fusion.hierarchical(logits, attention, size, resolution=resolution)
+        fuse = {"single": fusion.single, "average": fusion.average, "max": fusion.maximum}
+        return fuse[self.method](logits, size, resolution=resolution)
+
+
+def parse(text: str) -> Protocol:
+    """Reads `METHOD:SCALES`, or `single`.
+
+    Raises:
+      ValueError: it is no such text.
+    """
+    method, _, listed = text.partition(":")
+    try:
+        scales = sorted(float(scale) for scale in listed.split(",")) if listed else [1.0]
+    except ValueError:
+        scales = []
+    plain = method == "single"
+    possible = 1.0 in scales and min(scales) > 0 and len(set(scales)) == len(scales)
+    if method not in METHODS or not possible or plain != (len(scales) == 1):
+        raise ValueError(f"protocol {text!r}: expected {EXPECTED}")
+    return Protocol(method, tuple(scales))
+
+
+def parse_all(texts: Sequence[str]) -> tuple[Protocol, ...]:
+    """Reads several; ValueError as in `parse`."""
+    return tuple(parse(text) for text in texts)

@@ -1,0 +1,126 @@
+"""Combining the predictions of several scales: pure functions of arrays.
+
+Every function takes, for each scale r, logits at that scale's head resolution (a quarter of the
+scaled image), and returns logits at the size asked for. `resolution` says where the products of
+equation 1 are taken:
+
+  features  at the resolution of the scale's head, then upsampled (the paper);
+  image     at the full size of the scaled image (the published code): sixteen times the memory.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from hmsa_jax.models.resize import resize_bilinear
+
+RESOLUTIONS = ("features", "image")
+
+Scales = Mapping[float, jax.Array]
+Size = tuple[int, int]
+
+
+def scaled_size(size: Size, scale: float) -> Size:
+    """Rows and columns of an image of `size` scaled by `scale`: floor(H x r), floor(W x r)."""
+    return int(size[0] * scale), int(size[1] * scale)
+
+
+def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: str) -> jax.Array:
+    """The chain of attentions, from the highest scale down (paper section 3, equation 1).
+
+    L = U(L_r * a_r) + (1 - U(a_r)) * L for each scale r below the highest: the attention of a
+    scale says how far to trust it rather than all higher ones. The attention of the highest scale
+    is not used. Training uses it with two scales, inference with any number.
+
+    Args:
+      logits: scale -> `[B, h_r, w_r, C]`, float32; scale 1.0 among them.
+      attention: scale -> `[B, h_r, w_r, 1]` in [0, 1], for every scale but the highest.
+      size: rows and columns of the result: of the image, or in training with `features` of the
+        head at scale 1.0.
+      resolution: one of `RESOLUTIONS`.
+
+    Returns:
+      `[B, *size, C]`.
+
+    Raises:
+      ValueError: scale 1.0 is missing, or the attention of a scale, or `resolution` is unknown.
+    """
+    scales = _descending(logits, resolution)
+    missing = [scale for scale in scales[1:] if attention.get(scale) is None]
+    if missing:
+        raise ValueError(f"hierarchical fusion needs the attention of scales {missing}")
+    fused = _at_scaled_image(logits[scales[0]], scales[0], size, resolution)
+    for scale in scales[1:]:
+        p = _at_scaled_image(logits[scale], scale, size, resolution)
+        a = _at_scaled_image(attention[scale], scale, size, resolution)
+        target = _working_size(size, scale, resolution)
+        product, weight = resize_bilinear(a * p, target), resize_bilinear(a, target)
+        fused = product + (1 - weight) * resize_bilinear(fused, target)
+    return resize_bilinear(fused, size)
+
+
+def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+    """The mean of all scales' logits at `size`; the paper's baseline. Arguments as above."""
+    return sum(_each_resized(logits, size, resolution)) / len(logits)
+
+
+def maximum(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+    """The largest of all scales' logits, class by class, at `size`. Arguments as above."""
+    stack = _each_resized(logits, size, resolution)
+    return jnp.stack(stack).max(0)
+
+
+def single(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+    """The logits of scale 1.0 alone, resized to `size`. Arguments as above."""
+    _descending(logits, resolution)
+    return resize_bilinear(logits[1.0], size)
+
+
+def attention_weights(attention: Scales, size: Size, *, resolution: str) -> dict[float, jax.Array]:
+    """The share of each scale in the hierarchical result; all shares of a pixel sum to 1.
+
+    The chain is linear in the logits: fed with a constant indicator of each scale in place of
+    logits it returns the weights.
+
+    Args:
+      attention: scale -> `[B, h_r, w_r, 1]`, for every scale (that of the highest gives its shape).
+      size: as in `hierarchical`.
+      resolution: as in `hierarchical`.
+
+    Returns:
+      scale -> `[B, *size, 1]`.
+    """
+    scales = sorted(attention)
+    indicators = {
+        scale: jnp.broadcast_to(
+            jnp.eye(len(scales), dtype=a.dtype)[i], (*a.shape[:-1], len(scales))
+        )
+        for i, (scale, a) in enumerate((scale, attention[scale]) for scale in scales)
+    }
+    shares = hierarchical(indicators, attention, size, resolution=resolution)
+    return {scale: shares[..., i : i + 1] for i, scale in enumerate(scales)}
+
+
+def _descending(logits: Scales, resolution: str) -> list[float]:
+    if resolution not in RESOLUTIONS:
+        raise ValueError(f"fusion resolution is {resolution!r}; expected one of {RESOLUTIONS}")
+    if 1.0 not in logits:
+        raise ValueError(f"scales are {sorted(logits)}; scale 1.0 must be among them")
+    return sorted(logits, reverse=True)
+
+
+def _at_scaled_image(x: jax.Array, scale: float, size: Size, resolution: str) -> jax.Array:
+    return resize_bilinear(x, scaled_size(size, scale)) if resolution == "image" else x
+
+
+def _working_size(size: Size, scale: float, resolution: str) -> Size:
+    """Scales above 1 blend at their own image size in the published code, all others at `size`."""
+    return scaled_size(size, max(scale, 1.0)) if resolution == "image" else size
+
+
+def _each_resized(logits: Scales, size: Size, resolution: str) -> list[jax.Array]:
+    return [
+        resize_bilinear(_at_scaled_image(logits[scale], scale, size, resolution), size)
+        for scale in _descending(logits, resolution)
+    ]

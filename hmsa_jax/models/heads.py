@@ -1,0 +1,74 @@
+"""The dense heads: semantic, attention and auxiliary (paper section 3.1)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hmsa_jax.models.layers import Conv, ConvBN
+
+SEMANTIC_HEADS = ("paper", "published")
+
+
+class DenseHead(nnx.Module):
+    """Convolutions with BatchNorm and ReLU, then a 1x1 convolution, whose result is float32.
+
+    Args:
+      inputs: channels of the features.
+      hidden: channels of each convolution before the last; empty for a linear head.
+      outputs: channels of the result: one a class, or one for attention.
+      kernel: size of the hidden convolutions.
+      hidden_bias: bias on the hidden convolutions.
+      bias: bias on the last convolution.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        outputs: int,
+        *,
+        kernel: int = 3,
+        hidden_bias: bool = False,
+        bias: bool,
+        dtype: jnp.dtype,
+        rng: np.random.Generator,
+    ):
+        layer = {"dtype": dtype, "rng": rng}
+        channels = (inputs, *hidden)
+        self.hidden = nnx.List(
+            ConvBN(i, o, kernel=kernel, bias=hidden_bias, **layer)
+            for i, o in zip(channels, hidden, strict=False)
+        )
+        self.output = Conv(channels[-1], outputs, bias=bias, **layer)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[B, h, w, inputs]` to `[B, h, w, outputs]`."""
+        for layer in self.hidden:
+            x = layer(x, train=train)
+        y = self.output(x)
+        return y.astype(jnp.promote_types(y.dtype, jnp.float32))
+
+
+def semantic_head(kind: str, inputs: int, hidden: int, classes: int, *, dtype, rng) -> DenseHead:
+    """Logits for every class.
+
+    `paper` is (3x3, BN, ReLU) twice and a 1x1 convolution, as the paper describes it; `published`
+    is the single 1x1 convolution of the published HRNet-OCR code. Both end with a bias.
+    """
+    widths = {"paper": (hidden, hidden), "published": ()}[kind]
+    return DenseHead(inputs, widths, classes, bias=True, dtype=dtype, rng=rng)
+
+
+def attention_head(inputs: int, hidden: int, *, dtype, rng) -> DenseHead:
+    """One channel, of which the sigmoid is the attention; no bias anywhere."""
+    return DenseHead(inputs, (hidden, hidden), 1, bias=False, dtype=dtype, rng=rng)
+
+
+def auxiliary_head(inputs: int, classes: int, *, dtype, rng) -> DenseHead:
+    """The auxiliary semantic head of HRNet-OCR, straight from the trunk: 1x1, BN, ReLU, 1x1."""
+    return DenseHead(
+        inputs, (inputs,), classes, kernel=1, hidden_bias=True, bias=True, dtype=dtype, rng=rng
+    )

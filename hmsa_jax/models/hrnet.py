@@ -1,0 +1,217 @@
+"""HRNetV2, the trunk of the paper's best network (paper section 3.1).
+
+Parallel branches at strides 4, 8, 16 and 32 exchange features after every module; at the end all
+are brought to stride 4 and concatenated.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hmsa_jax.models.layers import ConvBN, Sequence
+from hmsa_jax.models.resize import resize_bilinear
+
+STRIDE = 4
+_STEM_CHANNELS = 64
+_EXPANSION = 4  # of a bottleneck
+
+
+@dataclasses.dataclass(frozen=True)
+class HRNetSize:
+    """The numbers that tell one HRNet from another.
+
+    Attributes:
+      widths: channels of the branches at strides 4, 8, 16 and 32.
+      modules: multi-resolution modules in stages 2, 3 and 4.
+      blocks: basic blocks in each branch of a module.
+      stage1_blocks: bottleneck blocks in stage 1.
+      stage1_channels: inner channels of those bottlenecks.
+    """
+
+    widths: tuple[int, int, int, int]
+    modules: tuple[int, int, int] = (1, 4, 3)
+    blocks: int = 4
+    stage1_blocks: int = 4
+    stage1_channels: int = 64
+
+
+SIZES = {
+    "tiny": HRNetSize((8, 16, 32, 64), (1, 1, 1), 2, 2, 16),
+    "w18_small": HRNetSize((16, 32, 64, 128), (1, 1, 1), 2, 1, 32),
+    "w18": HRNetSize((18, 36, 72, 144)),
+    "w32": HRNetSize((32, 64, 128, 256)),
+    "w48": HRNetSize((48, 96, 192, 384)),
+}
+
+
+class BasicBlock(nnx.Module):
+    """Two 3x3 convolutions with a residual connection."""
+
+    def __init__(self, channels: int, *, dtype: jnp.dtype, rng: np.random.Generator):
+        layer = {"kernel": 3, "dtype": dtype, "rng": rng}
+        self.conv1 = ConvBN(channels, channels, **layer)
+        self.conv2 = ConvBN(channels, channels, relu=False, **layer)
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return jax.nn.relu(x + self.conv2(self.conv1(x, train=train), train=train))
+
+
+class Bottleneck(nnx.Module):
+    """1x1, 3x3 and 1x1 convolutions with a residual connection; the last widens fourfold."""
+
+    def __init__(self, inputs: int, channels: int, *, dtype: jnp.dtype, rng: np.random.Generator):
+        outputs = channels * _EXPANSION
+        layer = {"dtype": dtype, "rng": rng}
+        self.conv1 = ConvBN(inputs, channels, **layer)
+        self.conv2 = ConvBN(channels, channels, kernel=3, **layer)
+        self.conv3 = ConvBN(channels, outputs, relu=False, **layer)
+        self.shortcut = ConvBN(inputs, outputs, relu=False, **layer) if inputs != outputs else None
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        y = x
+        for conv in (self.conv1, self.conv2, self.conv3):
+            y = conv(y, train=train)
+        if self.shortcut is not None:
+            x = self.shortcut(x, train=train)
+        return jax.nn.relu(x + y)
+
+
+class Exchange(nnx.Module):
+    """Sums every branch into every other (the "fuse layers"): output i is the sum over j of
+
+    the branch itself (j = i), a 1x1 convolution enlarged to its size (j > i, coarser), or i - j
+    3x3 convolutions of stride 2, of which the last changes the channels (j < i, finer).
+    """
+
+    def __init__(self, widths: tuple[int, ...], *, dtype: jnp.dtype, rng: np.random.Generator):
+        layer = {"dtype": dtype, "rng": rng}
+
+        def path(i, j):
+            if j > i:
+                return ConvBN(widths[j], widths[i], relu=False, **layer)
+            halvings = [
+                ConvBN(
+                    widths[j],
+                    widths[i] if last else widths[j],
+                    kernel=3,
+                    stride=2,
+                    relu=not last,
+                    **layer,
+                )
+                for last in [False] * (i - j - 1) + [True]
+            ]
+            return Sequence(*halvings)
+
+        self.paths = nnx.Dict(
+            {
+                f"{i}_{j}": path(i, j)
+                for i in range(len(widths))
+                for j in range(len(widths))
+                if i != j
+            }
+        )
+
+    def __call__(self, branches: list[jax.Array], *, train: bool) -> list[jax.Array]:
+        outputs = []
+        for i, target in enumerate(branches):
+            total = None
+            for j, branch in enumerate(branches):
+                term = branch if i == j else self.paths[f"{i}_{j}"](branch, train=train)
+                if j > i:
+                    term = resize_bilinear(term, target.shape[1:3])
+                total = term if total is None else total + term
+            outputs.append(jax.nn.relu(total))
+        return outputs
+
+
+class MultiResolutionModule(nnx.Module):
+    """Basic blocks on each branch, then the exchange between branches."""
+
+    def __init__(self, widths: tuple[int, ...], blocks: int, *, dtype, rng: np.random.Generator):
+        layer = {"dtype": dtype, "rng": rng}
+        self.branches = nnx.List(
+            Sequence(*(BasicBlock(width, **layer) for _ in range(blocks))) for width in widths
+        )
+        self.exchange = Exchange(widths, **layer)
+
+    def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
+        xs = [branch(x, train=train) for branch, x in zip(self.branches, xs, strict=True)]
+        return self.exchange(xs, train=train)
+
+
+class Transition(nnx.Module):
+    """Opens the branches of a stage: adapts channels where they change, halves for a new branch."""
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, dtype, rng):
+        layer = {"kernel": 3, "dtype": dtype, "rng": rng}
+        self.adapt = nnx.List(
+            ConvBN(i, o, **layer) if i != o else None for i, o in zip(inputs, outputs, strict=False)
+        )
+        self.halve = ConvBN(inputs[-1], outputs[-1], stride=2, **layer)
+
+    def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
+        kept = [
+            x if adapt is None else adapt(x, train=train)
+            for adapt, x in zip(self.adapt, xs, strict=True)
+        ]
+        return [*kept, self.halve(xs[-1], train=train)]
+
+
+class HRNet(nnx.Module):
+    """The trunk.
+
+    Args:
+      size: one of `SIZES`, or numbers of one's own.
+      remat: recompute each module's activations in the backward pass instead of keeping them.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+
+    Attributes:
+      channels: channels of the features, the sum of the branches' widths.
+    """
+
+    def __init__(self, size: HRNetSize, *, remat: bool, dtype: jnp.dtype, rng: np.random.Generator):
+        layer = {"dtype": dtype, "rng": rng}
+        self.channels = sum(size.widths)
+        self.remat = remat
+        self.stem = Sequence(
+            ConvBN(3, _STEM_CHANNELS, kernel=3, stride=2, **layer),
+            ConvBN(_STEM_CHANNELS, _STEM_CHANNELS, kernel=3, stride=2, **layer),
+        )
+        stage1_width = size.stage1_channels * _EXPANSION
+        self.stage1 = Sequence(
+            *(
+                Bottleneck(stage1_width if i else _STEM_CHANNELS, size.stage1_channels, **layer)
+                for i in range(size.stage1_blocks)
+            )
+        )
+        self.transitions, self.stages = nnx.List(), nnx.List()
+        previous = (stage1_width,)
+        for branches, modules in zip((2, 3, 4), size.modules, strict=True):
+            widths = size.widths[:branches]
+            self.transitions.append(Transition(previous, widths, **layer))
+            self.stages.append(
+                nnx.List(
+                    MultiResolutionModule(widths, size.blocks, **layer) for _ in range(modules)
+                )
+            )
+            previous = widths
+
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Maps normalised images `[B, H, W, 3]` to features `[B, H / 4, W / 4, channels]`."""
+
+        def run(module, xs):
+            return module(xs, train=train)
+
+        if self.remat and train:
+            run = nnx.remat(run)
+        xs = [run(self.stage1, self.stem(images, train=train))]
+        for transition, stage in zip(self.transitions, self.stages, strict=True):
+            xs = transition(xs, train=train)
+            for module in stage:
+                xs = run(module, xs)
+        size = xs[0].shape[1:3]
+        return jnp.concatenate([resize_bilinear(x, size) for x in xs], axis=-1)

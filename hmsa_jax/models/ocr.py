@@ -1,0 +1,103 @@
+"""Object-contextual representations: every pixel is described by the classes it resembles.
+
+Between trunk and heads of HRNet-OCR (paper section 3.1).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hmsa_jax.models.layers import ConvBN, Sequence
+
+
+class OCR(nnx.Module):
+    """The object-contextual block.
+
+    Args:
+      inputs: channels of the trunk's features.
+      channels: channels of the result.
+      key_channels: channels in which pixels and object regions are compared.
+      dropout: probability that a channel of the result is dropped in training.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        *,
+        channels: int,
+        key_channels: int,
+        dropout: float,
+        dtype: jnp.dtype,
+        rng: np.random.Generator,
+    ):
+        layer = {"dtype": dtype, "rng": rng}
+
+        def transform():
+            return Sequence(
+                ConvBN(channels, key_channels, **layer),
+                ConvBN(key_channels, key_channels, **layer),
+            )
+
+        self.features = ConvBN(inputs, channels, kernel=3, bias=True, **layer)
+        self.pixel = transform()
+        self.object = transform()
+        self.value = ConvBN(channels, key_channels, **layer)
+        self.up = ConvBN(key_channels, channels, **layer)
+        self.output = ConvBN(2 * channels, channels, **layer)
+        self.dropout = dropout
+
+    def __call__(
+        self, features: jax.Array, aux_logits: jax.Array, *, train: bool, dropout_key: jax.Array
+    ) -> jax.Array:
+        """Adds to every pixel the context of the object regions.
+
+        Args:
+          features: `[B, h, w, inputs]` from the trunk.
+          aux_logits: `[B, h, w, classes]` float32; their softmax over space makes the regions.
+          train: batch statistics and dropout, or running statistics and none.
+          dropout_key: random key, read in training only.
+
+        Returns:
+          `[B, h, w, channels]`.
+        """
+        pixels = self.features(features, train=train)
+        regions = gather_regions(pixels, aux_logits)
+        context = self.up(self._attend(pixels, regions, train=train), train=train)
+        result = self.output(jnp.concatenate([context, pixels], axis=-1), train=train)
+        if train and self.dropout:
+            result = drop_channels(result, self.dropout, dropout_key)
+        return result
+
+    def _attend(self, pixels: jax.Array, regions: jax.Array, *, train: bool) -> jax.Array:
+        """Each pixel's mixture of region values, by softmax over classes."""
+        query = self.pixel(pixels, train=train)
+        key = self.object(regions, train=train)[:, :, 0]
+        value = self.value(regions, train=train)[:, :, 0]
+        wide = jnp.promote_types(query.dtype, jnp.float32)
+        similarity = jnp.einsum("bhwk,bck->bhwc", query, key, preferred_element_type=wide)
+        weights = jax.nn.softmax(similarity * query.shape[-1] ** -0.5, axis=-1)
+        return jnp.einsum("bhwc,bck->bhwk", weights.astype(value.dtype), value)
+
+
+def gather_regions(pixels: jax.Array, aux_logits: jax.Array) -> jax.Array:
+    """The mean feature of each class, weighted by a softmax of its logits over space.
+
+    Args:
+      pixels: `[B, h, w, channels]`.
+      aux_logits: `[B, h, w, classes]`.
+
+    Returns:
+      `[B, classes, 1, channels]` in the dtype of `pixels`: an image of one column.
+    """
+    weights = jax.nn.softmax(aux_logits, axis=(1, 2)).astype(pixels.dtype)
+    regions = jnp.einsum("bhwc,bhwk->bck", weights, pixels, preferred_element_type=aux_logits.dtype)
+    return regions[:, :, None].astype(pixels.dtype)
+
+
+def drop_channels(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    """Drops whole channels of `[B, h, w, C]` with probability `rate`, scaling up the others."""
+    keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, x.shape[-1]))
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)

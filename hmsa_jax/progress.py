@@ -1,0 +1,57 @@
+"""What a person sees while something runs."""
+
+import rich.console
+import rich.progress
+
+_PLAIN_WIDTH = 120  # of a log file, where no terminal says how wide it is
+
+console = rich.console.Console()
+if not console.is_terminal:
+    console.width = _PLAIN_WIDTH
+
+
+class Progress:
+    """A progress bar on a terminal, a line now and then elsewhere. Use as a context manager.
+
+    Args:
+      description: what is done.
+      total: how many steps there are.
+      completed: how many are done already.
+    """
+
+    def __init__(self, description: str, total: int, completed: int = 0):
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[figures]}"),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("left"),
+            rich.progress.TimeRemainingColumn(compact=True, elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal,
+            transient=False,
+        )
+        self._task = self._bar.add_task(description, total=total, completed=completed, figures="")
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._bar.stop()
+
+    def advance(self, steps: int = 1) -> None:
+        """One or more steps are done."""
+        self._bar.advance(self._task, steps)
+
+    def show(self, figures: str) -> None:
+        """Shows figures in the bar or, where there is none, on a line of their own."""
+        self._bar.update(self._task, figures=figures)
+        if not console.is_terminal:
+            task = self._bar.tasks[self._task]
+            console.print(
+                f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}",
+                highlight=False,
+                soft_wrap=True,
+            )

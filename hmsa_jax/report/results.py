@@ -1,0 +1,64 @@
+"""Confusion matrices by protocol, as JSON and as a table."""
+
+import json
+
+import numpy as np
+import rich.table
+
+from hmsa_jax import metrics
+
+
+def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts: str | int) -> str:
+    """All figures of an evaluation.
+
+    Args:
+      confusions: protocol -> integer `[C, C]`; row: label, column: prediction.
+      classes: names of the classes.
+      **facts: what else is to be known, such as step and split.
+
+    Returns:
+      A JSON object: the facts, and for each protocol mean IoU, pixel accuracy and IoU by class
+      (percent; null for a class that is neither labelled nor predicted) and the matrix.
+    """
+
+    def percent(value):
+        return None if np.isnan(value) else round(100 * float(value), 4)
+
+    protocols = {
+        name: {
+            "mean_iou": percent(metrics.mean_iou(confusion)),
+            "pixel_accuracy": percent(metrics.pixel_accuracy(confusion)),
+            "iou": dict(zip(classes, map(percent, metrics.class_iou(confusion)), strict=True)),
+            "confusion": confusion.tolist(),
+        }
+        for name, confusion in confusions.items()
+    }
+    return json.dumps({**facts, "classes": classes, "protocols": protocols}) + "\n"
+
+
+def to_table(
+    confusions: dict[str, np.ndarray], classes: tuple[str, ...], title: str
+) -> rich.table.Table:
+    """A row a class, a column a protocol, IoU in percent; the best of a row in bold."""
+    table = rich.table.Table(title=title, title_justify="left")
+    table.add_column("IoU, %")
+    for name in confusions:
+        method, _, scales = name.partition(" ")
+        table.add_column(f"{method}\n{scales}", justify="right")
+    ious = np.array([metrics.class_iou(confusion) for confusion in confusions.values()])
+    for name, row in zip(classes, ious.T, strict=True):
+        table.add_row(name, *_cells(row))
+    table.add_section()
+    table.add_row("mean IoU", *_cells([metrics.mean_iou(c) for c in confusions.values()]))
+    table.add_row(
+        "pixel accuracy", *_cells([metrics.pixel_accuracy(c) for c in confusions.values()])
+    )
+    return table
+
+
+def _cells(values) -> list[str]:
+    texts = ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+    best = max((float(text) for text in texts if text != "-"), default=None)
+    return [
+        f"[bold]{text}[/bold]" if text != "-" and float(text) == best else text for text in texts
+    ]

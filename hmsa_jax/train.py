@@ -1,0 +1,193 @@
+"""Training: one loop, resumable at every checkpoint."""
+
+import contextlib
+import pathlib
+import signal
+import time
+
+import jax
+import ml_collections
+import numpy as np
+
+from data import registry
+from hmsa_jax import checkpoint, evaluate, experiment, sharding
+from hmsa_jax.input import pipeline
+from hmsa_jax.progress import Progress, console
+from hmsa_jax.train_step import make_train_step
+from hmsa_jax.writers import MetricWriter
+
+_STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """The command: trains to the last step, from the newest checkpoint if there is one.
+
+    Ends with an evaluation. SIGTERM or Ctrl-C saves a checkpoint and returns early.
+
+    Args:
+      config: of the experiment.
+      workdir: holds config, checkpoints, metrics and results of this run, and of no other.
+
+    Returns:
+      Whether all steps are done.
+
+    Raises:
+      ValueError: the config cannot be run, or the workdir belongs to another.
+      FloatingPointError: a loss or gradient is not finite; the message names the step.
+    """
+    parts = experiment.assemble(config, workdir)
+    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        state, start_step = parts.state, checkpoints.latest_step() or 0
+        if start_step:
+            state = checkpoints.restore(state, start_step)
+            console.print(f"Resuming at step {start_step}.", highlight=False)
+        state, done_steps = _run_steps(config, workdir, parts, state, start_step, checkpoints)
+    if done_steps < config.steps:
+        console.print(
+            f"Stopped at step {done_steps}, saved in {workdir}. The same command goes on.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return False
+    evaluate.evaluate_state(config, workdir, parts, state)
+    return True
+
+
+def _run_steps(config, workdir, parts, state, start_step, checkpoints):
+    """Steps `start_step` to the last, or to the one at which a signal stops it."""
+    train_step = make_train_step(
+        parts.graphdef, parts.optimizer, parts.mesh, seed=config.seed, **config.objective
+    )
+    batches = pipeline.train_batches(
+        registry.open_source(parts.builder, config.data.train_split),
+        batch_size=config.data.batch_size,
+        crop_size=config.data.crop_size,
+        scale_range=config.data.scale_range,
+        flip=config.data.flip,
+        ignore_label=parts.dataset.ignore_label,
+        seed=config.seed,
+        start_step=start_step,
+        num_workers=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+    step = start_step
+    with (
+        contextlib.closing(batches),
+        MetricWriter(workdir, start_step) as writer,
+        Progress("train", config.steps, start_step) as progress,
+        StopSignal() as stop,
+        jax.transfer_guard("disallow"),
+    ):
+        log = StepLog(start_step, config.data.batch_size, parts.schedule, writer, progress)
+        for step in range(start_step + 1, config.steps + 1):
+            batch = sharding.put_batch(next(batches), parts.mesh)
+            state, step_metrics = train_step(state, batch)
+            log.add(step, step_metrics)
+            last = stop.requested or step == config.steps
+            save = last or step % config.checkpoint.every == 0
+            if save or step % config.log_every == 0:
+                log.check_finite(checkpoints)
+            if step % config.log_every == 0 or step == config.steps:
+                log.write()
+            if save:
+                checkpoints.save(state, step)
+            if last:
+                break
+    return state, step
+
+
+class StepLog:
+    """Metrics of the steps since the last check, left on the device until then.
+
+    Args:
+      step: the last step done.
+      batch_size: images a step.
+      schedule: step -> learning rate.
+      writer: takes the figures.
+      progress: shows them.
+    """
+
+    def __init__(self, step, batch_size, schedule, writer, progress):
+        self._batch_size = batch_size
+        self._schedule = schedule
+        self._writer = writer
+        self._progress = progress
+        self._pending = []
+        self._latest = None
+        self._rate = _Rate(step)
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes a step's metrics, and waits for the step before last to finish."""
+        self._pending.append((step, metrics))
+        if len(self._pending) > _STEPS_AHEAD:
+            jax.block_until_ready(self._pending[-1 - _STEPS_AHEAD])
+        self._progress.advance()
+
+    def check_finite(self, checkpoints: checkpoint.Checkpoints) -> None:
+        """Fetches the pending metrics; raises FloatingPointError naming the first bad step."""
+        fetched = jax.device_get(self._pending)
+        for step, metrics in fetched:
+            if not all(np.isfinite(value) for value in metrics.values()):
+                figures = ", ".join(f"{name}={value:.4g}" for name, value in metrics.items())
+                saved = checkpoints.latest_step()
+                raise FloatingPointError(
+                    f"step {step} is not finite: {figures}. The last good checkpoint is that of"
+                    f" step {saved} in {checkpoints.directory}."
+                    " Try a smaller optimizer.learning_rate in a new workdir."
+                )
+        if fetched:
+            self._latest = fetched[-1]
+        self._pending = []
+
+    def write(self) -> None:
+        """Writes and shows the figures of the last step that was checked."""
+        step, metrics = self._latest
+        figures = {name: float(value) for name, value in metrics.items()}
+        # The schedule is evaluated where the data are not: on the host, outside the guard.
+        with jax.transfer_guard("allow"):
+            figures["learning_rate"] = float(self._schedule(step - 1))
+        figures["images_per_second"] = self._batch_size * self._rate.steps_per_second(step)
+        self._writer.write(step, figures)
+        self._progress.show(
+            f"loss {figures['loss']:.4f}  lr {figures['learning_rate']:.2g}"
+            f"  {figures['images_per_second']:.1f} img/s"
+        )
+
+
+class _Rate:
+    """Steps per second since the last reading; the first reading leaves compilation out."""
+
+    def __init__(self, step: int):
+        self._step, self._time = step, time.monotonic()
+
+    def steps_per_second(self, step: int) -> float:
+        now = time.monotonic()
+        rate = (step - self._step) / (now - self._time)
+        self._step, self._time = step, now
+        return rate
+
+
+class StopSignal:
+    """Turns SIGTERM and the first Ctrl-C into a request; a second Ctrl-C interrupts at once.
+
+    Use as a context manager.
+    """
+
+    def __init__(self):
+        self.requested = False
+        self._previous = {}
+
+    def __enter__(self) -> "StopSignal":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame) -> None:
+        if number == signal.SIGINT and self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

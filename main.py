@@ -1,0 +1,47 @@
+"""The front door: python main.py COMMAND --config=configs/X.py --workdir=DIR."""
+
+import os
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from hmsa_jax import evaluate, train
+from hmsa_jax.progress import console
+
+_COMMANDS = {"train": train.train, "evaluate": evaluate.evaluate}
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", "configs/street_scenes.py", "the experiment; --config.GROUP.FIELD=VALUE changes it"
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run", required=True)
+
+_USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) != 2 or arguments[1] not in _COMMANDS:
+        raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
+    logging.set_verbosity(logging.WARNING)  # orbax reports every file
+    _cache_compilations()
+    try:
+        _COMMANDS[arguments[1]](_CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser())
+    except _USER_ERRORS as error:
+        if os.environ.get("HMSA_TRACEBACK"):
+            raise
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        console.print("(HMSA_TRACEBACK=1 shows where.)")
+        sys.exit(1)
+
+
+def _cache_compilations() -> None:
+    """A second start finds its programs compiled; JAX_COMPILATION_CACHE_DIR moves the cache."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        cache = pathlib.Path("~/.cache/hmsa_jax/compiled").expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+
+
+if __name__ == "__main__":
+    app.run(main)

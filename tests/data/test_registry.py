@@ -1,0 +1,157 @@
+"""Data sets by name: building street scenes, the cache, and wrong arguments."""
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data import registry, street_scenes
+from data.streets import painter
+
+ROOT = Path(__file__).parents[2]
+FEW = {"train": 3, "validation": 2}
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    monkeypatch.setattr(street_scenes, "SIZES", FEW)
+
+
+def decode(encoded, flags=cv2.IMREAD_UNCHANGED):
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+
+
+def test_street_scenes_read_back_as_painted(few_scenes, tmp_path):
+    builder = registry.prepare("street_scenes", None, str(tmp_path))
+    for split, size in FEW.items():
+        source = registry.open_source(builder, split)
+        assert len(source) == size
+        for index, record in enumerate(source):
+            image, label = painter.paint(street_scenes.SEED, split, index)
+            assert record.keys() == {"image", "label", "id"}
+            assert record["id"] == f"{split}-{index:04d}"
+            assert record["image"] == street_scenes.encode_image(image)
+            np.testing.assert_array_equal(decode(record["label"]), label)
+            error = np.abs(decode(record["image"])[..., ::-1].astype(int) - image)
+            assert error.mean() < 3  # JPEG, in RGB order
+
+
+def test_a_built_data_set_is_reused(few_scenes, tmp_path, monkeypatch):
+    first = registry.prepare("street_scenes", None, str(tmp_path))
+    monkeypatch.setattr(painter, "paint", None)  # building would call it
+    assert registry.prepare("street_scenes", None, str(tmp_path)).data_dir == first.data_dir
+
+
+def test_another_painter_builds_anew(few_scenes, tmp_path, monkeypatch):
+    first = registry.prepare("street_scenes", None, str(tmp_path))
+    monkeypatch.setattr(painter, "VERSION", painter.VERSION + 1)
+    assert registry.prepare("street_scenes", None, str(tmp_path)).data_dir != first.data_dir
+
+
+def test_an_interrupted_build_leaves_nothing_to_read(few_scenes, tmp_path, monkeypatch):
+    paint = painter.paint
+
+    def interrupted(seed, split, index):
+        if (split, index) == ("validation", 1):
+            raise KeyboardInterrupt
+        return paint(seed, split, index)
+
+    monkeypatch.setattr(painter, "paint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        registry.prepare("street_scenes", None, str(tmp_path))
+    monkeypatch.setattr(painter, "paint", paint)
+    builder = registry.prepare("street_scenes", None, str(tmp_path))
+    assert len(registry.open_source(builder, "validation")) == FEW["validation"]
+
+
+def test_what_a_killed_build_left_is_removed(few_scenes, tmp_path):
+    builder = registry.prepare("street_scenes", None, str(tmp_path))
+    data_dir = Path(builder.data_dir)
+    left = data_dir.with_name("incomplete.ABC_1.0.0")
+    data_dir.rename(left)
+    registry.prepare("street_scenes", None, str(tmp_path))
+    assert not left.exists()
+    assert data_dir.exists()
+
+
+def test_a_source_travels_to_a_spawned_worker(few_scenes, tmp_path):
+    source = registry.open_source(
+        registry.prepare("street_scenes", None, str(tmp_path)), "validation"
+    )
+    (tmp_path / "source").write_bytes(pickle.dumps(source))
+    program = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))[1]['id'])"
+    printed = _python(program, str(tmp_path / "source"))[0].communicate()[0]
+    assert printed.strip() == "validation-0001"
+
+
+def test_two_processes_build_once_and_without_tensorflow(tmp_path):
+    program = textwrap.dedent("""
+        import sys
+        from data import registry, street_scenes
+        street_scenes.SIZES = {"train": 2, "validation": 1}
+        builder = registry.prepare("street_scenes", None, sys.argv[1])
+        print(len(registry.open_source(builder, "train")[0]["image"]) > 0)
+        print("tensorflow" in sys.modules)
+    """)
+    processes = _python(program, str(tmp_path), count=2)
+    outputs = [process.communicate() for process in processes]
+    assert [printed for printed, _ in outputs] == ["True\nFalse\n"] * 2, outputs
+    assert sum("Painting street_scenes train" in errors for _, errors in outputs) == 1
+    assert all("WARNING" not in errors for _, errors in outputs)
+
+
+def _python(program, argument, count=1):
+    """Starts `count` interpreters that run a program from the root of the repository."""
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", program, argument],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(count)
+    ]
+
+
+def test_an_unknown_split(few_scenes, tmp_path):
+    builder = registry.prepare("street_scenes", None, str(tmp_path))
+    with pytest.raises(ValueError, match=r"no split 'val', expected one of: train, validation"):
+        registry.open_source(builder, "val")
+
+
+def test_an_unknown_name():
+    with pytest.raises(ValueError, match=r"'camvidd', expected one of: street_scenes, camvid"):
+        registry.get("camvidd")
+
+
+@pytest.mark.parametrize("directory", [None, ""])
+def test_a_directory_that_is_missing(tmp_path, directory):
+    with pytest.raises(ValueError, match=r"--config\.data\.dir=DIR"):
+        registry.prepare("camvid", directory, str(tmp_path))
+
+
+def test_a_directory_that_does_not_exist(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data\.dir is .*nowhere"):
+        registry.prepare("camvid", str(tmp_path / "nowhere"), str(tmp_path))
+
+
+def test_a_directory_that_is_not_wanted(tmp_path):
+    with pytest.raises(ValueError, match=r"without a directory.*some/where"):
+        registry.prepare("street_scenes", "some/where", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_data_set_is_described_in_full(name):
+    dataset = registry.get(name)
+    assert dataset.name == name
+    assert dataset.num_classes == len(dataset.classes) == len(dataset.palette) == 11
+    assert dataset.ignore_label == 255
+    assert dataset.builder.name == name

@@ -1,0 +1,163 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from hmsa_jax.input.geometric import Crop, cut_crop, draw_crop, random_crop
+
+IGNORE = 255
+
+
+def smooth_image(size, seed=0):
+    noise = np.random.default_rng(seed).uniform(0, 255, (*size, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def random_label(size, seed=1):
+    return np.random.default_rng(seed).integers(0, 19, size, dtype=np.uint8)
+
+
+def scale_then_crop(image, label, crop, crop_size):
+    """The definition: scale all, crop, pad, mirror."""
+    height, width = crop.scaled_size
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    window = np.s_[
+        crop.top : crop.top + crop_size[0],
+        crop.left : crop.left + crop_size[1],
+    ]
+    image, label = image[window], label[window]
+    bottom, right = crop_size[0] - label.shape[0], crop_size[1] - label.shape[1]
+    image = np.pad(image, ((0, bottom), (0, right), (0, 0)))
+    label = np.pad(label, ((0, bottom), (0, right)), constant_values=IGNORE)
+    return (image[:, ::-1], label[:, ::-1]) if crop.flip else (image, label)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_equals_scaling_the_whole_image_and_cropping(seed):
+    image, label = smooth_image((90, 131)), random_label((90, 131))
+    crop_size = (64, 80)
+    crop = draw_crop(
+        (90, 131),
+        np.random.default_rng(seed),
+        crop_size=crop_size,
+        scale_range=(0.5, 2.0),
+        flip=True,
+    )
+    got_image, got_label = cut_crop(image, label, crop, crop_size=crop_size, ignore_label=IGNORE)
+    image, label = scale_then_crop(image, label, crop, crop_size)
+    # The warp places samples on a grid of 1/32 pixel; OpenCV's exact nearest neighbour rounds the
+    # step to fixed point, which moves pixels whose centre falls on the border of two.
+    assert np.abs(got_image.astype(int) - image).max() <= 4
+    assert np.abs(got_image.astype(int) - image).mean() < 0.5
+    assert np.mean(got_label != label) < 0.03
+
+
+def test_scale_one_is_exact():
+    image, label = smooth_image((40, 50)), random_label((40, 50))
+    crop = Crop(scaled_size=(40, 50), top=7, left=11, flip=False)
+    got_image, got_label = cut_crop(image, label, crop, crop_size=(16, 24), ignore_label=IGNORE)
+    np.testing.assert_array_equal(got_image, image[7:23, 11:35])
+    np.testing.assert_array_equal(got_label, label[7:23, 11:35])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("scale", [0.5, 0.73, 1.0, 1.37, 2.0])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_label_and_image_show_the_same_place(scale, flip, axis):
+    """On a ramp that both hold, a shift of one against the other shows in the mean difference."""
+    size = (60, 64)
+    ramp = np.arange(size[axis], dtype=np.uint8).reshape((-1, 1) if axis == 0 else (1, -1))
+    label = np.broadcast_to(ramp, size).copy()
+    image = np.repeat(4 * label[..., None], 3, axis=-1)
+    scaled = tuple(round(side * scale) for side in size)
+    crop = Crop(scaled, top=3, left=3, flip=flip)
+    image, label = cut_crop(image, label, crop, crop_size=(24, 26), ignore_label=IGNORE)
+    pixels = image[..., 0] / 4 - label
+    assert np.abs(pixels).max() <= 0.75  # half a pixel, and the rounding of image values
+    # At 1/2 every centre falls between two pixels, and the label takes one of them.
+    assert abs(pixels.mean()) <= (0.5 if scale == 0.5 else 0.1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_colours_keep_their_labels(seed):
+    """Inside a region of one class the image has the colour of that class, and no other."""
+    classes = np.random.default_rng(seed).integers(0, 12, (12, 16), dtype=np.uint8)
+    label = np.kron(classes, np.ones((12, 12), np.uint8))
+    image = np.stack([label * 20, 255 - label * 20, label], axis=-1)
+    image, label = random_crop(image, label, np.random.default_rng(seed), crop_size=(100, 120))
+    same = np.ones((3, 3), np.uint8)
+    inside = (cv2.erode(label, same) == cv2.dilate(label, same)) & (label != IGNORE)
+    assert inside.mean() > 0.1
+    expected = np.stack([label * 20, 255 - label * 20, label], axis=-1)
+    np.testing.assert_array_equal(image[inside], expected[inside])
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_padding_is_black_and_ignored(flip):
+    image, label = np.full((20, 30, 3), 200, np.uint8), np.full((20, 30), 3, np.uint8)
+    crop = Crop(scaled_size=(10, 15), top=0, left=0, flip=flip)
+    image, label = cut_crop(image, label, crop, crop_size=(16, 24), ignore_label=IGNORE)
+    seen = np.zeros((16, 24), bool)
+    seen[:10, 9:] = flip
+    seen[:10, :15] |= not flip
+    np.testing.assert_array_equal(label, np.where(seen, 3, IGNORE))
+    np.testing.assert_array_equal(image, np.where(seen[..., None], 200, 0).repeat(3, axis=-1))
+
+
+def test_draws_cover_the_ranges_evenly():
+    rng = np.random.default_rng(0)
+    draws = [
+        draw_crop((200, 400), rng, crop_size=(100, 100), scale_range=(0.5, 2.0), flip=True)
+        for _ in range(4000)
+    ]
+    scales = np.array([draw.scaled_size for draw in draws]) / (200, 400)
+    np.testing.assert_allclose(scales[:, 0], scales[:, 1], atol=0.005)
+    assert scales.min() >= 0.5
+    assert scales.max() <= 2.0
+    shares, _ = np.histogram(scales[:, 1], bins=5, range=(0.5, 2.0))
+    np.testing.assert_allclose(shares / 4000, 0.2, atol=0.03)
+    assert abs(np.mean([draw.flip for draw in draws]) - 0.5) < 0.03
+    room = np.array([draw.scaled_size for draw in draws]) - 100
+    offsets = np.array([(draw.top, draw.left) for draw in draws])
+    assert (offsets >= 0).all()
+    assert (offsets <= room).all()
+    np.testing.assert_allclose((offsets / np.maximum(room, 1)).mean(axis=0), 0.5, atol=0.03)
+    assert (offsets == 0).any(axis=0).all()
+    assert (offsets == room).any(axis=0).all()
+
+
+def test_switching_flips_off_leaves_the_other_draws():
+    options = {"crop_size": (8, 8), "scale_range": (0.5, 2.0)}
+    plain, mirrored = (
+        [draw_crop((20, 30), np.random.default_rng(i), flip=flip, **options) for i in range(20)]
+        for flip in (False, True)
+    )
+    assert not any(draw.flip for draw in plain)
+    assert any(draw.flip for draw in mirrored)
+    assert [dataclasses.replace(draw, flip=False) for draw in mirrored] == plain
+
+
+def test_inputs_stay_and_results_are_contiguous():
+    image, label = smooth_image((30, 40)), random_label((30, 40))
+    before = image.copy(), label.copy()
+    for seed in range(4):
+        crops = random_crop(image, label, np.random.default_rng(seed), crop_size=(24, 48))
+        for array, shape in zip(crops, [(24, 48, 3), (24, 48)], strict=True):
+            assert array.shape == shape
+            assert array.dtype == np.uint8
+            assert array.flags.c_contiguous
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(label, before[1])
+
+
+def test_a_sliver_keeps_at_least_one_pixel():
+    image, label = np.full((1, 40, 3), 9, np.uint8), np.full((1, 40), 2, np.uint8)
+    crop = draw_crop(
+        (1, 40), np.random.default_rng(0), crop_size=(4, 4), scale_range=(0.4, 0.4), flip=False
+    )
+    _, label = cut_crop(image, label, crop, crop_size=(4, 4), ignore_label=IGNORE)
+    assert (label[0] == 2).all()
+    assert (label[1:] == IGNORE).all()

@@ -1,0 +1,279 @@
+import itertools
+import multiprocessing
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+from memory_source import MemorySource, record
+
+from hmsa_jax.input.pipeline import eval_batches, train_batches
+
+IGNORE = 255
+TRAIN = {
+    "batch_size": 4,
+    "crop_size": (12, 20),
+    "scale_range": (0.5, 2.0),
+    "flip": True,
+    "ignore_label": IGNORE,
+    "seed": 7,
+    "start_step": 0,
+    "num_workers": 0,
+}
+
+
+class NoiseSource(MemorySource):
+    """Images on which every crop differs from every other."""
+
+    def __init__(self, count, size=(24, 40)):
+        rng = np.random.default_rng(count)
+        self._records = [
+            record(
+                rng.integers(0, 256, (*size, 3), dtype=np.uint8),
+                rng.integers(0, 19, size, dtype=np.uint8),
+                f"noise-{i}",
+            )
+            for i in range(count)
+        ]
+
+
+def take(source, steps, **options):
+    """The first batches, stacked: {'image': [steps, b, h, w, 3], 'label': [steps, b, h, w]}."""
+    batches = train_batches(source, **{**TRAIN, **options})
+    taken = list(itertools.islice(batches, steps))
+    batches.close()
+    return {key: np.stack([batch[key] for batch in taken]) for key in ("image", "label")}
+
+
+def assert_equal(got, expected):
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(got[key], expected[key])
+
+
+def test_shapes_and_types():
+    batch = next(train_batches(NoiseSource(5), **TRAIN))
+    assert set(batch) == {"image", "label"}
+    assert batch["image"].shape == (4, 12, 20, 3)
+    assert batch["label"].shape == (4, 12, 20)
+    assert batch["image"].dtype == batch["label"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 16])
+def test_every_epoch_holds_every_record_once_in_a_new_order(batch_size):
+    records, epochs = 7, 3
+    steps = -(-records * epochs // batch_size)
+    taken = take(MemorySource([(8, 8)] * records), steps, batch_size=batch_size, crop_size=(4, 4))
+    seen = taken["image"].max(axis=(2, 3))[..., 0].ravel()[: records * epochs]
+    seen = seen.reshape(epochs, records)
+    np.testing.assert_array_equal(np.sort(seen), np.tile(np.arange(records), (epochs, 1)))
+    assert len({tuple(epoch) for epoch in seen}) == epochs
+
+
+def test_a_record_is_cut_anew_in_every_epoch():
+    taken = take(NoiseSource(1), 4, batch_size=1)["image"]
+    assert len({image.tobytes() for image in taken}) == 4
+
+
+def test_seed_decides():
+    first, again, other = (take(NoiseSource(9), 3, seed=seed) for seed in (7, 7, 8))
+    assert_equal(first, again)
+    assert (first["image"] != other["image"]).any()
+
+
+def test_start_step_continues_the_same_batches():
+    source = NoiseSource(5)
+    whole = take(source, 9)
+    rest = take(source, 4, start_step=5)
+    assert_equal(rest, {key: value[5:] for key, value in whole.items()})
+
+
+def test_late_start_reads_only_the_batches_it_yields():
+    class Counting(MemorySource):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    source = Counting([(8, 8)] * 5)
+    take(source, 1, start_step=10**9)
+    assert source.reads <= 4 * 16
+
+
+@pytest.mark.parametrize("process_count", [2, 4])
+def test_processes_share_the_global_batch(process_count):
+    source = NoiseSource(6)
+    parts = [
+        take(source, 4, process_index=index, process_count=process_count)
+        for index in range(process_count)
+    ]
+    joined = {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
+    assert_equal(joined, take(source, 4))
+
+
+def test_a_process_reads_only_its_rows():
+    source = MemorySource([(8, 8)] * 4)
+    rows = take(source, 1, crop_size=(4, 4))["image"].max(axis=(2, 3))[0, :, 0]
+    for lost in rows[2:]:
+        source.replace(lost, image=b"lost")
+    take(source, 1, process_index=0, process_count=2, crop_size=(4, 4), start_step=0)
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_do_not_change_the_batches_and_leave_with_the_iterator(num_workers):
+    flags.FLAGS.mark_as_parsed()
+    source = NoiseSource(5)
+    before = set(multiprocessing.active_children())
+    got = take(source, 5, num_workers=num_workers, start_step=2)
+    assert_equal(got, take(source, 5, start_step=2))
+    assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_undecodable_record_is_named(num_workers):
+    flags.FLAGS.mark_as_parsed()
+    source = MemorySource([(8, 8)] * 3).replace(1, image=b"broken")
+    with pytest.raises(Exception, match="record 'flat-1', field 'image'"):
+        take(source, 2, num_workers=num_workers)
+
+
+BAD_TRAIN = [
+    ({"batch_size": 5, "process_count": 2}, r"data\.batch_size"),
+    ({"batch_size": 0}, r"data\.batch_size"),
+    ({"process_index": 1}, "process_index"),
+    ({"crop_size": (0, 8)}, r"data\.crop_size"),
+    ({"crop_size": (8, -1)}, r"data\.crop_size"),
+    ({"crop_size": (8,)}, r"data\.crop_size"),
+    ({"scale_range": (0, 1)}, r"data\.scale_range"),
+    ({"scale_range": (2, 1)}, r"data\.scale_range"),
+    ({"scale_range": (0.5, float("inf"))}, r"data\.scale_range"),
+    ({"scale_range": (0.5, float("nan"))}, r"data\.scale_range"),
+    ({"num_workers": -1}, r"data\.num_workers"),
+    ({"start_step": -1}, "start_step"),
+    ({"seed": -1}, "seed"),
+]
+
+
+@pytest.mark.parametrize(("options", "field"), BAD_TRAIN)
+def test_bad_arguments_are_named_before_the_first_batch(options, field):
+    with pytest.raises(ValueError, match=rf"^{field}: expected"):
+        train_batches(MemorySource([(8, 8)]), **{**TRAIN, **options})
+
+
+def test_empty_source_is_refused():
+    with pytest.raises(ValueError, match="source: expected at least one record"):
+        train_batches(MemorySource([]), **TRAIN)
+    with pytest.raises(ValueError, match="source: expected at least one record"):
+        eval_batches(MemorySource([]), batch_size=1, ignore_label=IGNORE)
+
+
+SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [6, 12])
+def test_evaluation_sees_every_record_once(batch_size, process_count):
+    source = MemorySource(SIZES)
+    parts = [
+        list(
+            eval_batches(
+                source,
+                batch_size=batch_size,
+                ignore_label=IGNORE,
+                process_index=index,
+                process_count=process_count,
+            )
+        )
+        for index in range(process_count)
+    ]
+    seen = []
+    for batches in zip(*parts, strict=True):  # one global step
+        shapes = {batch["image"].shape for batch in batches}
+        assert len(shapes) == 1
+        (shape,) = shapes
+        assert shape[0] == batch_size // process_count
+        for batch in batches:
+            assert batch["label"].shape == batch["image"].shape[:3]
+            assert batch["valid"].dtype == bool
+            for image, label, valid in zip(
+                batch["image"], batch["label"], batch["valid"], strict=True
+            ):
+                if valid:
+                    index = int(label[0, 0])
+                    assert (label == index).all()
+                    assert (image == (index, 0, 0)).all()
+                    assert label.shape == SIZES[index]
+                    seen.append(index)
+                else:
+                    assert (label == IGNORE).all()
+                    assert not image.any()
+    assert sorted(seen) == list(range(len(SIZES)))
+
+
+def test_evaluation_of_one_size_keeps_the_order_and_pads_only_the_end():
+    batches = list(eval_batches(MemorySource([(6, 6)] * 5), batch_size=2, ignore_label=IGNORE))
+    assert [batch["label"][:, 0, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4, IGNORE]]
+    assert [batch["valid"].tolist() for batch in batches] == [[True] * 2, [True] * 2, [True, False]]
+
+
+def test_evaluation_reads_ahead_but_not_far():
+    class Counting(MemorySource):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    source = Counting([(6, 6)] * 100)
+    batches = eval_batches(source, batch_size=1, ignore_label=IGNORE)
+    next(batches)
+    batches.close()
+    assert source.reads < 20
+
+
+def test_evaluation_names_an_undecodable_record():
+    source = MemorySource([(6, 6)] * 3)
+    source.replace(2, label=source[2]["label"][:45])
+    with pytest.raises(ValueError, match="record 'flat-2', field 'label'"):
+        list(eval_batches(source, batch_size=2, ignore_label=IGNORE))
+
+
+def test_evaluation_batch_is_divisible_by_the_processes():
+    with pytest.raises(ValueError, match=r"^data\.batch_size: expected"):
+        eval_batches(MemorySource([(6, 6)]), batch_size=3, ignore_label=IGNORE, process_count=2)
+
+
+def test_input_needs_no_jax():
+    """Workers import the input; grain takes jax where it finds it, and does without otherwise."""
+    program = (
+        "import sys; sys.modules['jax'] = sys.modules['tensorflow'] = None; "
+        "import hmsa_jax.input.pipeline"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+LEFT_OPEN = """
+import sys
+sys.path[:0] = {path!r}
+from absl import app
+from memory_source import MemorySource
+from hmsa_jax.input.pipeline import train_batches
+
+def main(argv):
+    batches = train_batches(MemorySource([(8, 8)] * 3), **{options!r})
+    print(next(batches)["label"].shape)
+
+if __name__ == "__main__":
+    app.run(main)
+"""
+
+
+def test_a_program_may_end_without_closing(tmp_path):
+    script = tmp_path / "left_open.py"
+    script.write_text(LEFT_OPEN.format(path=sys.path, options={**TRAIN, "num_workers": 1}))
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "(4, 12, 20)\n"
+    assert done.stderr == ""
