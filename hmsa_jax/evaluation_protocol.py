@@ -1,6 +1,7 @@
 """A way to predict: which scales, and how they are combined."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import jax
@@ -56,7 +57,8 @@ def parse(text: str) -> Protocol:
     except ValueError:
         scales = []
     plain = method == "single"
-    possible = 1.0 in scales and min(scales) > 0 and len(set(scales)) == len(scales)
+    positive = all(0 < scale < math.inf for scale in scales)
+    possible = 1.0 in scales and positive and len(set(scales)) == len(scales)
     if method not in METHODS or not possible or plain != (len(scales) == 1):
         raise ValueError(f"protocol {text!r}: expected {EXPECTED}")
     return Protocol(method, tuple(scales))

@@ -1,6 +1,7 @@
 """What a config stands for: the data set, the mesh, the network and its optimizer."""
 
 import dataclasses
+import math
 import pathlib
 
 import ml_collections
@@ -12,7 +13,7 @@ from data import registry
 from hmsa_jax import config as config_lib
 from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax import sharding
-from hmsa_jax.models import multiscale
+from hmsa_jax.models import hrnet, multiscale
 from hmsa_jax.state import TrainState, initial_state
 
 
@@ -49,7 +50,8 @@ def assemble(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Experi
     config_lib.check(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial)
     sharding.check_batch_size("data.batch_size", config.data.batch_size, mesh)
-    sharding.check_rows("data.crop_size", config.data.crop_size[0], mesh)
+    coarsest_stride = math.ceil(hrnet.COARSEST_STRIDE / min(config.objective.scales))
+    sharding.check_rows("data.crop_size", config.data.crop_size[0], coarsest_stride, mesh)
     dataset = registry.get(config.data.name)
     config_lib.claim_workdir(config, workdir)
     builder = registry.prepare(

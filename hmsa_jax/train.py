@@ -72,6 +72,8 @@ def _run_steps(config, workdir, parts, state, start_step, checkpoints):
         process_count=jax.process_count(),
     )
     step = start_step
+    if step == config.steps:
+        return state, step
     with (
         contextlib.closing(batches),
         MetricWriter(workdir, start_step) as writer,
@@ -79,10 +81,13 @@ def _run_steps(config, workdir, parts, state, start_step, checkpoints):
         StopSignal() as stop,
         jax.transfer_guard("disallow"),
     ):
+        batch = sharding.put_batch(next(batches), parts.mesh)
+        train_step = _compile(train_step, state, batch)
         log = StepLog(start_step, config.data.batch_size, parts.schedule, writer, progress)
         for step in range(start_step + 1, config.steps + 1):
-            batch = sharding.put_batch(next(batches), parts.mesh)
             state, step_metrics = train_step(state, batch)
+            if step < config.steps:
+                batch = sharding.put_batch(next(batches), parts.mesh)
             log.add(step, step_metrics)
             last = stop.requested or step == config.steps
             save = last or step % config.checkpoint.every == 0
@@ -95,6 +100,16 @@ def _run_steps(config, workdir, parts, state, start_step, checkpoints):
             if last:
                 break
     return state, step
+
+
+def _compile(train_step, state, batch):
+    """Compiles before the loop, so that its first step is as fast as the others."""
+    console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
+    begin = time.monotonic()
+    with jax.transfer_guard("allow"):
+        compiled = train_step.lower(state, batch).compile()
+    console.print(f"Compiled in {time.monotonic() - begin:.0f} s.", highlight=False)
+    return compiled
 
 
 class StepLog:
@@ -156,7 +171,7 @@ class StepLog:
 
 
 class _Rate:
-    """Steps per second since the last reading; the first reading leaves compilation out."""
+    """Steps per second since the last reading."""
 
     def __init__(self, step: int):
         self._step, self._time = step, time.monotonic()

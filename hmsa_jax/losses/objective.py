@@ -44,8 +44,7 @@ def objective(
     terms = {"main": fused_loss(logits), "aux": fused_loss(aux_logits)}
     loss = terms["main"] + aux_weight * terms["aux"]
     if scale_weight:
-        terms["scales"] = sum(
-            cross_entropy(resize_bilinear(own, size), labels) for own in logits.values()
-        )
+        each = fusion.each_resized(logits, size, resolution=fusion_resolution)
+        terms["scales"] = sum(cross_entropy(own, labels) for own in each)
         loss = loss + scale_weight * terms["scales"]
     return loss, terms

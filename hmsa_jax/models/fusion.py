@@ -60,15 +60,22 @@ def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: s
     return resize_bilinear(fused, size)
 
 
+def each_resized(logits: Scales, size: Size, *, resolution: str) -> list[jax.Array]:
+    """Every scale's own logits at `size`, the highest scale first. Arguments as above."""
+    return [
+        resize_bilinear(_at_scaled_image(logits[scale], scale, size, resolution), size)
+        for scale in _descending(logits, resolution)
+    ]
+
+
 def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
     """The mean of all scales' logits at `size`; the paper's baseline. Arguments as above."""
-    return sum(_each_resized(logits, size, resolution)) / len(logits)
+    return sum(each_resized(logits, size, resolution=resolution)) / len(logits)
 
 
 def maximum(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
     """The largest of all scales' logits, class by class, at `size`. Arguments as above."""
-    stack = _each_resized(logits, size, resolution)
-    return jnp.stack(stack).max(0)
+    return jnp.stack(each_resized(logits, size, resolution=resolution)).max(0)
 
 
 def single(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
@@ -117,10 +124,3 @@ def _at_scaled_image(x: jax.Array, scale: float, size: Size, resolution: str) ->
 def _working_size(size: Size, scale: float, resolution: str) -> Size:
     """Scales above 1 blend at their own image size in the published code, all others at `size`."""
     return scaled_size(size, max(scale, 1.0)) if resolution == "image" else size
-
-
-def _each_resized(logits: Scales, size: Size, resolution: str) -> list[jax.Array]:
-    return [
-        resize_bilinear(_at_scaled_image(logits[scale], scale, size, resolution), size)
-        for scale in _descending(logits, resolution)
-    ]

@@ -14,7 +14,7 @@ from flax import nnx
 from hmsa_jax.models.layers import ConvBN, Sequence
 from hmsa_jax.models.resize import resize_bilinear
 
-STRIDE = 4
+COARSEST_STRIDE = 32  # of the lowest branch; the features have stride 4
 _STEM_CHANNELS = 64
 _EXPANSION = 4  # of a bottleneck
 

@@ -1,79 +1,103 @@
-"""The published state dict as our parameter tree, so that fixtures can be compared with."""
+"""The published state dict as our parameter tree, so that the two can be compared."""
 
 import re
 
 import jax
 import numpy as np
 
-# Our path -> the published name, tried in order.
-_NAMES = (
-    (r"trunk\.stem\.layers\.0\.conv\.", r"backbone.conv1."),
-    (r"trunk\.stem\.layers\.0\.bn\.", r"backbone.bn1."),
-    (r"trunk\.stem\.layers\.1\.conv\.", r"backbone.conv2."),
-    (r"trunk\.stem\.layers\.1\.bn\.", r"backbone.bn2."),
-    (r"trunk\.stage1\.layers\.(\d+)\.shortcut\.", r"backbone.layer1.\1.downsample."),
-    (r"trunk\.stage1\.layers\.(\d+)\.conv(\d)\.conv\.", r"backbone.layer1.\1.conv\2."),
-    (r"trunk\.stage1\.layers\.(\d+)\.conv(\d)\.bn\.", r"backbone.layer1.\1.bn\2."),
-    (r"ocr\.features\.", r"ocr.conv3x3_ocr."),
-    (r"ocr\.pixel\.layers\.", r"ocr.ocr_distri_head.object_context_block.f_pixel."),
-    (r"ocr\.object\.layers\.", r"ocr.ocr_distri_head.object_context_block.f_object."),
-    (r"ocr\.value\.", r"ocr.ocr_distri_head.object_context_block.f_down."),
-    (r"ocr\.up\.", r"ocr.ocr_distri_head.object_context_block.f_up."),
-    (r"ocr\.output\.", r"ocr.ocr_distri_head.conv_bn_dropout."),
-    (r"aux_head\.hidden\.0\.", r"ocr.aux_head."),
-    (r"aux_head\.output\.", r"ocr.aux_head.2."),
-    (r"semantic_head\.output\.", r"ocr.cls_head."),
-    (r"attention_head\.hidden\.(\d)\.conv\.", r"scale_attn.conv\1."),
-    (r"attention_head\.hidden\.(\d)\.bn\.", r"scale_attn.bn\1."),
-    (r"attention_head\.output\.", r"scale_attn.conv2."),
-)
-_LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+from tests.fixtures.arrays import hwio
 
 
-def published_name(path: str) -> str:
-    """The name of one of our tensors in the published state dict."""
-    name = path
-    name = re.sub(r"^trunk\.stages\.(\d+)\.", lambda m: f"backbone.stage{int(m[1]) + 2}.", name)
-    name = re.sub(r"branches\.(\d+)\.layers\.(\d+)\.conv(\d)\.conv", r"branches.\1.\2.conv\3", name)
-    name = re.sub(r"branches\.(\d+)\.layers\.(\d+)\.conv(\d)\.bn", r"branches.\1.\2.bn\3", name)
-    name = re.sub(r"exchange\.paths\.(\d)_(\d)\.(layers\.)?", r"fuse_layers.\1.\2.", name)
-    name = re.sub(
-        r"^trunk\.transitions\.(\d)\.adapt\.(\d)\.",
-        lambda m: f"backbone.transition{int(m[1]) + 1}.{m[2]}.",
-        name,
-    )
-    name = re.sub(
-        r"^trunk\.transitions\.(\d)\.halve\.",
-        lambda m: f"backbone.transition{int(m[1]) + 1}.{int(m[1]) + 1}.0.",
-        name,
-    )
-    for ours, theirs in _NAMES:
-        name = re.sub("^" + ours, theirs, name)
-    body, leaf = name.rsplit(".", 1)
-    if "f_pixel" in body or "f_object" in body:  # two layers: convolutions at 0 and 2
-        body = re.sub(
-            r"(f_\w+)\.(\d)\.(conv|bn)$",
-            lambda m: f"{m[1]}.{2 * int(m[2])}.{m[3]}",
-            body,
-        )
-        body = re.sub(r"\.(\d)\.bn$", lambda m: f".{int(m[1]) + 1}.0", body)
-        body = re.sub(r"\.conv$", "", body)
-    nested = "ocr." in body and not body.endswith(("aux_head.2", "cls_head"))
-    body = re.sub(r"\.bn$", ".1.0" if nested else ".1", body)
-    body = re.sub(r"\.conv$", ".0", body)
-    return f"{body}.{_LEAVES.get(leaf, leaf)}"
+def _pair(body: str, norm: str = "1") -> tuple[str, str]:
+    return f"{body}.0", f"{body}.{norm}"
 
 
-def dotted(path) -> str:
-    return ".".join(str(key.key) for key in path)
+def _context(body: str, first: int = 0) -> tuple[str, str]:
+    """Inside the object-contextual block the BatchNorm is itself in a container."""
+    body = f"ocr.ocr_distri_head.object_context_block.{body}"
+    return f"{body}.{first}", f"{body}.{first + 1}.0"
 
 
-def load(tree, state: dict[str, np.ndarray]):
-    """Our tree, filled from the published state dict (OIHW -> HWIO); every name is used."""
+# A ConvBN of ours (# is a number) -> the published convolution and BatchNorm.
+_CONV_BN = {
+    "trunk.stem.layers.#": lambda i: (f"backbone.conv{i + 1}", f"backbone.bn{i + 1}"),
+    "trunk.stage1.layers.#.conv#": lambda i, k: (
+        f"backbone.layer1.{i}.conv{k}",
+        f"backbone.layer1.{i}.bn{k}",
+    ),
+    "trunk.stage1.layers.#.shortcut": lambda i: _pair(f"backbone.layer1.{i}.downsample"),
+    "trunk.transitions.#.adapt.#": lambda t, i: _pair(f"backbone.transition{t + 1}.{i}"),
+    "trunk.transitions.#.halve": lambda t: _pair(f"backbone.transition{t + 1}.{t + 1}.0"),
+    "trunk.stages.#.#.branches.#.layers.#.conv#": lambda s, m, b, i, k: (
+        f"backbone.stage{s + 2}.{m}.branches.{b}.{i}.conv{k}",
+        f"backbone.stage{s + 2}.{m}.branches.{b}.{i}.bn{k}",
+    ),
+    "trunk.stages.#.#.exchange.paths.#_#": lambda s, m, i, j: _pair(
+        f"backbone.stage{s + 2}.{m}.fuse_layers.{i}.{j}"
+    ),
+    "trunk.stages.#.#.exchange.paths.#_#.layers.#": lambda s, m, i, j, k: _pair(
+        f"backbone.stage{s + 2}.{m}.fuse_layers.{i}.{j}.{k}"
+    ),
+    "ocr.features": lambda: _pair("ocr.conv3x3_ocr", norm="1.0"),
+    "ocr.pixel.layers.#": lambda i: _context("f_pixel", 2 * i),
+    "ocr.object.layers.#": lambda i: _context("f_object", 2 * i),
+    "ocr.value": lambda: _context("f_down"),
+    "ocr.up": lambda: _context("f_up"),
+    "ocr.output": lambda: _pair("ocr.ocr_distri_head.conv_bn_dropout", norm="1.0"),
+    "aux_head.hidden.0": lambda: _pair("ocr.aux_head", norm="1.0"),
+    "attention_head.hidden.#": lambda i: (f"scale_attn.conv{i}", f"scale_attn.bn{i}"),
+}
+# A convolution of ours that no BatchNorm follows -> the published one.
+_CONV = {
+    "aux_head.output": "ocr.aux_head.2",
+    "semantic_head.output": "ocr.cls_head",
+    "attention_head.output": "scale_attn.conv2",
+}
+# The last part of a name.
+_CONV_LEAF = {"kernel": "weight", "bias": "bias"}
+_BN_LEAF = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+_PATTERNS = [
+    (re.compile(re.escape(layer).replace(r"\#", r"(\d+)") + r"\.(conv|bn)"), names)
+    for layer, names in _CONV_BN.items()
+]
+
+
+def published_name(path: tuple) -> str:
+    """The published name of the tensor at a key path of our parameters or running statistics.
+
+    Raises:
+      KeyError: the layer is in neither table.
+    """
+    *parts, leaf = (str(key.key) for key in path)
+    layer = ".".join(parts)
+    if layer in _CONV:
+        return f"{_CONV[layer]}.{_CONV_LEAF[leaf]}"
+    for pattern, names in _PATTERNS:
+        if match := pattern.fullmatch(layer):
+            *numbers, kind = match.groups()
+            conv, bn = names(*map(int, numbers))
+            return f"{conv}.{_CONV_LEAF[leaf]}" if kind == "conv" else f"{bn}.{_BN_LEAF[leaf]}"
+    raise KeyError(layer)
+
+
+def by_published_name(tree: dict) -> dict[str, np.ndarray]:
+    """The leaves of our parameters or running statistics, in our layout."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {published_name(path): leaf for path, leaf in leaves}
+    assert len(named) == len(leaves), "two of our tensors have one published name"
+    return named
+
+
+def to_our_layout(value: np.ndarray) -> np.ndarray:
+    return hwio(value) if value.ndim == 4 else value
+
+
+def load(tree: dict, state: dict[str, np.ndarray]) -> dict:
+    """Our tree, filled from the published state dict."""
 
     def fill(path, leaf):
-        value = np.asarray(state[published_name(dotted(path))])
-        value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
+        value = to_our_layout(state[published_name(path)])
         assert value.shape == leaf.shape, (path, value.shape, leaf.shape)
         return value
 

@@ -1,0 +1,67 @@
+"""How long the two-scale train step of HRNet-W48 takes to trace and lower.
+
+    python docs/benchmarks/trace_time.py
+
+Abstract arrays only: nothing is compiled or run, whatever the crop.
+"""
+
+import pathlib
+import statistics
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+import jax
+import jax.numpy as jnp
+
+from hmsa_jax import optimizer, sharding, train_step
+from hmsa_jax.models import multiscale
+from hmsa_jax.state import initial_state
+
+CROP = (1024, 2048)
+RUNS = 3
+
+
+def main() -> None:
+    architecture = multiscale.Architecture("w48", classes=19)
+    graphdef, params, batch_stats = multiscale.initialize(
+        architecture, dtype="bfloat16", remat=False, seed=0
+    )
+    mesh = sharding.make_mesh(-1, 1)
+    sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
+    state = jax.eval_shape(
+        lambda p, s: initial_state(p, s, sgd, sharding.replicated(mesh)), params, batch_stats
+    )
+    batch_size = mesh.shape["data"]
+    batch = {
+        "image": jax.ShapeDtypeStruct((batch_size, *CROP, 3), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((batch_size, *CROP), jnp.uint8),
+    }
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    print(f"HRNet-W48, {count / 1e6:.2f} M parameters, crop {CROP}, jax {jax.__version__}")
+    times = []
+    for _ in range(RUNS):
+        jax.clear_caches()
+        step = train_step.make_train_step(
+            graphdef,
+            sgd,
+            mesh,
+            scales=(0.5, 1.0),
+            aux_weight=0.4,
+            scale_weight=0.05,
+            fusion_resolution="features",
+            seed=0,
+        )
+        begin = time.perf_counter()
+        traced = step.trace(state, batch)
+        middle = time.perf_counter()
+        traced.lower()
+        end = time.perf_counter()
+        times.append(end - begin)
+        print(f"trace {middle - begin:.1f} s, lower {end - middle:.1f} s, both {times[-1]:.1f} s")
+    print(f"median of {RUNS}: {statistics.median(times):.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Eight simulated devices, set up before anything imports jax, and a small data set."""
+
+import os
+
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import cv2
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def camvid_tree(tmp_path_factory):
+    """A directory in CamVid's layout: 6, 5 and 1 images of 64 x 96 pixels, two classes."""
+    root = tmp_path_factory.mktemp("camvid")
+    rng = np.random.default_rng(0)
+    for folder, count in (("train", 6), ("val", 5), ("test", 1)):
+        for kind in ("images", "labels"):
+            (root / kind / folder).mkdir(parents=True)
+        for i in range(count):
+            image = rng.integers(0, 128, (64, 96, 3), np.uint8)
+            label = np.full((64, 96), 3, np.uint8)
+            edge = rng.integers(20, 50)
+            image[:edge], label[:edge] = image[:edge] + 127, 0
+            label[:, :4] = 255
+            cv2.imwrite(str(root / "images" / folder / f"{folder}{i}.jpg"), image)
+            cv2.imwrite(str(root / "labels" / folder / f"{folder}{i}.png"), label)
+    return root

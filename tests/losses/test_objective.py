@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from hmsa_jax.losses import objective as objective_module
+from hmsa_jax.models.multiscale import ScaleOutput
+from tests.models import numpy_reference
+from tests.models.quick_jit import quick_jit
+
+SIZE, CLASSES = (24, 40), 4
+objective = quick_jit(
+    objective_module.objective, static_argnames=("aux_weight", "scale_weight", "fusion_resolution")
+)
+
+
+def random_outputs(scales, *, attention=True):
+    rng = np.random.default_rng(0)
+
+    def output(scale):
+        head = (2, int(SIZE[0] * scale) // 4, int(SIZE[1] * scale) // 4)
+        logits, aux = 3 * rng.standard_normal((2, *head, CLASSES), np.float32)
+        weight = rng.uniform(0, 1, (*head, 1)).astype(np.float32)
+        return ScaleOutput(logits, aux, weight if attention else None)
+
+    return {scale: output(scale) for scale in scales}
+
+
+@pytest.fixture
+def labels():
+    labels = np.random.default_rng(1).integers(0, CLASSES, (2, *SIZE), np.uint8)
+    labels[:, :3] = 255
+    return labels
+
+
+def loss_of_fused(outputs, field, labels, resolution):
+    """In training the paper's fusion takes place at the head of scale 1, then is enlarged."""
+    logits = {scale: getattr(output, field) for scale, output in outputs.items()}
+    attention = {scale: output.attention for scale, output in outputs.items()}
+    size = SIZE if resolution == "image" else logits[1.0].shape[1:3]
+    fused = numpy_reference.FUSE[resolution](logits, attention, size)
+    return numpy_reference.cross_entropy(numpy_reference.resize(fused, SIZE), labels)
+
+
+def loss_of_each(outputs, labels, resolution):
+    total = 0
+    for scale, output in outputs.items():
+        logits = output.logits
+        if resolution == "image":
+            scaled = (int(SIZE[0] * scale), int(SIZE[1] * scale))
+            logits = numpy_reference.resize(logits, scaled)
+        total += numpy_reference.cross_entropy(numpy_reference.resize(logits, SIZE), labels)
+    return total
+
+
+@pytest.mark.parametrize("resolution", ["features", "image"])
+def test_two_scales(resolution, labels):
+    outputs = random_outputs((0.5, 1.0))
+    loss, terms = objective(
+        outputs, labels, aux_weight=0.4, scale_weight=0.05, fusion_resolution=resolution
+    )
+    expected = {
+        "main": loss_of_fused(outputs, "logits", labels, resolution),
+        "aux": loss_of_fused(outputs, "aux_logits", labels, resolution),
+        "scales": loss_of_each(outputs, labels, resolution),
+    }
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
+    total = expected["main"] + 0.4 * expected["aux"] + 0.05 * expected["scales"]
+    np.testing.assert_allclose(loss, total, rtol=1e-5)
+
+
+def test_without_scale_weight_there_is_no_such_term(labels):
+    loss, terms = objective(
+        random_outputs((0.5, 1.0)),
+        labels,
+        aux_weight=0.4,
+        scale_weight=0.0,
+        fusion_resolution="features",
+    )
+    assert terms.keys() == {"main", "aux"}
+    np.testing.assert_allclose(loss, terms["main"] + 0.4 * terms["aux"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("resolution", ["features", "image"])
+def test_single_scale_needs_no_attention(resolution, labels):
+    outputs = random_outputs((1.0,), attention=False)
+    loss, terms = objective(
+        outputs, labels, aux_weight=0.4, scale_weight=0.0, fusion_resolution=resolution
+    )
+    main, aux = (
+        numpy_reference.cross_entropy(numpy_reference.resize(logits, SIZE), labels)
+        for logits in (outputs[1.0].logits, outputs[1.0].aux_logits)
+    )
+    np.testing.assert_allclose(terms["main"], main, rtol=1e-5)
+    np.testing.assert_allclose(loss, main + 0.4 * aux, rtol=1e-5)
+
+
+def test_two_scales_need_attention(labels):
+    with pytest.raises(ValueError, match=r"attention of scales \[0\.5\]"):
+        objective(
+            random_outputs((0.5, 1.0), attention=False),
+            labels,
+            aux_weight=0.4,
+            scale_weight=0.0,
+            fusion_resolution="features",
+        )

@@ -1,0 +1,156 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend import core
+
+from hmsa_jax.models import hrnet, multiscale
+from hmsa_jax.models.multiscale import Architecture
+from tests.models.quick_jit import quick_jit
+
+CLASSES = 5
+
+
+def trace(architecture, size, *, dtype="float32", scales=(1.0,)):
+    """Parameters, jaxpr and abstract outputs of an evaluation; nothing is compiled."""
+    graphdef, params, batch_stats = multiscale.initialize(
+        architecture, dtype=dtype, remat=False, seed=0
+    )
+
+    def predict(params, batch_stats, images):
+        return multiscale.apply(graphdef, params, batch_stats, images, scales, train=False)
+
+    images = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
+    jaxpr, (outputs, _) = jax.make_jaxpr(predict, return_shape=True)(params, batch_stats, images)
+    return params, jaxpr, outputs
+
+
+def equations(jaxpr):
+    """All equations, those of inner functions included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in core.jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "semantic_head"),
+    [
+        ("w18_small", "paper"),
+        ("w18", "published"),
+        ("w32", "published"),
+        ("w48", "paper"),
+    ],
+)
+def test_named_sizes_in_bfloat16(trunk, semantic_head):
+    architecture = Architecture(trunk, CLASSES, semantic_head=semantic_head)
+    params, jaxpr, outputs = trace(architecture, (65, 97), dtype="bfloat16")
+
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    head = (2, 17, 25)  # an odd size is halved upwards
+    output = outputs[1.0]
+    assert output.logits.shape == output.aux_logits.shape == (*head, CLASSES)
+    assert output.attention.shape == (*head, 1)
+    assert {x.dtype for x in jax.tree.leaves(output)} == {np.dtype(np.float32)}
+
+    products = [
+        equation
+        for equation in equations(jaxpr.jaxpr)
+        if equation.primitive.name in ("conv_general_dilated", "dot_general")
+    ]
+    kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4]
+    assert len(products) == len(kernels) + 3  # regions, similarity and their mixture
+    for equation in products:
+        assert {operand.aval.dtype for operand in equation.invars} == {np.dtype(jnp.bfloat16)}
+
+
+def test_semantic_heads_differ_by_two_convolutions():
+    heads = {}
+    for kind in ("paper", "published"):
+        architecture = Architecture("tiny", CLASSES, semantic_head=kind, head_channels=24)
+        _, params, _ = multiscale.initialize(architecture, dtype="float32", remat=False, seed=0)
+        heads[kind] = jax.tree.map(np.shape, params["semantic_head"])
+    output = {"kernel": (1, 1, 512, CLASSES), "bias": (CLASSES,)}
+    assert heads["published"] == {"output": output}
+    norm = {"scale": (24,), "bias": (24,)}
+    assert heads["paper"] == {
+        "hidden": {
+            0: {"conv": {"kernel": (3, 3, 512, 24)}, "bn": norm},
+            1: {"conv": {"kernel": (3, 3, 24, 24)}, "bn": norm},
+        },
+        "output": output | {"kernel": (1, 1, 24, CLASSES)},
+    }
+
+
+def test_every_scale_has_the_size_of_its_scaled_image():
+    _, _, outputs = trace(Architecture("tiny", CLASSES), (65, 97), scales=(2.0, 0.5, 1.0))
+    assert list(outputs) == [0.5, 1.0, 2.0]
+    shapes = {scale: output.logits.shape[1:3] for scale, output in outputs.items()}
+    assert shapes == {0.5: (8, 12), 1.0: (17, 25), 2.0: (33, 49)}
+
+
+def test_network_without_attention():
+    params, _, outputs = trace(Architecture("tiny", CLASSES, attention=False), (64, 64))
+    assert outputs[1.0].attention is None
+    assert "attention_head" not in params
+    assert "semantic_head" in params
+
+
+def test_initialization_follows_the_seed():
+    architecture = Architecture("tiny", CLASSES)
+
+    def kernel(seed):
+        _, params, _ = multiscale.initialize(architecture, dtype="float32", remat=False, seed=seed)
+        return params["semantic_head"]["output"]["kernel"]
+
+    np.testing.assert_array_equal(kernel(1), kernel(1))
+    assert (kernel(1) != kernel(2)).all()
+
+
+@pytest.fixture(scope="module")
+def minimal_trunk():
+    size = hrnet.HRNetSize((4, 4, 4, 4), (1, 1, 1), blocks=1, stage1_blocks=1, stage1_channels=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(hrnet.SIZES, "minimal", size)
+        yield "minimal"
+
+
+def train_step(trunk, *, remat):
+    """The names of its primitives, and `((loss, (outputs, batch_stats)), gradients)`."""
+    architecture = Architecture(
+        trunk, CLASSES, ocr_channels=8, ocr_key_channels=4, head_channels=4, dropout=0.3
+    )
+    graphdef, params, batch_stats = multiscale.initialize(
+        architecture, dtype="float32", remat=remat, seed=0
+    )
+
+    def loss_fn(params, batch_stats, images):
+        outputs, batch_stats = multiscale.apply(
+            graphdef, params, batch_stats, images, (1.0,), train=True, dropout_key=jax.random.key(7)
+        )
+        loss = sum(jnp.square(x).mean() for x in jax.tree.leaves(outputs))
+        return loss, (outputs, batch_stats)
+
+    images = np.random.default_rng(1).standard_normal((2, 32, 64, 3), np.float32)
+    traced = quick_jit(jax.value_and_grad(loss_fn, has_aux=True)).trace(params, batch_stats, images)
+    result = traced.lower().compile()(params, batch_stats, images)
+    return {equation.primitive.name for equation in equations(traced.jaxpr.jaxpr)}, result
+
+
+def test_remat_changes_nothing_but_memory(minimal_trunk):
+    primitives, expected = train_step(minimal_trunk, remat=False)
+    remat_primitives, got = train_step(minimal_trunk, remat=True)
+    assert (remat_primitives - primitives) & {"checkpoint", "remat", "remat2"}
+    # Outputs, gradients and the running statistics that the step has moved.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
+        assert np.isfinite(leaf).all(), path
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), got, expected)
+    (_, (_, batch_stats)), gradients = got
+    assert all((var != 1).all() for var in _leaves_named(batch_stats, "var"))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients)) > 1e-2
+
+
+def _leaves_named(tree, name):
+    return [
+        leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if path[-1].key == name
+    ]

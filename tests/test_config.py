@@ -1,0 +1,82 @@
+import importlib
+import pathlib
+
+import pytest
+
+from hmsa_jax import config as config_lib
+
+CONFIGS = sorted(
+    path.stem
+    for path in (pathlib.Path(__file__).parents[1] / "configs").glob("*.py")
+    if path.stem != "__init__"
+)
+
+
+def load(name="base"):
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_passes(name):
+    config_lib.check(load(name))
+
+
+def test_all_problems_are_listed_at_once():
+    config = load()
+    config.optimizer.momentum = 1.5
+    config.model.trunk = "w49"
+    config.data.batch_size = True
+    config.optimizer.nesterov = True
+    del config.data["flip"]
+    with pytest.raises(ValueError, match="cannot be run") as error:
+        config_lib.check(config)
+    for text in (
+        "optimizer.momentum is 1.5; expected a number in [0, 1)",
+        "model.trunk is 'w49'; expected one of",
+        "data.batch_size is True; expected a whole number, 1 or more",
+        "optimizer.nesterov: no such field",
+        "data.flip: missing",
+    ):
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("objective.scales", (0.5, 2.0)),
+        ("objective.scales", (-1.0, 1.0)),
+        ("data.crop_size", (128,)),
+        ("data.scale_range", (2.0, 0.5)),
+        ("evaluate.protocols", ("median:1,2",)),
+        ("evaluate.protocols", ()),
+        ("optimizer.learning_rate", float("nan")),
+        ("mesh.data", 0),
+        ("model.dtype", "float16"),
+    ],
+)
+def test_impossible_values_name_the_field(field, value):
+    config = load()
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=field):
+        config_lib.check(config)
+
+
+def test_several_scales_need_attention():
+    config = load()
+    config.model.attention = False
+    with pytest.raises(ValueError, match=r"objective\.scales .* model\.attention=True"):
+        config_lib.check(config)
+    config.objective.scales = (1.0,)
+    config_lib.check(config)
+
+
+def test_workdir_is_claimed_once(tmp_path):
+    workdir = tmp_path / "new" / "run"
+    config = load()
+    config_lib.claim_workdir(config, workdir)
+    config.log_every += 1
+    config_lib.claim_workdir(config, workdir)  # no part in the result
+    config.optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.01 there, 0\.5 here"):
+        config_lib.claim_workdir(config, workdir)

@@ -1,0 +1,66 @@
+"""Evaluation on eight devices, with batches that are filled up, equals numpy image by image."""
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from hmsa_jax import evaluate, evaluation_protocol, sharding
+from hmsa_jax.input.photometric import normalize
+from hmsa_jax.models import multiscale
+
+CLASSES = 5
+
+
+@pytest.fixture(scope="module")
+def network():
+    architecture = multiscale.Architecture(
+        "tiny", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
+    )
+    return multiscale.initialize(architecture, dtype="float32", remat=False, seed=0)
+
+
+@pytest.fixture(scope="module")
+def source():
+    """Eleven images: one more batch than fills eight devices, and not a whole one."""
+    rng = np.random.default_rng(0)
+
+    def record(i):
+        image = cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (48, 32))
+        label = rng.integers(0, CLASSES + 1, (32, 48), np.uint8)
+        label[label == CLASSES] = 255
+        encoded = {"image": cv2.imencode(".png", image), "label": cv2.imencode(".png", label)}
+        return {name: data.tobytes() for name, (_, data) in encoded.items()} | {"id": str(i)}
+
+    return [record(i) for i in range(11)]
+
+
+def test_every_image_counts_once(network, source):
+    graphdef, params, batch_stats = network
+    protocols = evaluation_protocol.parse_all(("single", "average:0.5,1", "hierarchical:0.5,1"))
+    mesh = sharding.make_mesh(4, 2)
+    step = evaluate.make_evaluation_step(
+        graphdef, mesh, protocols, classes=CLASSES, fusion_resolution="features"
+    )
+    state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+    total = evaluate.score_source(step, *state, source, mesh, images_per_device=1, ignore_label=255)
+
+    @jax.jit
+    def predict(image):
+        outputs, _ = multiscale.apply(
+            graphdef, params, batch_stats, normalize(image[None]), (0.5, 1.0), train=False
+        )
+        logits = [p.predict(outputs, (32, 48), "features") for p in protocols]
+        return [x[0].argmax(-1) for x in logits]
+
+    expected = np.zeros((len(protocols), CLASSES, CLASSES), np.int64)
+    for record in source:
+        image = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)
+        label = cv2.imdecode(np.frombuffer(record["label"], np.uint8), cv2.IMREAD_UNCHANGED)
+        for matrix, predicted in zip(expected, predict(image[..., ::-1]), strict=True):
+            np.add.at(matrix, (label[label < 255], np.asarray(predicted)[label < 255]), 1)
+    assert total.dtype == np.int64
+    assert total.shape == expected.shape
+    np.testing.assert_array_equal(total.sum(-1), expected.sum(-1))  # every label, exactly
+    moved = np.abs(total - expected).sum() / expected.sum()
+    assert moved < 1e-3  # rounding may decide a tie between two classes

@@ -1,0 +1,55 @@
+import math
+
+import numpy as np
+import pytest
+
+from hmsa_jax import metrics
+
+# Two labelled classes of three, one pixel ignored; class 2 neither occurs nor is predicted.
+LABELS = np.uint8([[[0, 0, 0, 1], [1, 1, 255, 0]]])
+PREDICTIONS = np.int32([[[0, 0, 1, 1], [1, 0, 1, 0]]])
+CONFUSION = np.int32([[3, 1, 0], [1, 2, 0], [0, 0, 0]])
+
+
+def test_confusion_matrix_by_hand():
+    got = metrics.confusion_matrix(LABELS, PREDICTIONS, 3)
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, CONFUSION)
+
+
+def test_confusion_matrix_counts_every_labelled_pixel():
+    rng = np.random.default_rng(0)
+    classes = 7
+    labels = rng.choice([*range(classes), classes, 200, 255], (3, 61, 83)).astype(np.uint8)
+    predictions = rng.integers(0, classes, labels.shape)
+    valid = labels < classes
+    pairs = labels[valid].astype(int) * classes + predictions[valid]
+    expected = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    np.testing.assert_array_equal(metrics.confusion_matrix(labels, predictions, classes), expected)
+
+
+def test_large_counts_are_exact():
+    """Summed over images in float32, the last pixel would be lost."""
+    labels = np.zeros((17, 1024, 1024), np.uint8)
+    labels[0, 0, 0] = 255
+    got = metrics.confusion_matrix(labels, np.zeros_like(labels), 1)
+    assert got.item() == 17 * 2**20 - 1
+
+
+def test_intersection_over_union_by_hand():
+    np.testing.assert_allclose(metrics.class_iou(CONFUSION), [3 / 5, 2 / 4, np.nan])
+    assert metrics.mean_iou(CONFUSION) == pytest.approx((3 / 5 + 2 / 4) / 2)
+    assert metrics.pixel_accuracy(CONFUSION) == pytest.approx(5 / 7)
+
+
+def test_class_that_is_only_predicted_counts_as_zero():
+    confusion = np.int32([[2, 1], [0, 0]])
+    np.testing.assert_allclose(metrics.class_iou(confusion), [2 / 3, 0])
+    assert metrics.mean_iou(confusion) == pytest.approx(1 / 3)
+
+
+def test_nothing_labelled_has_no_score():
+    nothing = np.zeros((3, 3), np.int32)
+    assert np.isnan(metrics.class_iou(nothing)).all()
+    assert math.isnan(metrics.mean_iou(nothing))
+    assert math.isnan(metrics.pixel_accuracy(nothing))

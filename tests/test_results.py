@@ -1,0 +1,36 @@
+import json
+
+import numpy as np
+import rich.console
+
+from hmsa_jax.report import results
+
+CLASSES = ("road", "sign", "fence")
+CONFUSIONS = {
+    "single (1)": np.array([[6, 2, 0], [0, 2, 0], [0, 0, 0]]),
+    "hierarchical (0.5, 1, 2)": np.array([[8, 0, 0], [1, 1, 0], [0, 0, 0]]),
+}
+
+
+def test_json_holds_percent_and_counts():
+    result = json.loads(results.to_json(CONFUSIONS, CLASSES, split="x/val", step=7))
+    assert result["split"] == "x/val"
+    assert result["step"] == 7
+    single = result["protocols"]["single (1)"]
+    assert single["iou"] == {"road": 75.0, "sign": 50.0, "fence": None}
+    assert single["mean_iou"] == 62.5
+    assert single["pixel_accuracy"] == 80.0
+    assert single["confusion"] == CONFUSIONS["single (1)"].tolist()
+
+
+def test_table_has_a_row_a_class_and_marks_the_best():
+    console = rich.console.Console(width=100, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(results.to_table(CONFUSIONS, CLASSES, "title"))
+    text = capture.get()
+    rows = {line.split("│")[1].strip(): line for line in text.splitlines() if "│" in line}
+    assert "\x1b[1m88.9" in rows["road"]  # bold
+    assert "75.0" in rows["road"]
+    assert "\x1b[1m75.0" not in rows["road"]
+    assert rows["fence"].count(" - ") == 2
+    assert "62.5" in rows["mean IoU"]

@@ -1,0 +1,125 @@
+"""The step on a mesh of devices equals the step on one."""
+
+import jax
+import numpy as np
+import pytest
+
+from hmsa_jax import optimizer, sharding, state, train_step
+from hmsa_jax.models import hrnet, multiscale
+
+CLASSES = 5
+ARCHITECTURE = multiscale.Architecture(
+    "least", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
+)
+# Compiling is what these tests cost; what it compiles may be slow.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+OBJECTIVE = {
+    "scales": (0.5, 1.0),
+    "aux_weight": 0.4,
+    "scale_weight": 0.05,
+    "fusion_resolution": "features",
+}
+
+
+def run(mesh, dtype, steps):
+    """A few steps from one seed; returns state, metrics of each step and the compiled step."""
+    graphdef, *values = multiscale.initialize(ARCHITECTURE, dtype=dtype, remat=False, seed=0)
+    if dtype == "float64":
+        values = jax.tree.map(lambda x: x.astype(dtype), values)
+    sgd = optimizer.sgd(optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4)
+    current = state.initial_state(*values, sgd, sharding.replicated(mesh))
+    step = train_step.make_train_step(graphdef, sgd, mesh, seed=0, **OBJECTIVE)
+    batch = sharding.put_batch(a_batch(), mesh)
+    compiled = step.lower(current, batch).compile(QUICK)
+    metrics = []
+    for _ in range(steps):
+        current, figures = compiled(current, batch)
+        metrics.append(jax.device_get(figures))
+    return jax.device_get(current), metrics, compiled
+
+
+def a_batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, (4, 256, 32), np.uint8)
+    labels[0, :20] = 255  # so that the devices have unequal numbers of labelled pixels
+    return {"image": rng.integers(0, 256, (4, 256, 32, 3), np.uint8), "label": labels}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_trunk():
+    """The least network with all of HRNet's parts: compiling is what these tests cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(hrnet.SIZES, "least", hrnet.HRNetSize((4, 4, 8, 8), (1, 1, 1), 1, 1, 4))
+        yield
+
+
+@pytest.fixture(scope="module")
+def on_one_device(small_trunk):
+    return run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float32", steps=2)
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices(small_trunk):
+    """In float64: BatchNorm over the few pixels of a small crop magnifies rounding."""
+    with jax.enable_x64(True):
+        return run(sharding.make_mesh(4, 2), "float64", steps=2)
+
+
+def test_sharded_equals_unsharded(on_eight_devices):
+    """Batch over 4 devices, rows over 2: same loss, gradients, weights and global statistics."""
+    eight, eight_metrics, _ = on_eight_devices
+    with jax.enable_x64(True):
+        one, one_metrics, _ = run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float64", steps=2)
+    for a, b in zip(one_metrics, eight_metrics, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-7, err_msg=name)
+    paths = jax.tree_util.tree_leaves_with_path(one)
+    for (path, a), b in zip(paths, jax.tree.leaves(eight), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8, err_msg=str(path))
+
+
+def test_state_is_replicated_and_reduced(on_eight_devices):
+    _, _, compiled = on_eight_devices
+    state_shardings = jax.tree.leaves(compiled.output_shardings[0])
+    assert all(s.is_fully_replicated for s in state_shardings)
+    assert "all-reduce" in compiled.as_text()
+
+
+def test_state_memory_is_reused(on_one_device):
+    current, _, compiled = on_one_device
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(current))
+    assert compiled.memory_analysis().alias_size_in_bytes >= size
+
+
+def test_step_counts_and_learns(on_one_device):
+    current, metrics, _ = on_one_device
+    assert int(current.step) == 2
+    assert set(metrics[0]) == {"loss", "main", "aux", "scales", "grad_norm"}
+    assert metrics[1]["loss"] < metrics[0]["loss"]
+
+
+def test_bfloat16_keeps_float32_state(on_one_device):
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    current, metrics, _ = run(mesh, "bfloat16", steps=1)
+    leaves = jax.tree.leaves((current.params, current.batch_stats))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+    _, reference, _ = on_one_device
+    np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
+
+
+def test_mesh_must_use_all_devices():
+    with pytest.raises(ValueError, match=r"mesh\.data x mesh\.spatial is 3 x 2.* 8 devices"):
+        sharding.make_mesh(3, 2)
+    assert sharding.make_mesh(-1, 2).shape == {"data": 4, "spatial": 2}
+
+
+def test_batch_and_rows_must_divide():
+    mesh = sharding.make_mesh(4, 2)
+    with pytest.raises(ValueError, match=r"data\.batch_size is 6.* multiple of the 4"):
+        sharding.check_batch_size("data.batch_size", 6, mesh)
+    for rows in (128, 300):
+        with pytest.raises(ValueError, match=rf"crop_size has {rows} rows.* at least 256"):
+            sharding.check_rows("data.crop_size", rows, 64, mesh)
+    sharding.check_rows("data.crop_size", 256, 64, mesh)
+    sharding.check_rows("data.crop_size", 100, 64, sharding.make_mesh(8, 1))
