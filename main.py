@@ -14,7 +14,9 @@ from hmsa_jax.progress import console
 _COMMANDS = {"train": train.train, "evaluate": evaluate.evaluate}
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/street_scenes.py", "the experiment; --config.GROUP.FIELD=VALUE changes it"
+    "config",
+    str(pathlib.Path(__file__).parent / "configs" / "street_scenes.py"),
+    "the experiment; --config.GROUP.FIELD=VALUE changes it",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run", required=True)
 

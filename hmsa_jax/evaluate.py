@@ -128,6 +128,11 @@ def evaluate_state(
     protocols = evaluation_protocol.parse_all(config.evaluate.protocols)
     if not config.model.attention:
         protocols = tuple(p for p in protocols if p.method != "hierarchical")
+    if not protocols:
+        raise ValueError(
+            "evaluate.protocols are all hierarchical, but the network has no attention"
+            " (model.attention=False); name 'single', 'average:...' or 'max:...'"
+        )
     step = make_evaluation_step(
         parts.graphdef,
         parts.mesh,

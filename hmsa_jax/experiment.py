@@ -6,6 +6,7 @@ import pathlib
 
 import ml_collections
 import optax
+import tensorflow_datasets as tfds
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -32,7 +33,7 @@ class Experiment:
     """
 
     dataset: registry.Dataset
-    builder: object
+    builder: tfds.core.DatasetBuilder
     mesh: Mesh
     graphdef: nnx.GraphDef
     schedule: optax.Schedule

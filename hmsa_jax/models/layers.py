@@ -4,6 +4,8 @@ Parameters, statistics and the normalisation itself stay in float32 (or float64,
 parameters are); `dtype` is the type of the convolutions and of the activations between layers.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,29 +94,39 @@ class BatchNorm(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises `[B, H, W, channels]`; in training it updates the running statistics."""
         scale, bias = self.scale.get_value(), self.bias.get_value()
-        x = x.astype(scale.dtype)
-        if train:
-            mean, var = self._batch_statistics(x)
-        else:
-            mean, var = self.mean.get_value(), self.var.get_value()
-        factor = scale * jax.lax.rsqrt(var + EPSILON)
-        return (x * factor + (bias - mean * factor)).astype(self.dtype)
-
-    def _batch_statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mean = x.mean((0, 1, 2))
-        # One pass over the activations: both sums fuse into one read and one all-reduce.
-        var = jnp.maximum(jnp.square(x).mean((0, 1, 2)) - jnp.square(mean), 0)
-        count = x.size // x.shape[-1]
-        unbiased = var * (count / max(count - 1, 1))
-        self._move(self.mean, mean)
-        self._move(self.var, unbiased)
-        return mean, var
-
-    @staticmethod
-    def _move(statistic: nnx.BatchStat, batch_value: jax.Array) -> None:
+        mean, var = self.mean.get_value(), self.var.get_value()
+        if not train:
+            return normalize(x, mean, var, scale, bias, self.dtype)
+        y, mean, var = normalize_batch(x, mean, var, scale, bias, self.dtype)
         # set_value: assigning through [...] asks a tracer for its sharding, at quadratic cost.
-        batch_value = jax.lax.stop_gradient(batch_value)
-        statistic.set_value((1 - MOMENTUM) * statistic.get_value() + MOMENTUM * batch_value)
+        self.mean.set_value(mean)
+        self.var.set_value(var)
+        return y
+
+
+# Both are jitted so that a network of hundreds of layers traces each shape once.
+@functools.partial(jax.jit, static_argnames="dtype")
+def normalize(x, mean, var, scale, bias, dtype):
+    """(x - mean) / sqrt(var + EPSILON) x scale + bias in the dtype of `scale`, then cast."""
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    return (x.astype(scale.dtype) * factor + (bias - mean * factor)).astype(dtype)
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def normalize_batch(x, running_mean, running_var, scale, bias, dtype):
+    """`normalize` with the batch's own statistics; returns also the running ones, moved."""
+    wide = x.astype(scale.dtype)
+    mean = wide.mean((0, 1, 2))
+    # One pass over the activations: both sums fuse into one read and one all-reduce.
+    var = jnp.maximum(jnp.square(wide).mean((0, 1, 2)) - jnp.square(mean), 0)
+    count = x.size // x.shape[-1]
+    unbiased = var * (count / max(count - 1, 1))
+
+    def move(running, batch_value):
+        return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(batch_value)
+
+    y = normalize(wide, mean, var, scale, bias, dtype)
+    return y, move(running_mean, mean), move(running_var, unbiased)
 
 
 class ConvBN(nnx.Module):

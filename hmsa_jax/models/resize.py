@@ -5,11 +5,15 @@ network uses need two taps an axis: an integer factor is slices and products onl
 partition over sharded rows with a halo instead of a gather.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
+# Jitted so that a network traces each shape once.
+@functools.partial(jax.jit, static_argnames="size")
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Resizes rows and columns with half-pixel centres and without antialiasing.
 
