@@ -1,5 +1,6 @@
 """The front door: python main.py COMMAND --config=configs/X.py --workdir=DIR."""
 
+import difflib
 import os
 import pathlib
 import sys
@@ -8,19 +9,31 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from hmsa_jax import evaluate, train
+from hmsa_jax import config, evaluate, train
 from hmsa_jax.progress import console
 
 _COMMANDS = {"train": train.train, "evaluate": evaluate.evaluate}
+_DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
+_OVERRIDE = "--config."
+_USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
 
+
+def _refuse_unknown_fields(arguments: list[str]) -> None:
+    """Exits with the name of a misspelt config field and what it may have meant."""
+    for argument in arguments:
+        name = argument.removeprefix(_OVERRIDE).partition("=")[0]
+        if argument.startswith(_OVERRIDE) and name not in config.FIELDS:
+            near = difflib.get_close_matches(name, config.FIELDS, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "configs/base.py lists the fields"
+            sys.exit(f"{_OVERRIDE}{name}: no such field; {hint}")
+
+
+# Before the flag is defined: ml_collections reads the overrides then, and answers with a traceback.
+_refuse_unknown_fields(sys.argv)
 _CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    str(pathlib.Path(__file__).parent / "configs" / "street_scenes.py"),
-    "the experiment; --config.GROUP.FIELD=VALUE changes it",
+    "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run", required=True)
-
-_USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
 
 
 def main(arguments: list[str]) -> None:

@@ -170,6 +170,10 @@ def test_errors_come_before_anything_expensive(command, tmp_path):
     assert "data.crop_size is (8, 8)" in output
     assert "model.trunk is 'w49'; expected one of ('tiny', 'w18_small'" in output
     assert not workdir.exists()
+    status, output = finish(command("train", workdir, optimizer__learning_rat=1))
+    assert status == 1
+    assert "--config.optimizer.learning_rat: no such field" in output
+    assert "did you mean optimizer.learning_rate?" in output
     status, output = finish(command("train", workdir, data__dir="/nowhere"))
     assert status == 1
     assert "/nowhere" in output
