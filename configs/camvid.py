@@ -12,7 +12,9 @@ from configs import street_scenes
 
 def get_config():
     config = street_scenes.get_config()
-    config.steps = 2000
+    config.steps = 1800
     config.data.name = "camvid"
-    config.data.crop_size = (192, 256)
+    config.data.batch_size = 4
+    config.data.crop_size = (256, 384)
+    config.data.scale_range = (0.5, 2.0)
     return config

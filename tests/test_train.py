@@ -20,6 +20,7 @@ SETTINGS = {
     "data.name": "camvid",
     "data.batch_size": 2,
     "data.crop_size": (64, 64),
+    "data.scale_range": (0.5, 2.0),
     "model.ocr_channels": 16,
     "model.ocr_key_channels": 8,
     "model.head_channels": 8,
