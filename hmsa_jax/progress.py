@@ -50,8 +50,9 @@ class Progress:
         self._bar.update(self._task, figures=figures)
         if not console.is_terminal:
             task = self._bar.tasks[self._task]
+            left = rich.progress.TimeRemainingColumn().render(task)
             console.print(
-                f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}",
+                f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}  left {left}",
                 highlight=False,
                 soft_wrap=True,
             )

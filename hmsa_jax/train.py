@@ -37,14 +37,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     """
     parts = experiment.assemble(config, workdir)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state, start_step = parts.state, checkpoints.latest_step() or 0
-        if start_step:
-            state = checkpoints.restore(state, start_step)
-            console.print(f"Resuming at step {start_step}.", highlight=False)
-        state, done_steps = _run_steps(config, workdir, parts, state, start_step, checkpoints)
-    if done_steps < config.steps:
+        state, step = parts.state, checkpoints.latest_step() or 0
+        if step:
+            state = checkpoints.restore(state, step)
+            console.print(f"Resuming at step {step}.", highlight=False)
+        if step < config.steps:
+            state, step = _run_steps(config, workdir, parts, state, step, checkpoints)
+    if step < config.steps:
         console.print(
-            f"Stopped at step {done_steps}, saved in {workdir}. The same command goes on.",
+            f"Stopped at step {step}, saved in {workdir}. The same command goes on.",
             highlight=False,
             soft_wrap=True,
         )
@@ -54,39 +55,20 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
 
 
 def _run_steps(config, workdir, parts, state, start_step, checkpoints):
-    """Steps `start_step` to the last, or to the one at which a signal stops it."""
-    train_step = make_train_step(
-        parts.graphdef, parts.optimizer, parts.mesh, seed=config.seed, **config.objective
-    )
-    batches = pipeline.train_batches(
-        registry.open_source(parts.builder, config.data.train_split),
-        batch_size=config.data.batch_size,
-        crop_size=config.data.crop_size,
-        scale_range=config.data.scale_range,
-        flip=config.data.flip,
-        ignore_label=parts.dataset.ignore_label,
-        seed=config.seed,
-        start_step=start_step,
-        num_workers=config.data.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    step = start_step
-    if step == config.steps:
-        return state, step
+    """Steps after `start_step` to the last, or to the one at which a signal stops it."""
     with (
-        contextlib.closing(batches),
+        contextlib.closing(_open_batches(config, parts, start_step)) as batches,
         MetricWriter(workdir, start_step) as writer,
         Progress("train", config.steps, start_step) as progress,
         StopSignal() as stop,
         jax.transfer_guard("disallow"),
     ):
         batch = sharding.put_batch(next(batches), parts.mesh)
-        train_step = _compile(train_step, state, batch)
+        train_step = _compile_step(config, parts, state, batch)
         log = StepLog(start_step, config.data.batch_size, parts.schedule, writer, progress)
         for step in range(start_step + 1, config.steps + 1):
             state, step_metrics = train_step(state, batch)
-            if step < config.steps:
+            if step < config.steps:  # the next batch travels while this step runs
                 batch = sharding.put_batch(next(batches), parts.mesh)
             log.add(step, step_metrics)
             last = stop.requested or step == config.steps
@@ -102,10 +84,29 @@ def _run_steps(config, workdir, parts, state, start_step, checkpoints):
     return state, step
 
 
-def _compile(train_step, state, batch):
+def _open_batches(config, parts, start_step):
+    return pipeline.train_batches(
+        registry.open_source(parts.builder, config.data.train_split),
+        batch_size=config.data.batch_size,
+        crop_size=config.data.crop_size,
+        scale_range=config.data.scale_range,
+        flip=config.data.flip,
+        ignore_label=parts.dataset.ignore_label,
+        seed=config.seed,
+        start_step=start_step,
+        num_workers=config.data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _compile_step(config, parts, state, batch):
     """Compiles before the loop, so that its first step is as fast as the others."""
     console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
     begin = time.monotonic()
+    train_step = make_train_step(
+        parts.graphdef, parts.optimizer, parts.mesh, seed=config.seed, **config.objective
+    )
     with jax.transfer_guard("allow"):
         compiled = train_step.lower(state, batch).compile()
     console.print(f"Compiled in {time.monotonic() - begin:.0f} s.", highlight=False)

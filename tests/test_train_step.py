@@ -53,23 +53,23 @@ def small_trunk():
         yield
 
 
+# In float64: BatchNorm over the few pixels of a small crop magnifies rounding.
 @pytest.fixture(scope="module")
 def on_one_device(small_trunk):
-    return run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float32", steps=2)
+    with jax.enable_x64(True):
+        return run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float64", steps=2)
 
 
 @pytest.fixture(scope="module")
 def on_eight_devices(small_trunk):
-    """In float64: BatchNorm over the few pixels of a small crop magnifies rounding."""
     with jax.enable_x64(True):
         return run(sharding.make_mesh(4, 2), "float64", steps=2)
 
 
-def test_sharded_equals_unsharded(on_eight_devices):
+def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
     """Batch over 4 devices, rows over 2: same loss, gradients, weights and global statistics."""
+    one, one_metrics, _ = on_one_device
     eight, eight_metrics, _ = on_eight_devices
-    with jax.enable_x64(True):
-        one, one_metrics, _ = run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float64", steps=2)
     for a, b in zip(one_metrics, eight_metrics, strict=True):
         assert a.keys() == b.keys()
         for name in a:
