@@ -17,4 +17,5 @@ def get_config():
     config.data.batch_size = 4
     config.data.crop_size = (256, 384)
     config.data.scale_range = (0.5, 2.0)
+    config.evaluate.images_per_device = 4
     return config

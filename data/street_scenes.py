@@ -13,15 +13,15 @@ from data.builder import SegmentationBuilder
 from data.streets import painter
 
 SEED = 0
-SIZES = {"train": 400, "validation": 80}
+SIZES = {"train": 800, "validation": 100}
 JPEG_QUALITY = 95
 
 
 class StreetScenes(SegmentationBuilder):
-    """Painted street scenes, 256 x 512, 11 classes and void.
+    """Painted street scenes, 128 x 256, 11 classes and void.
 
     Large regions with little texture of their own (road, pavement, walls) stand beside things one
-    to three pixels wide (posts, distant signs and people, lane marks): the former need context, the
+    or two pixels wide (posts, distant signs and people, lane marks): the former need context, the
     latter resolution.
     """
 
