@@ -12,7 +12,7 @@ from configs import street_scenes
 
 def get_config():
     config = street_scenes.get_config()
-    config.steps = 1800
+    config.steps = 2200
     config.data.name = "camvid"
     config.data.batch_size = 4
     config.data.crop_size = (256, 384)

@@ -78,8 +78,8 @@ def test_posts_are_thin_and_walls_are_not(scenes):
         runs = np.concatenate(runs)
         return np.median(np.repeat(runs, runs))
 
-    assert median_width(classes.POST) <= 8
-    assert median_width(classes.BUILDING) >= 32
+    assert median_width(classes.POST) <= 4
+    assert median_width(classes.BUILDING) >= 16
 
 
 def test_road_pavement_and_walls_overlap_in_brightness(scenes):
