@@ -1,7 +1,10 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, and directories that one process writes."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
@@ -9,3 +12,21 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(text)
     partial.replace(path)
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of a directory; the lock ends with the process, however it ends.
+
+    Raises:
+      ValueError: another process holds the directory.
+    """
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{directory} is in use by another process; wait until it ends, or name another"
+                " --workdir"
+            ) from None
+        yield

@@ -11,6 +11,7 @@ import numpy as np
 
 from data import registry
 from hmsa_jax import checkpoint, evaluate, experiment, sharding
+from hmsa_jax.files import locked
 from hmsa_jax.input import pipeline
 from hmsa_jax.progress import Progress, console
 from hmsa_jax.train_step import make_train_step
@@ -32,11 +33,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
       Whether all steps are done.
 
     Raises:
-      ValueError: the config cannot be run, or the workdir belongs to another.
+      ValueError: the config cannot be run, or the workdir belongs to another or is in use.
       FloatingPointError: a loss or gradient is not finite; the message names the step.
     """
     parts = experiment.assemble(config, workdir)
-    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+    lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
+    with (
+        lock,
+        checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
+    ):
         state, step = parts.state, checkpoints.latest_step() or 0
         if step:
             state = checkpoints.restore(state, step)
