@@ -171,7 +171,7 @@ def test_class_names_that_disagree(tree, names):
 
 def test_class_names_that_agree_in_another_case(tree):
     (tree / "classes.json").write_text(json.dumps({"names": [n.title() for n in camvid.CLASSES]}))
-    build(tree)
+    assert build(tree).is_prepared()
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"CamVid is not at {REAL}")
