@@ -9,10 +9,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from hmsa_jax import config, evaluate, train
+from hmsa_jax import config, convert, evaluate, train
 from hmsa_jax.progress import console
 
-_COMMANDS = {"train": train.train, "evaluate": evaluate.evaluate}
+_COMMANDS = ("train", "evaluate", "convert")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _OVERRIDE = "--config."
 _USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
@@ -34,21 +34,38 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run", required=True)
+_FROM = flags.DEFINE_string("from", None, "convert: a .pth or .safetensors file to read")
+_TO = flags.DEFINE_string("to", None, "convert: a .pth or .safetensors file to write")
 
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 2 or arguments[1] not in _COMMANDS:
         raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
+    command = arguments[1]
+    files = [flag.value for flag in (_FROM, _TO) if flag.value is not None]
+    if len(files) != (command == "convert"):
+        raise app.UsageError("convert needs --from=FILE or --to=FILE; other commands take neither")
     logging.set_verbosity(logging.WARNING)  # orbax reports every file
     _cache_compilations()
     try:
-        _COMMANDS[arguments[1]](_CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser())
+        _run(command, _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser())
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
             raise
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
         console.print("(HMSA_TRACEBACK=1 shows where.)")
         sys.exit(1)
+
+
+def _run(command: str, experiment, workdir: pathlib.Path) -> None:
+    if command == "train":
+        train.train(experiment, workdir)
+    elif command == "evaluate":
+        evaluate.evaluate(experiment, workdir)
+    elif _FROM.value is not None:
+        convert.convert_from(experiment, workdir, pathlib.Path(_FROM.value).expanduser())
+    else:
+        convert.convert_to(experiment, workdir, pathlib.Path(_TO.value).expanduser())
 
 
 def _cache_compilations() -> None:

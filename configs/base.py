@@ -8,6 +8,10 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 1000
     config.log_every = 20
+    # A run directory, of this network or another, whose weights a new run starts from where names
+    # and shapes match; '' starts from drawn weights.
+    config.init_from = ""
+    config.convert_partial = False  # whether `convert --from` may leave tensors of either side out
 
     config.data = ConfigDict()
     config.data.name = "street_scenes"
@@ -22,8 +26,8 @@ def get_config() -> ConfigDict:
     config.data.workers = 0  # processes that read; 0: threads of this one
 
     config.model = ConfigDict()
-    config.model.trunk = "w48"
-    config.model.attention = True
+    config.model.trunk = "w48"  # an HRNet, followed by OCR; or resnet50, followed by DeepLabV3+
+    config.model.attention = "hierarchical"  # or explicit, or none
     config.model.semantic_head = "paper"
     config.model.ocr_channels = 512
     config.model.ocr_key_channels = 256
@@ -35,6 +39,13 @@ def get_config() -> ConfigDict:
     config.objective = ConfigDict()
     config.objective.scales = (0.5, 1.0)
     config.objective.fusion_resolution = "features"
+    config.objective.main_loss = "rmi"
+    config.objective.aux_loss = "cross_entropy"
+    config.objective.rmi = ConfigDict()
+    config.objective.rmi.weight = 0.5  # the rest is binary cross-entropy
+    config.objective.rmi.radius = 3
+    config.objective.rmi.pool = 4
+    config.objective.rmi.pooling = "average"
     config.objective.aux_weight = 0.4
     config.objective.scale_weight = 0.0
 

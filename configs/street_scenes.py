@@ -23,6 +23,9 @@ def get_config():
     config.model.head_channels = 32
     config.model.dtype = "float32"  # a CPU emulates bfloat16
 
+    config.objective.main_loss = "cross_entropy"
+    config.objective.scale_weight = 0.05  # as published for Cityscapes
+
     config.optimizer.learning_rate = 0.05
     config.optimizer.poly_exponent = 0.9
     config.optimizer.weight_decay = 1e-4

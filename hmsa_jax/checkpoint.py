@@ -1,10 +1,13 @@
-"""Saving and restoring the training state, asynchronously and whole."""
+"""Saving and restoring the training state, asynchronously and whole; weights of other runs."""
 
+import dataclasses
 import pathlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from hmsa_jax.models import pretrained
 from hmsa_jax.state import TrainState
 
 
@@ -56,3 +59,60 @@ class Checkpoints:
             ) from error
         # A jitted copy owns its buffers, so that the train step can reuse them.
         return jax.jit(lambda tree: jax.tree.map(lambda x: x.copy(), tree))(restored)
+
+
+def start_from(run: pathlib.Path, state: TrainState) -> tuple[TrainState, pretrained.Coverage]:
+    """Takes over the weights and running statistics of another run that match in name and shape.
+
+    Args:
+      run: a directory that was trained into or converted into.
+      state: the state before the first step.
+
+    Returns:
+      That state with the newest weights of the run, and how the two networks fit.
+
+    Raises:
+      FileNotFoundError: the run has no checkpoint.
+      ValueError: nothing fits.
+    """
+    weights, coverage = pretrained.take_matching(
+        jax.device_get({"params": state.params, "batch_stats": state.batch_stats}),
+        _read_weights(run),
+    )
+    if not coverage.taken:
+        raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
+    shardings = jax.tree.map(lambda x: x.sharding, (state.params, state.batch_stats))
+    params, batch_stats = jax.device_put((weights["params"], weights["batch_stats"]), shardings)
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats), coverage
+
+
+def latest_step_of(run: pathlib.Path, field: str) -> int:
+    """The step of a run's newest checkpoint; FileNotFoundError, naming the field, without one."""
+    steps = ocp.utils.checkpoint_steps(run / "checkpoints") if _has_checkpoints(run) else []
+    if not steps:
+        raise FileNotFoundError(
+            f"{field} is {run}, which holds no checkpoint; name the --workdir of a run, or of"
+            " `convert --from`"
+        )
+    return max(steps)
+
+
+def _has_checkpoints(run: pathlib.Path) -> bool:
+    return (run / "checkpoints").is_dir()
+
+
+def _read_weights(run: pathlib.Path) -> dict:
+    """Params and batch_stats of the newest checkpoint, as nested dicts of host arrays."""
+    step = latest_step_of(run, "init_from")
+    reader = ocp.PyTreeCheckpointHandler()
+    directory = run.resolve() / "checkpoints" / str(step) / "default"
+    stored = reader.metadata(directory).tree
+    wanted = {name: stored[name] for name in ("params", "batch_stats")}
+    return reader.restore(
+        directory,
+        args=ocp.args.PyTreeRestore(
+            item=jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted),
+            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted),
+            partial_restore=True,
+        ),
+    )

@@ -10,7 +10,8 @@ import ml_collections
 
 from hmsa_jax import evaluation_protocol
 from hmsa_jax.files import write_atomically
-from hmsa_jax.models import fusion, heads, hrnet
+from hmsa_jax.losses import objective, rmi
+from hmsa_jax.models import fusion, heads, hrnet, multiscale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +92,10 @@ FIELDS = {
     ),
     "data.flip": _FLAG,
     "data.workers": _whole(0, free=True),
-    "model.trunk": _one_of(*hrnet.SIZES),
-    "model.attention": _FLAG,
+    "init_from": _text(),
+    "convert_partial": dataclasses.replace(_FLAG, free=True),
+    "model.trunk": _one_of(*multiscale.TRUNKS),
+    "model.attention": _one_of(*multiscale.ATTENTIONS),
     "model.semantic_head": _one_of(*heads.SEMANTIC_HEADS),
     "model.ocr_channels": _whole(1),
     "model.ocr_key_channels": _whole(1),
@@ -102,6 +105,12 @@ FIELDS = {
     "model.remat": _FLAG,
     "objective.scales": _SCALES,
     "objective.fusion_resolution": _RESOLUTION,
+    "objective.main_loss": _one_of(*objective.LOSSES),
+    "objective.aux_loss": _one_of(*objective.AUXILIARY_LOSSES),
+    "objective.rmi.weight": Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]"),
+    "objective.rmi.radius": _whole(1),
+    "objective.rmi.pool": _whole(1),
+    "objective.rmi.pooling": _one_of(*rmi.POOLINGS),
     "objective.aux_weight": _AT_LEAST_ZERO,
     "objective.scale_weight": _AT_LEAST_ZERO,
     "optimizer.learning_rate": _AT_LEAST_ZERO,
@@ -140,13 +149,35 @@ def check(config: ml_collections.ConfigDict) -> None:
             problems.append(f"{name}: missing; expected {field.expected}")
         elif not field.accepts(flat[name]):
             problems.append(f"{name} is {flat[name]!r}; expected {field.expected}")
-    if not problems and len(config.objective.scales) > 1 and not config.model.attention:
-        problems.append(
-            "objective.scales has several scales, which only attention can fuse; set"
-            " model.attention=True or objective.scales=(1.0,)"
-        )
+    problems = problems or _contradictions(config)
     if problems:
         raise ValueError("The config cannot be run:\n  " + "\n  ".join(problems))
+
+
+def _contradictions(config: ml_collections.ConfigDict) -> list[str]:
+    """What fields that are possible by themselves rule out together."""
+    model, scales = config.model, config.objective.scales
+    problems = []
+    if len(scales) > 1 and model.attention == "none":
+        problems.append(
+            "objective.scales has several scales, which only attention can fuse; set"
+            " model.attention='hierarchical' or objective.scales=(1.0,)"
+        )
+    if len(set(scales)) < len(scales):
+        problems.append(f"objective.scales is {scales}; expected no scale twice")
+    if model.attention == "explicit":
+        problems += [
+            f"evaluate.protocols has {protocol.name}; explicit attention weighs exactly the scales"
+            f" that it was trained on, objective.scales={tuple(sorted(scales))}"
+            for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
+            if protocol.method == "explicit" and protocol.scales != tuple(sorted(scales))
+        ]
+    if config.objective.aux_weight and model.trunk not in hrnet.SIZES:
+        problems.append(
+            f"objective.aux_weight is {config.objective.aux_weight}, but {model.trunk} has no"
+            " auxiliary head; set objective.aux_weight=0.0"
+        )
+    return problems
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir) -> None:

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import tensorflow_datasets as tfds
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data import registry
 from hmsa_jax import checkpoint, evaluation_protocol, experiment, metrics
+from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import pipeline
@@ -20,6 +22,7 @@ from hmsa_jax.models import multiscale
 from hmsa_jax.progress import Progress, console
 from hmsa_jax.report import results
 from hmsa_jax.sharding import replicated
+from hmsa_jax.state import TrainState
 
 
 def make_evaluation_step(
@@ -118,20 +121,24 @@ def evaluate_state(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
     parts: experiment.Experiment,
-    state,
+    builder: tfds.core.DatasetBuilder,
+    state: TrainState,
 ) -> dict[str, np.ndarray]:
     """Scores a state on the evaluation split, prints the table and writes the JSON.
 
     Returns:
       protocol name -> int64 `[classes, classes]`.
     """
-    protocols = evaluation_protocol.parse_all(config.evaluate.protocols)
-    if not config.model.attention:
-        protocols = tuple(p for p in protocols if p.method != "hierarchical")
+    protocols = tuple(
+        protocol
+        for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
+        if protocol.method not in evaluation_protocol.ATTENTIVE
+        or protocol.method == config.model.attention
+    )
     if not protocols:
         raise ValueError(
-            "evaluate.protocols are all hierarchical, but the network has no attention"
-            " (model.attention=False); name 'single', 'average:...' or 'max:...'"
+            f"evaluate.protocols need attention of another kind than model.attention="
+            f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
         )
     step = make_evaluation_step(
         parts.graphdef,
@@ -144,7 +151,7 @@ def evaluate_state(
         step,
         state.params,
         state.batch_stats,
-        registry.open_source(parts.builder, config.data.eval_split),
+        registry.open_source(builder, config.data.eval_split),
         parts.mesh,
         images_per_device=config.evaluate.images_per_device,
         ignore_label=parts.dataset.ignore_label,
@@ -164,13 +171,17 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     """
     if not (workdir / "checkpoints").is_dir():
         raise FileNotFoundError(f"{workdir} holds no checkpoints; train into it first")
-    parts = experiment.assemble(config, workdir)
+    parts = experiment.assemble(config)
+    config_lib.claim_workdir(config, workdir)
+    builder = registry.prepare(
+        config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
+    )
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
             raise FileNotFoundError(f"{workdir}/checkpoints is empty; train into it first")
         state = checkpoints.restore(parts.state, step)
-    return evaluate_state(config, workdir, parts, state)
+    return evaluate_state(config, workdir, parts, builder, state)
 
 
 def _all_devices(mesh: Mesh) -> NamedSharding:

@@ -9,7 +9,8 @@ import jax
 from hmsa_jax.models import fusion
 from hmsa_jax.models.multiscale import ScaleOutput
 
-METHODS = ("single", "average", "max", "hierarchical")
+METHODS = ("single", "average", "max", "hierarchical", "explicit")
+ATTENTIVE = ("hierarchical", "explicit")  # of a network with that attention only
 EXPECTED = (
     "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of "
     f"{METHODS}, scale 1 among the scales and none twice ('single' alone takes none)"
@@ -38,9 +39,10 @@ class Protocol:
     ) -> jax.Array:
         """Logits `[B, *size, C]` from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
-        if self.method == "hierarchical":
+        if self.method in ATTENTIVE:
             attention = {scale: outputs[scale].attention for scale in self.scales}
-            return fusion.hierarchical(logits, attention, size, resolution=resolution)
+            fuse = {"hierarchical": fusion.hierarchical, "explicit": fusion.explicit}
+            return fuse[self.method](logits, attention, size, resolution=resolution)
         fuse = {"single": fusion.single, "average": fusion.average, "max": fusion.maximum}
         return fuse[self.method](logits, size, resolution=resolution)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from data import registry
 from hmsa_jax import checkpoint, evaluate, experiment, sharding
+from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
 from hmsa_jax.input import pipeline
 from hmsa_jax.progress import Progress, console
@@ -36,18 +37,21 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
       ValueError: the config cannot be run, or the workdir belongs to another or is in use.
       FloatingPointError: a loss or gradient is not finite; the message names the step.
     """
-    parts = experiment.assemble(config, workdir)
+    if config.init_from:  # a wrong name is found out before anything else
+        checkpoint.latest_step_of(pathlib.Path(config.init_from).expanduser(), "init_from")
+    parts = experiment.assemble(config)
+    config_lib.claim_workdir(config, workdir)
+    builder = registry.prepare(
+        config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
+    )
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with (
         lock,
         checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
     ):
-        state, step = parts.state, checkpoints.latest_step() or 0
-        if step:
-            state = checkpoints.restore(state, step)
-            console.print(f"Resuming at step {step}.", highlight=False)
+        state, step = _first_state(config, parts, checkpoints)
         if step < config.steps:
-            state, step = _run_steps(config, workdir, parts, state, step, checkpoints)
+            state, step = _run_steps(config, workdir, parts, builder, state, step, checkpoints)
     if step < config.steps:
         console.print(
             f"Stopped at step {step}, saved in {workdir}. The same command goes on.",
@@ -55,14 +59,28 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
             soft_wrap=True,
         )
         return False
-    evaluate.evaluate_state(config, workdir, parts, state)
+    evaluate.evaluate_state(config, workdir, parts, builder, state)
     return True
 
 
-def _run_steps(config, workdir, parts, state, start_step, checkpoints):
+def _first_state(config, parts, checkpoints):
+    """The newest checkpoint's state, or the drawn one, with the weights of `init_from` if named."""
+    step = checkpoints.latest_step()
+    if step is not None:
+        console.print(f"Resuming at step {step}.", highlight=False)
+        return checkpoints.restore(parts.state, step), step
+    if not config.init_from:
+        return parts.state, 0
+    run = pathlib.Path(config.init_from).expanduser()
+    state, coverage = checkpoint.start_from(run, parts.state)
+    console.print(f"{len(coverage.taken)} tensors from {run}; {coverage.describe()}", markup=False)
+    return state, 0
+
+
+def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
     with (
-        contextlib.closing(_open_batches(config, parts, start_step)) as batches,
+        contextlib.closing(_open_batches(config, parts, builder, start_step)) as batches,
         MetricWriter(workdir, start_step) as writer,
         Progress("train", config.steps, start_step) as progress,
         StopSignal() as stop,
@@ -89,9 +107,9 @@ def _run_steps(config, workdir, parts, state, start_step, checkpoints):
     return state, step
 
 
-def _open_batches(config, parts, start_step):
+def _open_batches(config, parts, builder, start_step):
     return pipeline.train_batches(
-        registry.open_source(parts.builder, config.data.train_split),
+        registry.open_source(builder, config.data.train_split),
         batch_size=config.data.batch_size,
         crop_size=config.data.crop_size,
         scale_range=config.data.scale_range,
@@ -110,7 +128,12 @@ def _compile_step(config, parts, state, batch):
     console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
     begin = time.monotonic()
     train_step = make_train_step(
-        parts.graphdef, parts.optimizer, parts.mesh, seed=config.seed, **config.objective
+        parts.graphdef,
+        parts.optimizer,
+        parts.mesh,
+        scales=config.objective.scales,
+        objective=parts.objective,
+        seed=config.seed,
     )
     with jax.transfer_guard("allow"):
         compiled = train_step.lower(state, batch).compile()

@@ -9,7 +9,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from hmsa_jax.input.photometric import normalize
-from hmsa_jax.losses.objective import objective
+from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.sharding import batch_shardings, replicated
 from hmsa_jax.state import TrainState
@@ -21,9 +21,7 @@ def make_train_step(
     mesh: Mesh,
     *,
     scales: tuple[float, ...],
-    aux_weight: float,
-    scale_weight: float,
-    fusion_resolution: str,
+    objective: Objective,
     seed: int,
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles to `(state, batch) -> (state, metrics)`; the given state's memory is reused.
@@ -36,9 +34,7 @@ def make_train_step(
       optimizer: from `optimizer.sgd`.
       mesh: from `sharding.make_mesh`.
       scales: scales to train with, 1.0 among them; the paper's pair is (0.5, 1.0).
-      aux_weight: see `objective`.
-      scale_weight: see `objective`.
-      fusion_resolution: see `objective`.
+      objective: what the steps minimise.
       seed: of the dropout, together with the step.
 
     Returns:
@@ -56,13 +52,7 @@ def make_train_step(
             train=True,
             dropout_key=dropout_key,
         )
-        loss, terms = objective(
-            outputs,
-            batch["label"],
-            aux_weight=aux_weight,
-            scale_weight=scale_weight,
-            fusion_resolution=fusion_resolution,
-        )
+        loss, terms = objective(outputs, batch["label"])
         return loss, (terms, batch_stats)
 
     def train_step(state, batch):

@@ -52,6 +52,12 @@ def test_all_problems_are_listed_at_once():
         ("optimizer.learning_rate", float("nan")),
         ("mesh.data", 0),
         ("model.dtype", "float16"),
+        ("model.attention", "True"),
+        ("objective.main_loss", "dice"),
+        ("objective.aux_loss", "rmi"),
+        ("objective.rmi.weight", 1.5),
+        ("objective.rmi.pooling", "mean"),
+        ("objective.scales", (0.5, 1.0, 1.0)),
     ],
 )
 def test_impossible_values_name_the_field(field, value):
@@ -64,10 +70,30 @@ def test_impossible_values_name_the_field(field, value):
 
 def test_several_scales_need_attention():
     config = load()
-    config.model.attention = False
-    with pytest.raises(ValueError, match=r"objective\.scales .* model\.attention=True"):
+    config.model.attention = "none"
+    with pytest.raises(ValueError, match=r"objective\.scales .* model\.attention='hierarchical'"):
         config_lib.check(config)
     config.objective.scales = (1.0,)
+    config_lib.check(config)
+
+
+def test_explicit_attention_evaluates_the_scales_it_was_trained_on():
+    config = load()
+    config.model.attention = "explicit"
+    config.objective.scales = (2.0, 0.5, 1.0)
+    config.evaluate.protocols = ("single", "explicit:0.5,1,2")
+    config_lib.check(config)
+    config.evaluate.protocols = ("explicit:0.5,1",)
+    with pytest.raises(ValueError, match=r"explicit \(0\.5, 1\).* objective\.scales=\(0\.5, 1"):
+        config_lib.check(config)
+
+
+def test_deeplab_has_no_auxiliary_head():
+    config = load()
+    config.model.trunk = "resnet50"
+    with pytest.raises(ValueError, match=r"aux_weight is 0\.4, but resnet50 .* aux_weight=0\.0"):
+        config_lib.check(config)
+    config.objective.aux_weight = 0.0
     config_lib.check(config)
 
 

@@ -17,3 +17,27 @@ def test_a_directory_is_locked_once(tmp_path):
         pass
     with files.locked(tmp_path):  # free again
         pass
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"old")
+    failure = pytest.raises(UnicodeEncodeError)
+    with failure, files.atomic_path(path) as partial:
+        partial.write_text("ne" + "\N{WHITE SMILING FACE}" * 9999, "ascii")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("head", "sort"),
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n", "a PNG image"),
+        ("<html>Zugriff später".encode(), "text, such as the page that a failed download leaves"),
+        (b"PK\3\4", None),
+        (b"\x80\2\x8a", None),
+    ],
+)
+def test_what_is_mistaken_for_weights_is_told(head, sort):
+    assert files.mistaken_for_weights(head) == sort

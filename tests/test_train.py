@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def command(camvid_tree, tmp_path_factory):
         "JAX_PLATFORMS": "cpu",
     }
 
-    def start(verb, workdir, **changes):
+    def start(verb, workdir, *flags, **changes):
         settings = SETTINGS | {
             "data.dir": str(camvid_tree),
             "data.cache_dir": str(scratch / "data"),
@@ -52,6 +53,7 @@ def command(camvid_tree, tmp_path_factory):
                 "main.py",
                 verb,
                 f"--workdir={workdir}",
+                *flags,
                 *(f"--config.{name}={value}" for name, value in settings.items()),
             ],
             cwd=ROOT,
@@ -146,6 +148,54 @@ def test_evaluate_command_repeats_the_result(command, uninterrupted):
     status, output = finish(command("evaluate", workdir))
     assert status == 0, output
     assert path.read_text() == before
+
+
+def test_weights_go_out_and_come_in(command, uninterrupted, tmp_path):
+    """Converted to a file and back, a network scores what it scored."""
+    reference, _ = uninterrupted
+    file, workdir = tmp_path / "weights.pth", tmp_path / "run"
+    status, output = finish(command("convert", reference, f"--to={file}"))
+    assert status == 0, output
+    status, output = finish(command("convert", workdir, f"--from={file}"))
+    assert status == 0, output
+    status, output = finish(command("evaluate", workdir))
+    assert status == 0, output
+    ours = json.loads((workdir / "evaluation" / "validation-0.json").read_text())
+    theirs = json.loads((reference / "evaluation" / f"validation-{STEPS}.json").read_text())
+    assert ours["protocols"] == theirs["protocols"]
+
+
+def test_run_starts_from_another_run(command, uninterrupted, tmp_path):
+    """A network without attention takes over all that it has in common with one that has it."""
+    reference, _ = uninterrupted
+    status, output = finish(
+        command(
+            "train",
+            tmp_path / "run",
+            init_from=reference,
+            steps=2,
+            model__attention="none",
+            objective__scales=(1.0,),
+        )
+    )
+    assert status == 0, output
+    assert re.search(r"\d{3} tensors from .* 11 in the source only: .*attention_head", output)
+    assert "in the network only" not in output
+    first = lines(tmp_path / "run")[0]["loss"]
+    assert first < lines(reference)[0]["loss"]
+
+    absent = tmp_path / "absent"
+    status, output = finish(command("train", tmp_path / "other", init_from=absent))
+    assert status == 1
+    assert f"init_from is {absent}, which holds no checkpoint" in output
+    assert not (tmp_path / "other").exists()
+
+
+def test_convert_needs_a_file(command, tmp_path):
+    for verb, flags in (("convert", ()), ("train", ("--from=a.pth",))):
+        status, output = finish(command(verb, tmp_path / "run", *flags))
+        assert status == 1
+        assert "convert needs --from=FILE or --to=FILE" in output
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(command, tmp_path):

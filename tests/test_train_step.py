@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax import optimizer, sharding, state, train_step
+from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import hrnet, multiscale
 
 CLASSES = 5
@@ -13,12 +14,7 @@ ARCHITECTURE = multiscale.Architecture(
 )
 # Compiling is what these tests cost; what it compiles may be slow.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-OBJECTIVE = {
-    "scales": (0.5, 1.0),
-    "aux_weight": 0.4,
-    "scale_weight": 0.05,
-    "fusion_resolution": "features",
-}
+OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
 
 def run(mesh, dtype, steps):
@@ -28,7 +24,9 @@ def run(mesh, dtype, steps):
         values = jax.tree.map(lambda x: x.astype(dtype), values)
     sgd = optimizer.sgd(optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4)
     current = state.initial_state(*values, sgd, sharding.replicated(mesh))
-    step = train_step.make_train_step(graphdef, sgd, mesh, seed=0, **OBJECTIVE)
+    step = train_step.make_train_step(
+        graphdef, sgd, mesh, scales=(0.5, 1.0), objective=OBJECTIVE, seed=0
+    )
     batch = sharding.put_batch(a_batch(), mesh)
     compiled = step.lower(current, batch).compile(QUICK)
     metrics = []

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from hmsa_jax import optimizer, sharding, train_step
+from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.state import initial_state
 
@@ -48,9 +49,7 @@ def main() -> None:
             sgd,
             mesh,
             scales=(0.5, 1.0),
-            aux_weight=0.4,
-            scale_weight=0.05,
-            fusion_resolution="features",
+            objective=Objective(scale_weight=0.05),
             seed=0,
         )
         begin = time.perf_counter()

@@ -18,7 +18,7 @@ mkdir -p "$runs"
 for seed in 0 1 2; do
   train 0 "two_scale-$seed" --config.seed=$seed &
   train 1 "single_scale-$seed" --config.seed=$seed \
-    --config.model.attention=False --config.objective.scales="(1.0,)" &
+    --config.model.attention=none --config.objective.scales="(1.0,)" &
   wait -n && wait -n
 done
 mkdir -p docs/results/street_scenes

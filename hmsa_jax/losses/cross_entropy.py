@@ -21,3 +21,37 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     per_pixel = jax.nn.logsumexp(logits, axis=-1) - (logits * target).sum(-1)
     total = jnp.where(valid, per_pixel, 0).sum()
     return total / jnp.maximum(valid.sum(), 1).astype(logits.dtype)
+
+
+def image_weighted_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, bound: float = 1.0
+) -> jax.Array:
+    """Each image's class-weighted mean of -log softmax(logits)[label], summed over images.
+
+    A class with n of the N labelled pixels of the (global) batch weighs 1 + bound x (1 - n / N),
+    and 1 if it has none. As in the published code the histogram is that of the batch. Unlike
+    there a pixel of label C is ignored, not counted as one of the last class, and an image without
+    labelled pixels adds 0, not NaN.
+
+    Args:
+      logits: `[B, H, W, C]` float32.
+      labels: `[B, H, W]` integers; a pixel whose label is not below C is ignored.
+      bound: how much more than 1 the rarest class may weigh.
+
+    Returns:
+      A scalar of the logits' type; it grows with the number of images.
+    """
+    classes = logits.shape[-1]
+    labels = labels.astype(jnp.int32)
+    target = labels[..., None] == jnp.arange(classes)
+    weights = _class_weights(target.sum((0, 1, 2)), bound).astype(logits.dtype)
+    weight = jnp.where(target, weights, 0).sum(-1)  # 0 where the label is no class
+    per_pixel = jax.nn.logsumexp(logits, axis=-1) - jnp.where(target, logits, 0).sum(-1)
+    total = jnp.where(weight > 0, weight * per_pixel, 0).sum((1, 2))
+    # Every class weighs at least 1, so that only an image without labelled pixels is below it.
+    return (total / jnp.maximum(weight.sum((1, 2)), 1)).sum()
+
+
+def _class_weights(counts: jax.Array, bound: float) -> jax.Array:
+    """(n_c != 0) x bound x (1 - n_c / N) + 1, from the labelled pixels n_c `[C]` of each class."""
+    return (counts > 0) * bound * (1 - counts / jnp.maximum(counts.sum(), 1)) + 1

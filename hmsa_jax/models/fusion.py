@@ -60,6 +60,36 @@ def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: s
     return resize_bilinear(fused, size)
 
 
+def explicit(logits: Scales, shares: Scales, size: Size, *, resolution: str) -> jax.Array:
+    """The sum of all scales' logits, each weighted by its share (Chen et al. 2016, equation 1).
+
+    The baseline that the paper calls explicit (section 3).
+
+    Args:
+      logits: as in `hierarchical`.
+      shares: scale -> `[B, h, w, 1]` of one resolution; those of a pixel sum to 1.
+      size: as in `hierarchical`.
+      resolution: as in `hierarchical`.
+
+    Returns:
+      `[B, *size, C]`.
+
+    Raises:
+      ValueError: as in `hierarchical`.
+    """
+    scales = _descending(logits, resolution)
+    missing = [scale for scale in scales if shares.get(scale) is None]
+    if missing:
+        raise ValueError(f"explicit fusion needs the shares of scales {missing}")
+    if resolution == "image":
+        each = each_resized(logits, size, resolution=resolution)
+        return sum(resize_bilinear(shares[r], size) * p for r, p in zip(scales, each, strict=True))
+    return sum(
+        resize_bilinear(resize_bilinear(shares[r], logits[r].shape[1:3]) * logits[r], size)
+        for r in scales
+    )
+
+
 def each_resized(logits: Scales, size: Size, *, resolution: str) -> list[jax.Array]:
     """Every scale's own logits at `size`, the highest scale first. Arguments as above."""
     return [

@@ -1,4 +1,4 @@
-"""The dense heads: semantic, attention and auxiliary (paper section 3.1)."""
+"""The dense heads: semantic and attention (paper section 3.1), and what OCR needs of them."""
 
 import jax
 import jax.numpy as jnp
@@ -52,23 +52,27 @@ class DenseHead(nnx.Module):
         return y.astype(jnp.promote_types(y.dtype, jnp.float32))
 
 
-def semantic_head(kind: str, inputs: int, hidden: int, classes: int, *, dtype, rng) -> DenseHead:
+def semantic_head(
+    kind: str, inputs: int, hidden: int, classes: int, *, after_ocr: bool, dtype, rng
+) -> DenseHead:
     """Logits for every class.
 
     `paper` is (3x3, BN, ReLU) twice and a 1x1 convolution, as the paper describes it; `published`
-    is the single 1x1 convolution of the published HRNet-OCR code. Both end with a bias.
+    is what the published code has in its place. After OCR that is a single 1x1 convolution; after
+    DeepLabV3+ it is the paper's head without a bias, and `paper` the same.
     """
-    widths = {"paper": (hidden, hidden), "published": ()}[kind]
-    return DenseHead(inputs, widths, classes, bias=True, dtype=dtype, rng=rng)
+    linear = after_ocr and kind == "published"
+    widths = () if linear else (hidden, hidden)
+    return DenseHead(inputs, widths, classes, bias=after_ocr, dtype=dtype, rng=rng)
 
 
-def attention_head(inputs: int, hidden: int, *, dtype, rng) -> DenseHead:
-    """One channel, of which the sigmoid is the attention; no bias anywhere."""
-    return DenseHead(inputs, (hidden, hidden), 1, bias=False, dtype=dtype, rng=rng)
+def attention_head(inputs: int, hidden: int, outputs: int, *, dtype, rng) -> DenseHead:
+    """One channel, of which the sigmoid is the attention, or one for each scale; without bias."""
+    return DenseHead(inputs, (hidden, hidden), outputs, bias=False, dtype=dtype, rng=rng)
 
 
-def auxiliary_head(inputs: int, classes: int, *, dtype, rng) -> DenseHead:
-    """The auxiliary semantic head of HRNet-OCR, straight from the trunk: 1x1, BN, ReLU, 1x1."""
-    return DenseHead(
-        inputs, (inputs,), classes, kernel=1, hidden_bias=True, bias=True, dtype=dtype, rng=rng
-    )
+# Our layer -> the published convolution and BatchNorm, or the convolution alone.
+PUBLISHED_ATTENTION_NAMES = {
+    "attention_head.hidden.{0}": ("scale_attn.conv{0}", "scale_attn.bn{0}"),
+    "attention_head.output": "scale_attn.conv2",
+}

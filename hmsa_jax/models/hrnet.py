@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
 from hmsa_jax.models.resize import resize_bilinear
 
 COARSEST_STRIDE = 32  # of the lowest branch; the features have stride 4
 _STEM_CHANNELS = 64
-_EXPANSION = 4  # of a bottleneck
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,39 @@ SIZES = {
     "w48": HRNetSize((48, 96, 192, 384)),
 }
 
+# Our layer -> the published convolution and BatchNorm.
+PUBLISHED_NAMES = {
+    "trunk.stem.layers.{0}": ("backbone.conv{0:+1}", "backbone.bn{0:+1}"),
+    "trunk.stage1.layers.{0}.conv{1}": ("backbone.layer1.{0}.conv{1}", "backbone.layer1.{0}.bn{1}"),
+    "trunk.stage1.layers.{0}.shortcut": (
+        "backbone.layer1.{0}.downsample.0",
+        "backbone.layer1.{0}.downsample.1",
+    ),
+    "trunk.transitions.{0}.adapt.{1}": (
+        "backbone.transition{0:+1}.{1}.0",
+        "backbone.transition{0:+1}.{1}.1",
+    ),
+    "trunk.transitions.{0}.halve": (
+        "backbone.transition{0:+1}.{0:+1}.0.0",
+        "backbone.transition{0:+1}.{0:+1}.0.1",
+    ),
+    "trunk.stages.{0}.{1}.branches.{2}.layers.{3}.conv{4}": (
+        "backbone.stage{0:+2}.{1}.branches.{2}.{3}.conv{4}",
+        "backbone.stage{0:+2}.{1}.branches.{2}.{3}.bn{4}",
+    ),
+    "trunk.stages.{0}.{1}.exchange.paths.{2}_{3}": (
+        "backbone.stage{0:+2}.{1}.fuse_layers.{2}.{3}.0",
+        "backbone.stage{0:+2}.{1}.fuse_layers.{2}.{3}.1",
+    ),
+    "trunk.stages.{0}.{1}.exchange.paths.{2}_{3}.layers.{4}": (
+        "backbone.stage{0:+2}.{1}.fuse_layers.{2}.{3}.{4}.0",
+        "backbone.stage{0:+2}.{1}.fuse_layers.{2}.{3}.{4}.1",
+    ),
+}
+# Names of HRNet by itself, as for ImageNet -> the published ones; its classifier has no place here.
+RENAMED = {r"^(?=(conv|bn|layer|transition|stage)\d\.)": "backbone."}
+DROPPED = r"^(incre_modules|downsamp_modules|final_layer|classifier)\."
+
 
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions with a residual connection."""
@@ -57,26 +90,6 @@ class BasicBlock(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         return jax.nn.relu(x + self.conv2(self.conv1(x, train=train), train=train))
-
-
-class Bottleneck(nnx.Module):
-    """1x1, 3x3 and 1x1 convolutions with a residual connection; the last widens fourfold."""
-
-    def __init__(self, inputs: int, channels: int, *, dtype: jnp.dtype, rng: np.random.Generator):
-        outputs = channels * _EXPANSION
-        layer = {"dtype": dtype, "rng": rng}
-        self.conv1 = ConvBN(inputs, channels, **layer)
-        self.conv2 = ConvBN(channels, channels, kernel=3, **layer)
-        self.conv3 = ConvBN(channels, outputs, relu=False, **layer)
-        self.shortcut = ConvBN(inputs, outputs, relu=False, **layer) if inputs != outputs else None
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = x
-        for conv in (self.conv1, self.conv2, self.conv3):
-            y = conv(y, train=train)
-        if self.shortcut is not None:
-            x = self.shortcut(x, train=train)
-        return jax.nn.relu(x + y)
 
 
 class Exchange(nnx.Module):
@@ -181,7 +194,7 @@ class HRNet(nnx.Module):
             ConvBN(3, _STEM_CHANNELS, kernel=3, stride=2, **layer),
             ConvBN(_STEM_CHANNELS, _STEM_CHANNELS, kernel=3, stride=2, **layer),
         )
-        stage1_width = size.stage1_channels * _EXPANSION
+        stage1_width = size.stage1_channels * EXPANSION
         self.stage1 = Sequence(
             *(
                 Bottleneck(stage1_width if i else _STEM_CHANNELS, size.stage1_channels, **layer)

@@ -27,6 +27,7 @@ class Conv(nnx.Module):
       outputs: channels of the output.
       kernel: odd size of the window.
       stride: step of the window.
+      dilation: distance between the samples of the window.
       bias: whether a bias is added.
       dtype: dtype to compute in.
       rng: generator that the kernel is drawn from.
@@ -39,6 +40,7 @@ class Conv(nnx.Module):
         *,
         kernel: int = 1,
         stride: int = 1,
+        dilation: int = 1,
         bias: bool = False,
         dtype: jnp.dtype,
         rng: np.random.Generator,
@@ -50,6 +52,7 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(kernel_values)
         self.bias = nnx.Param(np.zeros(outputs, np.float32)) if bias else None
         self.stride = stride
+        self.dilation = dilation
         self.dtype = dtype
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -64,7 +67,8 @@ class Conv(nnx.Module):
                 x,
                 kernel,
                 window_strides=(self.stride, self.stride),
-                padding=[(size // 2, size // 2)] * 2,
+                padding=[(size // 2 * self.dilation,) * 2] * 2,
+                rhs_dilation=(self.dilation, self.dilation),
                 dimension_numbers=_DIMENSIONS,
             )
         if self.bias is not None:
@@ -130,23 +134,12 @@ def normalize_batch(x, running_mean, running_var, scale, bias, dtype):
 
 
 class ConvBN(nnx.Module):
-    """Convolution, BatchNorm and, unless `relu=False`, ReLU. Arguments as in `Conv`."""
+    """Convolution, BatchNorm and, unless `relu=False`, ReLU. Other arguments as in `Conv`."""
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        kernel: int = 1,
-        stride: int = 1,
-        bias: bool = False,
-        relu: bool = True,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
+        self, inputs: int, outputs: int, *, relu: bool = True, dtype: jnp.dtype, **convolution
     ):
-        self.conv = Conv(
-            inputs, outputs, kernel=kernel, stride=stride, bias=bias, dtype=dtype, rng=rng
-        )
+        self.conv = Conv(inputs, outputs, dtype=dtype, **convolution)
         self.bn = BatchNorm(outputs, dtype=dtype)
         self.relu = relu
 

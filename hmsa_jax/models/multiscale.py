@@ -1,4 +1,4 @@
-"""The paper's network: a shared trunk, run at several scales, with semantic and attention heads."""
+"""The paper's networks: a shared trunk, run at several scales, and the heads."""
 
 import dataclasses
 
@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models import heads, hrnet
+from hmsa_jax.models import heads, hrnet, resnet
+from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.ocr import OCR
 from hmsa_jax.models.resize import resize_bilinear
+
+ATTENTIONS = ("none", "hierarchical", "explicit")
+TRUNKS = (*hrnet.SIZES, *resnet.SIZES)
 
 
 @jax.tree_util.register_dataclass
@@ -20,12 +24,14 @@ class ScaleOutput:
 
     Attributes:
       logits: `[B, h, w, classes]` float32.
-      aux_logits: `[B, h, w, classes]` float32, of the auxiliary head.
-      attention: `[B, h, w, 1]` float32 in (0, 1), or None for a network without attention.
+      aux_logits: `[B, h, w, classes]` float32, of the auxiliary head, or None where there is none.
+      attention: `[B, h, w, 1]` float32 in (0, 1), or None for a network without attention. Of an
+        explicit network it is the share of this scale, at the resolution of scale 1, and None
+        unless all scales that it weighs are there.
     """
 
     logits: jax.Array
-    aux_logits: jax.Array
+    aux_logits: jax.Array | None
     attention: jax.Array | None
 
 
@@ -34,9 +40,10 @@ class Architecture:
     """All that defines the network's function and the shapes of its parameters.
 
     Attributes:
-      trunk: a name in `hrnet.SIZES`.
+      trunk: one of `TRUNKS`: an HRNet, followed by OCR, or a ResNet, followed by DeepLabV3+.
       classes: number of classes.
-      attention: whether there is an attention head.
+      attention: one of `ATTENTIONS`.
+      scales: the scales that explicit attention weighs, in ascending order; else not read.
       semantic_head: one of `heads.SEMANTIC_HEADS`.
       ocr_channels: channels of the object-contextual features (paper: 512).
       ocr_key_channels: channels in which pixels and regions are compared (256).
@@ -46,23 +53,27 @@ class Architecture:
 
     trunk: str
     classes: int
-    attention: bool = True
+    attention: str = "hierarchical"
+    scales: tuple[float, ...] = ()
     semantic_head: str = "paper"
     ocr_channels: int = 512
     ocr_key_channels: int = 256
     head_channels: int = 256
     dropout: float = 0.05
 
+    @property
+    def has_ocr(self) -> bool:
+        """Whether OCR, with its auxiliary head, follows the trunk, rather than DeepLabV3+."""
+        return self.trunk in hrnet.SIZES
+
+    @property
+    def coarsest_stride(self) -> int:
+        """Of the trunk's coarsest features."""
+        return (hrnet if self.has_ocr else resnet).COARSEST_STRIDE
+
 
 class MultiscaleNetwork(nnx.Module):
-    """HRNet-OCR with a dual head, which a scale of the image goes through by itself.
-
-    Args:
-      architecture: see `Architecture`.
-      dtype: dtype to compute in; parameters, statistics, softmax and outputs are float32.
-      remat: recompute activations in the backward pass instead of keeping them.
-      rng: generator that the kernels are drawn from.
-    """
+    """A trunk and its heads, which every scale of an image goes through by itself."""
 
     def __init__(
         self, architecture: Architecture, *, dtype: jnp.dtype, remat: bool, rng: np.random.Generator
@@ -70,35 +81,56 @@ class MultiscaleNetwork(nnx.Module):
         a = architecture
         layer = {"dtype": dtype, "rng": rng}
         self.remat = remat
-        self.trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **layer)
-        self.aux_head = heads.auxiliary_head(self.trunk.channels, a.classes, **layer)
-        self.ocr = OCR(
-            self.trunk.channels,
-            channels=a.ocr_channels,
-            key_channels=a.ocr_key_channels,
-            dropout=a.dropout,
-            **layer,
-        )
+        self.attention = a.attention
+        self.weighed_scales = a.scales if a.attention == "explicit" else ()
+        self.trunk, self.decoder = _trunk_and_decoder(a, remat, layer)
+        pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
-            a.semantic_head, a.ocr_channels, a.head_channels, a.classes, **layer
+            a.semantic_head, pixels, a.head_channels, a.classes, after_ocr=a.has_ocr, **layer
         )
-        self.attention_head = (
-            heads.attention_head(a.ocr_channels, a.head_channels, **layer) if a.attention else None
-        )
+        if a.attention == "none":
+            self.attention_head = None
+        else:
+            maps = len(self.weighed_scales) or 1
+            self.attention_head = heads.attention_head(
+                maps * pixels, a.head_channels, maps, **layer
+            )
 
     def __call__(
-        self, images: jax.Array, *, train: bool, dropout_key: jax.Array | None = None
-    ) -> ScaleOutput:
-        """One scale.
+        self,
+        images: jax.Array,
+        scales: tuple[float, ...],
+        *,
+        train: bool,
+        dropout_key: jax.Array | None = None,
+    ) -> dict[float, ScaleOutput]:
+        """Runs the scales one after the other, the lowest first.
+
+        In training the running statistics so move once for every scale, in that order.
 
         Args:
-          images: `[B, H, W, 3]`, normalised.
+          images: `[B, H, W, 3]`, normalised, at scale 1.
+          scales: any number in any order.
           train: batch statistics (which move the running ones) and dropout, or neither.
-          dropout_key: random key, needed in training.
+          dropout_key: random key, needed in training; every scale gets its own.
 
         Returns:
-          The heads' outputs at a quarter of the size of `images`.
+          scale -> output at a quarter of floor(H x scale), floor(W x scale).
         """
+        outputs, pixels = {}, {}
+        for i, scale in enumerate(sorted(scales)):
+            scaled = resize_bilinear(images, scaled_size(images.shape[1:3], scale))
+            key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
+            outputs[scale], pixels[scale] = self.run_scale(scaled, train=train, dropout_key=key)
+        if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
+            for scale, share in self.weigh_scales(pixels, train=train).items():
+                outputs[scale] = dataclasses.replace(outputs[scale], attention=share)
+        return outputs
+
+    def run_scale(
+        self, images: jax.Array, *, train: bool, dropout_key: jax.Array | None
+    ) -> tuple[ScaleOutput, jax.Array]:
+        """One scale: what the heads say of it, and the features `[B, h, w, C]` that they read."""
         features = self.trunk(images, train=train)
 
         def heads_of(network, features):
@@ -107,46 +139,52 @@ class MultiscaleNetwork(nnx.Module):
         return (nnx.remat(heads_of) if self.remat and train else heads_of)(self, features)
 
     def run_heads(
-        self, features: jax.Array, *, train: bool, dropout_key: jax.Array | None
-    ) -> ScaleOutput:
-        """The object-contextual block and the heads, from the trunk's features."""
-        aux_logits = self.aux_head(features, train=train)
-        pixels = self.ocr(features, aux_logits, train=train, dropout_key=dropout_key)
+        self, features, *, train: bool, dropout_key: jax.Array | None
+    ) -> tuple[ScaleOutput, jax.Array]:
+        """Decoder and heads, from the trunk's features."""
+        pixels, aux_logits = self.decoder(features, train=train, dropout_key=dropout_key)
         logits = self.semantic_head(pixels, train=train)
         attention = None
-        if self.attention_head is not None:
+        if self.attention == "hierarchical":
             attention = jax.nn.sigmoid(self.attention_head(pixels, train=train))
-        return ScaleOutput(logits, aux_logits, attention)
+        return ScaleOutput(logits, aux_logits, attention), pixels
+
+    def weigh_scales(
+        self, pixels: dict[float, jax.Array], *, train: bool
+    ) -> dict[float, jax.Array]:
+        """The explicit baseline: from the features of all scales the share of each, by softmax.
+
+        Chen et al. 2016, "Attention to Scale"; "explicit" in section 3 of the paper.
+
+        Args:
+          pixels: scale -> features `[B, h_r, w_r, C]`.
+          train: as above.
+
+        Returns:
+          scale -> share `[B, h_1, w_1, 1]`, at the resolution of scale 1.
+        """
+        size = pixels[1.0].shape[1:3]
+        together = jnp.concatenate(
+            [resize_bilinear(pixels[scale], size) for scale in self.weighed_scales], axis=-1
+        )
+        shares = jax.nn.softmax(self.attention_head(together, train=train), axis=-1)
+        return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
 
 
-def run_scales(
-    network: MultiscaleNetwork,
-    images: jax.Array,
-    scales: tuple[float, ...],
-    *,
-    train: bool,
-    dropout_key: jax.Array | None = None,
-) -> dict[float, ScaleOutput]:
-    """The network at each scale of the images, the lowest first.
-
-    In training the running statistics so move once for every scale, in that order.
-
-    Args:
-      network: the network.
-      images: `[B, H, W, 3]`, normalised, at scale 1.
-      scales: the scales, any number in any order.
-      train: as for the network.
-      dropout_key: as for the network; every scale gets its own.
-
-    Returns:
-      scale -> output at a quarter of floor(H x scale), floor(W x scale).
-    """
-    outputs = {}
-    for i, scale in enumerate(sorted(scales)):
-        scaled = resize_bilinear(images, scaled_size(images.shape[1:3], scale))
-        key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
-        outputs[scale] = network(scaled, train=train, dropout_key=key)
-    return outputs
+def _trunk_and_decoder(a: Architecture, remat: bool, layer: dict) -> tuple[nnx.Module, nnx.Module]:
+    if a.has_ocr:
+        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **layer)
+        decoder = OCR(
+            trunk.channels,
+            a.classes,
+            channels=a.ocr_channels,
+            key_channels=a.ocr_key_channels,
+            dropout=a.dropout,
+            **layer,
+        )
+        return trunk, decoder
+    trunk = resnet.ResNet(resnet.SIZES[a.trunk], remat=remat, **layer)
+    return trunk, DeepLab(trunk.fine_channels, trunk.channels, **layer)
 
 
 def initialize(architecture: Architecture, *, dtype: str, remat: bool, seed: int):
@@ -179,12 +217,12 @@ def apply(
     train: bool,
     dropout_key: jax.Array | None = None,
 ) -> tuple[dict[float, ScaleOutput], dict]:
-    """`run_scales` as a pure function.
+    """The network as a pure function; arguments as for `initialize` and `MultiscaleNetwork`.
 
     Returns:
       The outputs by scale, and the running statistics afterwards (in training they have moved).
     """
     network = nnx.merge(graphdef, params, batch_stats, copy=True)
-    outputs = run_scales(network, images, scales, train=train, dropout_key=dropout_key)
+    outputs = network(images, scales, train=train, dropout_key=dropout_key)
     _, _, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return outputs, nnx.to_pure_dict(batch_stats)

@@ -1,15 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from hmsa_jax.losses import objective as objective_module
+from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
+from hmsa_jax.losses.objective import RMI, Objective
+from hmsa_jax.losses.rmi import region_mutual_information
 from hmsa_jax.models.multiscale import ScaleOutput
 from tests.models import numpy_reference
 from tests.models.quick_jit import quick_jit
 
 SIZE, CLASSES = (24, 40), 4
-objective = quick_jit(
-    objective_module.objective, static_argnames=("aux_weight", "scale_weight", "fusion_resolution")
-)
+
+
+def objective(outputs, labels, **fields):
+    return quick_jit(Objective(**{"main_loss": "cross_entropy"} | fields))(outputs, labels)
 
 
 def random_outputs(scales, *, attention=True):
@@ -54,9 +59,7 @@ def loss_of_each(outputs, labels, resolution):
 @pytest.mark.parametrize("resolution", ["features", "image"])
 def test_two_scales(resolution, labels):
     outputs = random_outputs((0.5, 1.0))
-    loss, terms = objective(
-        outputs, labels, aux_weight=0.4, scale_weight=0.05, fusion_resolution=resolution
-    )
+    loss, terms = objective(outputs, labels, scale_weight=0.05, fusion_resolution=resolution)
     expected = {
         "main": loss_of_fused(outputs, "logits", labels, resolution),
         "aux": loss_of_fused(outputs, "aux_logits", labels, resolution),
@@ -70,13 +73,7 @@ def test_two_scales(resolution, labels):
 
 
 def test_without_scale_weight_there_is_no_such_term(labels):
-    loss, terms = objective(
-        random_outputs((0.5, 1.0)),
-        labels,
-        aux_weight=0.4,
-        scale_weight=0.0,
-        fusion_resolution="features",
-    )
+    loss, terms = objective(random_outputs((0.5, 1.0)), labels)
     assert terms.keys() == {"main", "aux"}
     np.testing.assert_allclose(loss, terms["main"] + 0.4 * terms["aux"], rtol=1e-6)
 
@@ -84,9 +81,7 @@ def test_without_scale_weight_there_is_no_such_term(labels):
 @pytest.mark.parametrize("resolution", ["features", "image"])
 def test_single_scale_needs_no_attention(resolution, labels):
     outputs = random_outputs((1.0,), attention=False)
-    loss, terms = objective(
-        outputs, labels, aux_weight=0.4, scale_weight=0.0, fusion_resolution=resolution
-    )
+    loss, terms = objective(outputs, labels, fusion_resolution=resolution)
     main, aux = (
         numpy_reference.cross_entropy(numpy_reference.resize(logits, SIZE), labels)
         for logits in (outputs[1.0].logits, outputs[1.0].aux_logits)
@@ -97,10 +92,67 @@ def test_single_scale_needs_no_attention(resolution, labels):
 
 def test_two_scales_need_attention(labels):
     with pytest.raises(ValueError, match=r"attention of scales \[0\.5\]"):
-        objective(
-            random_outputs((0.5, 1.0), attention=False),
-            labels,
-            aux_weight=0.4,
-            scale_weight=0.0,
-            fusion_resolution="features",
-        )
+        objective(random_outputs((0.5, 1.0), attention=False), labels)
+
+
+def test_network_without_auxiliary_head(labels):
+    outputs = random_outputs((0.5, 1.0))
+    expected, terms = objective(outputs, labels, aux_weight=0.0)
+    assert terms.keys() == {"main"}
+    outputs = {scale: dataclasses.replace(o, aux_logits=None) for scale, o in outputs.items()}
+    loss, _ = objective(outputs, labels, aux_weight=0.0)
+    assert loss == expected == terms["main"]
+
+
+@pytest.mark.parametrize("resolution", ["features", "image"])
+def test_explicit_shares(resolution, labels):
+    """At the image: the mean of the enlarged logits, weighted by the enlarged shares."""
+    outputs = random_outputs((0.5, 1.0, 2.0))
+    head = (2, SIZE[0] // 4, SIZE[1] // 4)
+    shares = np.random.default_rng(2).dirichlet((1, 1, 1), head).astype(np.float32)
+    outputs = {
+        scale: dataclasses.replace(output, attention=shares[..., i : i + 1])
+        for i, (scale, output) in enumerate(sorted(outputs.items()))
+    }
+    _, terms = objective(outputs, labels, explicit=True, fusion_resolution=resolution)
+    resize = numpy_reference.resize
+    fused = 0
+    for scale, output in outputs.items():
+        if resolution == "image":
+            scaled = (int(SIZE[0] * scale), int(SIZE[1] * scale))
+            logits = resize(resize(output.logits, scaled), SIZE)
+            fused = fused + resize(output.attention, SIZE) * logits
+        else:
+            product = resize(output.attention, output.logits.shape[1:3]) * output.logits
+            fused = fused + resize(product, head[1:])
+    expected = numpy_reference.cross_entropy(resize(fused, SIZE), labels)
+    np.testing.assert_allclose(terms["main"], expected, rtol=1e-5)
+
+
+def test_rmi_is_half_of_the_main_loss_and_no_part_of_the_scales(labels):
+    outputs = random_outputs((1.0,), attention=False)
+    fields = {"pool": 2, "radius": 2, "pooling": "max"}
+    loss, terms = objective(
+        outputs,
+        labels,
+        main_loss="rmi",
+        rmi=RMI(weight=0.25, **fields),
+        aux_loss="binary_cross_entropy",
+        scale_weight=0.05,
+    )
+    logits, aux = (
+        np.float32(numpy_reference.resize(x, SIZE))
+        for x in (outputs[1.0].logits, outputs[1.0].aux_logits)
+    )
+    expected = {
+        "bce": binary_cross_entropy(logits, labels),
+        "rmi": region_mutual_information(logits, labels, **fields),
+        "aux": binary_cross_entropy(aux, labels),
+        "scales": binary_cross_entropy(logits, labels),
+    }
+    expected["main"] = 0.75 * expected["bce"] + 0.25 * expected["rmi"]
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
+    total = expected["main"] + 0.4 * expected["aux"] + 0.05 * expected["scales"]
+    np.testing.assert_allclose(loss, total, rtol=1e-5)

@@ -64,6 +64,64 @@ def test_named_sizes_in_bfloat16(trunk, semantic_head):
         assert {operand.aval.dtype for operand in equation.invars} == {np.dtype(jnp.bfloat16)}
 
 
+def test_deeplab_in_bfloat16():
+    architecture = Architecture("resnet50", CLASSES)
+    params, jaxpr, outputs = trace(architecture, (65, 97), dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    output = outputs[1.0]
+    assert output.logits.shape == (2, 17, 25, CLASSES)
+    assert output.attention.shape == (2, 17, 25, 1)
+    assert output.aux_logits is None
+    assert {x.dtype for x in jax.tree.leaves(output)} == {np.dtype(np.float32)}
+    convolutions = [e for e in equations(jaxpr.jaxpr) if e.primitive.name == "conv_general_dilated"]
+    assert {x.aval.dtype for e in convolutions for x in e.invars} == {np.dtype(jnp.bfloat16)}
+    # Output stride 8: nothing is halved after the second stage. Dilations: of stages, of ASPP.
+    dilations = [e.params["rhs_dilation"] for e in convolutions]
+    counts = {d: dilations.count((d, d)) for d in (2, 4, 12, 24, 36)}
+    assert counts == {2: 6, 4: 3, 12: 1, 24: 1, 36: 1}
+    assert sum(e.params["window_strides"] == (2, 2) for e in convolutions) == 3
+
+
+@pytest.mark.parametrize("trunk", ["tiny", "resnet50"])
+def test_explicit_attention_weighs_all_scales_at_once(trunk):
+    architecture = Architecture(trunk, CLASSES, attention="explicit", scales=(0.5, 1.0, 2.0))
+    params, _, outputs = trace(architecture, (64, 96), scales=(2.0, 0.25, 1.0, 0.5))
+    assert outputs[0.25].attention is None  # not among the scales that it weighs
+    for scale in (0.5, 1.0, 2.0):
+        assert outputs[scale].attention.shape == (2, 16, 24, 1)
+    pixels = {"tiny": 512, "resnet50": 304}[trunk]
+    head = params["attention_head"]
+    assert head["hidden"][0]["conv"]["kernel"].shape == (3, 3, 3 * pixels, 256)
+    assert head["output"]["kernel"].shape == (1, 1, 256, 3)
+
+    _, _, outputs = trace(architecture, (64, 96), scales=(1.0, 2.0))
+    assert outputs[1.0].attention is None
+
+
+def test_shares_of_explicit_attention_sum_to_one_and_see_every_scale(minimal_trunk):
+    architecture = Architecture(
+        minimal_trunk,
+        CLASSES,
+        attention="explicit",
+        scales=(0.5, 1.0),
+        ocr_channels=8,
+        ocr_key_channels=4,
+        head_channels=4,
+    )
+    graphdef, *values = multiscale.initialize(architecture, dtype="float32", remat=False, seed=0)
+    images = np.random.default_rng(1).standard_normal((2, 32, 64, 3), np.float32)
+
+    @quick_jit
+    def shares(images):
+        outputs, _ = multiscale.apply(graphdef, *values, images, (0.5, 1.0), train=False)
+        return jnp.concatenate([outputs[0.5].attention, outputs[1.0].attention], -1)
+
+    got = shares(images)
+    np.testing.assert_allclose(got.sum(-1), 1, rtol=1e-6)
+    assert got.min() > 0
+    assert got.std() > 1e-3
+
+
 def test_semantic_heads_differ_by_two_convolutions():
     heads = {}
     for kind in ("paper", "published"):
@@ -90,7 +148,7 @@ def test_every_scale_has_the_size_of_its_scaled_image():
 
 
 def test_network_without_attention():
-    params, _, outputs = trace(Architecture("tiny", CLASSES, attention=False), (64, 64))
+    params, _, outputs = trace(Architecture("tiny", CLASSES, attention="none"), (64, 64))
     assert outputs[1.0].attention is None
     assert "attention_head" not in params
     assert "semantic_head" in params

@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 def block(dropout=0.0):
     """A small block whose BatchNorms are not the identity."""
     rng = np.random.default_rng(0)
-    ocr = OCR(6, channels=8, key_channels=4, dropout=dropout, dtype=jnp.float32, rng=rng)
+    ocr = OCR(6, 3, channels=8, key_channels=4, dropout=dropout, dtype=jnp.float32, rng=rng)
     for _, leaf in nnx.to_flat_state(nnx.state(ocr, (nnx.Param, nnx.BatchStat))):
         if leaf.get_value().ndim == 1:
             values = rng.uniform(0.5, 1.5, leaf.get_value().shape)
@@ -58,8 +58,11 @@ def test_regions_are_means_weighted_over_space(inputs):
 
 
 def test_block_equals_numpy(inputs):
-    features, aux_logits = inputs
+    features, _ = inputs
     ocr = block()
+    got, aux_logits = ocr(features, train=False, dropout_key=None)
+    np.testing.assert_array_equal(aux_logits, ocr.aux_head(features, train=False))
+    aux_logits = np.asarray(aux_logits)
     pixels = np.asarray(ocr.features(features, train=False))
     regions = regions_of(pixels, aux_logits)
 
@@ -74,19 +77,20 @@ def test_block_equals_numpy(inputs):
     context = pointwise(ocr.up, mixture)
     expected = pointwise(ocr.output, np.concatenate([context, pixels], axis=-1))
 
-    got = ocr(features, aux_logits, train=False, dropout_key=None)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_training_drops_channels_and_evaluation_does_not(inputs):
-    plain = block()(*inputs, train=True, dropout_key=KEY)
-    dropped = block(dropout=0.5)(*inputs, train=True, dropout_key=KEY)
+    features, _ = inputs
+    plain, _ = block()(features, train=True, dropout_key=KEY)
+    dropped, _ = block(dropout=0.5)(features, train=True, dropout_key=KEY)
     kept = (dropped != 0).any((1, 2))
     assert 0 < kept.sum() < kept.size
     np.testing.assert_allclose(dropped, 2 * plain * kept[:, None, None], rtol=1e-5)
 
-    plain = block()(*inputs, train=False, dropout_key=KEY)
-    np.testing.assert_array_equal(block(dropout=0.5)(*inputs, train=False, dropout_key=KEY), plain)
+    plain, _ = block()(features, train=False, dropout_key=KEY)
+    kept, _ = block(dropout=0.5)(features, train=False, dropout_key=KEY)
+    np.testing.assert_array_equal(kept, plain)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -1,4 +1,4 @@
-"""The `tiny` network with published weights reproduces the published predictions and gradients."""
+"""With published weights the networks reproduce the published predictions and gradients."""
 
 from types import SimpleNamespace
 
@@ -7,109 +7,145 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmsa_jax.losses.objective import objective
-from hmsa_jax.models import fusion, multiscale
+from hmsa_jax.losses.objective import Objective
+from hmsa_jax.models import fusion, multiscale, pretrained
 from hmsa_jax.models.resize import resize_bilinear
-from tests.fixtures.arrays import nhwc, read
-from tests.models.published_weights import by_published_name, load, to_our_layout
+from tests.fixtures import seeded
+from tests.fixtures.arrays import FOLDER, nhwc, read
+from tests.models.published_network import RESNET, TINY, network
 from tests.models.quick_jit import quick_jit
 
+TOLERANCE = 1e-4  # of the largest value: what float32 deserves
 PROTOCOLS = {
     "two": (0.5, 1.0),
     "ns3": (0.5, 1.0, 2.0),
     "ns4": (0.25, 0.5, 1.0, 2.0),
     "ns15": (0.5, 1.0, 1.5, 2.0),
 }
+# fixture -> network, images (seed and shape; None: in the fixture), prefix of the predictions
+NETWORKS = {
+    "mini_fixture": (TINY | {"classes": 7}, None, "out/"),
+    "seeded_tiny": (TINY | {"classes": 7}, (11, (2, 3, 64, 96)), ""),
+    "seeded_tiny_odd": (TINY | {"classes": 7}, (23, (2, 3, 65, 93)), ""),
+    "seeded_mscale_r50": (RESNET, (11, (1, 3, 64, 128)), ""),
+    "seeded_mscale_r50_odd": (RESNET, (23, (2, 3, 49, 65)), ""),
+}
+PLAIN = "plain/pred"  # of the network without attention
+# Of one scale alone.
+SUFFIXES = {
+    "attn_05x": ("attn", 0.5),
+    "attn_0.5x": ("attn", 0.5),
+    "attn_1.0x": ("attn", 1.0),
+    "pred_05x": ("pred", 0.5),
+    "pred_10x": ("pred", 1.0),
+}
 # Before a BatchNorm a bias has no effect: its gradient is rounding.
 WITHOUT_GRADIENT = {"ocr.conv3x3_ocr.0.bias", "ocr.aux_head.0.bias"}
 
 
-def published_network(state, classes, dtype="float32"):
-    architecture = multiscale.Architecture(
-        "tiny",
-        classes,
-        semantic_head="published",
-        ocr_channels=64,
-        ocr_key_channels=32,
-        head_channels=24,
-        dropout=0.0,
-    )
-    graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype=dtype, remat=False, seed=0
-    )
-    return graphdef, load(params, state), load(batch_stats, state)
+def names_in(fixture):
+    prefix = NETWORKS[fixture][2]
+    with np.load(FOLDER / f"{fixture}.npz") as arrays:
+        names = [name.removeprefix(prefix) for name in arrays.files if name.startswith(prefix)]
+    return names
 
 
-@pytest.fixture(scope="module")
-def mini():
-    arrays = read("mini_fixture")
+def load_case(fixture):
+    """The network of a fixture, its images and the expected predictions."""
+    fields, images, prefix = NETWORKS[fixture]
+    arrays = read(fixture)
     state = {k.removeprefix("state/"): v for k, v in arrays.items() if k.startswith("state/")}
-    return SimpleNamespace(arrays=arrays, state=state, images=nhwc(arrays["x"]))
+    images = arrays["x"] if images is None else seeded.inputs(*images)
+    expected = {name: nhwc(arrays[prefix + name]) for name in names_in(fixture)}
+    return fields, state or None, nhwc(images), expected
+
+
+def predict(outputs, size, name):
+    """One prediction as the published code gives it: at the size of the (scaled) image."""
+    protocol, _, what = name.partition("/")
+    if what == "pred" and protocol in PROTOCOLS:
+        scales = PROTOCOLS[protocol]
+        logits = {scale: outputs[scale].logits for scale in scales}
+        attention = {scale: outputs[scale].attention for scale in scales}
+        return fusion.hierarchical(logits, attention, size, resolution="image")
+    what, scale = SUFFIXES.get(what, (what, 1.0))
+    output = outputs[scale]
+    head = {"pred": output.logits, "cls_out": output.logits, "aux_out": output.aux_logits}
+    value = output.attention if what == "attn" else head[what]
+    return resize_bilinear(value, fusion.scaled_size(size, scale))
 
 
 @pytest.fixture(scope="module")
-def predictions(mini):
-    """All that `mini_fixture` holds, from one program."""
-    graphdef, params, batch_stats = published_network(mini.state, classes=7)
-    size = mini.images.shape[1:3]
-    half = fusion.scaled_size(size, 0.5)
+def predictions():
+    """fixture -> name -> (prediction, expectation); every network is compiled once."""
+    done = {}
 
-    def predict(params, batch_stats, images):
-        outputs, _ = multiscale.apply(
-            graphdef, params, batch_stats, images, (0.25, 0.5, 1.0, 1.5, 2.0), train=False
-        )
-        named = {
-            "single/cls_out": resize_bilinear(outputs[1.0].logits, size),
-            "single/aux_out": resize_bilinear(outputs[1.0].aux_logits, size),
-            "single/attn": resize_bilinear(outputs[1.0].attention, size),
-            "two/pred_05x": resize_bilinear(outputs[0.5].logits, half),
-            "two/pred_10x": resize_bilinear(outputs[1.0].logits, size),
-            "two/attn_05x": resize_bilinear(outputs[0.5].attention, half),
-        }
-        for name, scales in PROTOCOLS.items():
-            logits = {scale: outputs[scale].logits for scale in scales}
-            attention = {scale: outputs[scale].attention for scale in scales}
-            named[f"{name}/pred"] = fusion.hierarchical(logits, attention, size, resolution="image")
-        return named
+    def of(fixture):
+        if fixture not in done:
+            fields, state, images, expected = load_case(fixture)
+            names = [name for name in names_in(fixture) if name != PLAIN]
+            graphdef, *values = network(multiscale.Architecture(**fields), state)
+            protocols = {name.partition("/")[0] for name in names} & PROTOCOLS.keys()
+            scales = tuple({1.0, *(s for p in protocols for s in PROTOCOLS[p])})
 
-    return quick_jit(predict)(params, batch_stats, mini.images)
+            def run(params, batch_stats, images):
+                outputs, _ = multiscale.apply(
+                    graphdef, params, batch_stats, images, scales, train=False
+                )
+                return {name: predict(outputs, images.shape[1:3], name) for name in names}
+
+            got = quick_jit(run)(*values, images)
+            done[fixture] = {name: (got[name], expected[name]) for name in names}
+        return done[fixture]
+
+    return of
+
+
+def check(got, expected, record_property):
+    error = np.abs(np.asarray(got) - expected).max() / np.abs(expected).max()
+    record_property("error", float(error))
+    record_property("tolerance", TOLERANCE)
+    assert got.shape == expected.shape
+    assert error < TOLERANCE
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("single/cls_out", "single/aux_out", "single/attn"),
-        *("two/pred_05x", "two/pred_10x", "two/attn_05x"),
-        *(f"{name}/pred" for name in PROTOCOLS),
-    ],
+    ("fixture", "name"),
+    [(fixture, name) for fixture in NETWORKS for name in names_in(fixture) if name != PLAIN],
 )
-def test_predictions(mini, predictions, name):
-    expected = nhwc(mini.arrays[f"out/{name}"])
-    np.testing.assert_allclose(predictions[name], expected, atol=1e-4 * np.abs(expected).max())
+def test_predictions(fixture, name, predictions, record_property):
+    check(*predictions(fixture)[name], record_property)
 
 
-def test_every_prediction_is_compared(mini, predictions):
-    assert {f"out/{name}" for name in predictions} == {k for k in mini.arrays if k[:4] == "out/"}
+@pytest.mark.parametrize("fixture", ["seeded_tiny_odd", "seeded_mscale_r50_odd"])
+def test_networks_without_attention(fixture, record_property):
+    fields, _, images, expected = load_case(fixture)
+    graphdef, *values = network(multiscale.Architecture(**fields, attention="none"))
 
-
-def test_bfloat16_stays_near(mini):
-    graphdef, params, batch_stats = published_network(mini.state, classes=7, dtype="bfloat16")
-
-    def predict(params, batch_stats, images):
+    def run(params, batch_stats, images):
         outputs, _ = multiscale.apply(graphdef, params, batch_stats, images, (1.0,), train=False)
         return resize_bilinear(outputs[1.0].logits, images.shape[1:3])
 
-    got = quick_jit(predict)(params, batch_stats, mini.images)
-    expected = nhwc(mini.arrays["out/single/cls_out"])
+    check(quick_jit(run)(*values, images), expected[PLAIN], record_property)
+
+
+def test_bfloat16_stays_near():
+    fields, state, images, expected = load_case("mini_fixture")
+    graphdef, *values = network(multiscale.Architecture(**fields), state, dtype="bfloat16")
+
+    def run(params, batch_stats, images):
+        outputs, _ = multiscale.apply(graphdef, params, batch_stats, images, (1.0,), train=False)
+        return resize_bilinear(outputs[1.0].logits, images.shape[1:3])
+
+    got = quick_jit(run)(*values, images)
+    expected = expected["single/cls_out"]
     error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
     assert 1e-4 < error < 3e-2
 
 
-@pytest.fixture(scope="module")
-def step():
-    """Loss, gradients and running statistics of one training step, by published name."""
-    arrays = read("tiny_train_ce")
-    graphdef, params, batch_stats = published_network(read("tiny_state"), classes=19)
+def training_step(architecture, state, images, labels, objective, dtype):
+    """Loss, its terms, gradients and running statistics of one step, by published name."""
+    graphdef, params, batch_stats = network(architecture, state, dtype=dtype)
 
     def loss_fn(params, batch_stats, images, labels):
         outputs, batch_stats = multiscale.apply(
@@ -121,42 +157,150 @@ def step():
             train=True,
             dropout_key=jax.random.key(0),
         )
-        loss, _ = objective(
-            outputs, labels, aux_weight=0.4, scale_weight=0.05, fusion_resolution="image"
+        loss, terms = objective(outputs, labels)
+        return loss, (terms, batch_stats)
+
+    step = quick_jit(jax.value_and_grad(loss_fn, has_aux=True))
+    (loss, (terms, batch_stats)), gradients = step(
+        params, batch_stats, nhwc(images).astype(dtype), jnp.asarray(labels)
+    )
+    gradients = pretrained.export(gradients, {}, architecture, updates=0)
+    batch_stats = pretrained.export({}, batch_stats, architecture, updates=0)
+    batch_stats = {k: v for k, v in batch_stats.items() if not k.endswith("_tracked")}
+    return SimpleNamespace(loss=loss, terms=terms, gradients=gradients, batch_stats=batch_stats)
+
+
+@pytest.fixture(scope="module")
+def cross_entropy_step():
+    arrays = read("tiny_train_ce")
+    step = training_step(
+        multiscale.Architecture(**TINY, classes=19),
+        read("tiny_state"),
+        arrays["x"],
+        arrays["gts"],
+        Objective(main_loss="cross_entropy", scale_weight=0.05, fusion_resolution="image"),
+        "float32",
+    )
+    return step, arrays
+
+
+@pytest.fixture(scope="module")
+def rmi_steps():
+    """The published recipe: RMI, auxiliary and per-scale binary cross-entropy."""
+    arrays = read("seeded_tiny_train")
+
+    def step(dtype):
+        return training_step(
+            multiscale.Architecture(**TINY, classes=7),
+            None,
+            seeded.inputs(11, (2, 3, 64, 96)),
+            arrays["labels"],
+            Objective(
+                aux_loss="binary_cross_entropy", scale_weight=0.05, fusion_resolution="image"
+            ),
+            dtype,
         )
-        return loss, batch_stats
 
-    (loss, batch_stats), gradients = quick_jit(jax.value_and_grad(loss_fn, has_aux=True))(
-        params, batch_stats, nhwc(arrays["x"]), jnp.asarray(arrays["gts"])
+    with jax.enable_x64(True):
+        double = step("float64")
+    return SimpleNamespace(arrays=arrays, double=double, single=step("float32"))
+
+
+def of_kind(arrays, kind):
+    """The arrays `kind/NAME` by name."""
+    return {k.removeprefix(kind): v for k, v in arrays.items() if k.startswith(kind)}
+
+
+def largest_error(got, expected):
+    """Over all names, the largest difference relative to the largest value of that name."""
+    return max(
+        np.abs(got[name] - value).max() / np.abs(value).max() for name, value in expected.items()
     )
-    return SimpleNamespace(
-        arrays=arrays,
-        loss=loss,
-        gradients=by_published_name(gradients),
-        batch_stats=by_published_name(batch_stats),
+
+
+def relative_l2(got, expected):
+    return max(
+        np.linalg.norm(got[name] - value) / np.linalg.norm(value)
+        for name, value in expected.items()
     )
 
 
-def test_training_loss(step):
-    np.testing.assert_allclose(step.loss, step.arrays["loss"], rtol=5e-6)
+def assert_below(error, tolerance, record_property):
+    record_property("error", float(error))
+    record_property("tolerance", tolerance)
+    assert error < tolerance
 
 
-def test_gradients(step):
-    expected = {k[5:]: to_our_layout(v) for k, v in step.arrays.items() if k[:5] == "grad/"}
+def test_loss_with_cross_entropy(cross_entropy_step, record_property):
+    step, arrays = cross_entropy_step
+    assert_below(abs(step.loss / arrays["loss"] - 1), 5e-6, record_property)
+
+
+def test_gradients_with_cross_entropy(cross_entropy_step, record_property):
+    step, arrays = cross_entropy_step
+    expected = of_kind(arrays, "grad/")
     assert step.gradients.keys() == expected.keys()
-    for name in expected.keys() - WITHOUT_GRADIENT:
-        error = np.linalg.norm(step.gradients[name] - expected[name])
-        # A ReLU whose input is near zero may open in one program and not in the other, which moves
-        # all gradients below it. The loss, compared more closely, tells that from a wrong term.
-        assert error < 1e-2 * np.linalg.norm(expected[name]), name
     for name in WITHOUT_GRADIENT:
         np.testing.assert_allclose(step.gradients[name], 0, atol=1e-6)
+        del expected[name]
+    # A ReLU whose input is near zero may open in one program and not in the other, which moves all
+    # gradients below it. The loss, compared more closely, tells that from a wrong term.
+    assert_below(relative_l2(step.gradients, expected), 1e-2, record_property)
 
 
-def test_running_statistics_after_the_step(step):
-    expected = {k[6:]: v for k, v in step.arrays.items() if k[:6] == "after/"}
+def test_running_statistics_with_cross_entropy(cross_entropy_step, record_property):
+    step, arrays = cross_entropy_step
+    expected = of_kind(arrays, "after/")
     assert step.batch_stats.keys() == expected.keys()
-    for name, statistic in expected.items():
-        np.testing.assert_allclose(
-            step.batch_stats[name], statistic, atol=1e-4 * np.abs(statistic).max(), err_msg=name
-        )
+    assert_below(largest_error(step.batch_stats, expected), TOLERANCE, record_property)
+
+
+def test_loss_with_rmi_in_float64(rmi_steps, record_property):
+    error = abs(rmi_steps.double.loss / rmi_steps.arrays["loss_f64"] - 1)
+    assert_below(error, 1e-6, record_property)
+
+
+def test_terms_with_rmi_in_float64(rmi_steps, record_property):
+    """Auxiliary, main and the two scales' own losses, each by itself."""
+    aux, main, low, high = rmi_steps.arrays["parts_f64"]
+    terms = rmi_steps.double.terms
+    errors = [terms["aux"] / aux - 1, terms["main"] / main - 1, terms["scales"] / (low + high) - 1]
+    assert_below(np.abs(errors).max(), 1e-6, record_property)
+
+
+def test_gradients_with_rmi_in_float64(rmi_steps, record_property):
+    expected = of_kind(rmi_steps.arrays, "grad64/")
+    assert_below(relative_l2(rmi_steps.double.gradients, expected), 1e-6, record_property)
+
+
+def test_norms_of_all_gradients_with_rmi_in_float64(rmi_steps, record_property):
+    norms = dict(
+        zip(rmi_steps.arrays["gradnorm_keys"], rmi_steps.arrays["gradnorm64"], strict=True)
+    )
+    gradients = rmi_steps.double.gradients
+    assert gradients.keys() == norms.keys()
+    for name in WITHOUT_GRADIENT:
+        np.testing.assert_allclose(gradients[name], 0, atol=1e-12)
+        del norms[name]
+    errors = [abs(np.linalg.norm(gradients[name]) / norm - 1) for name, norm in norms.items()]
+    assert_below(max(errors), 1e-6, record_property)
+
+
+def test_running_statistics_with_rmi_in_float64(rmi_steps, record_property):
+    expected = of_kind(rmi_steps.arrays, "after64/")
+    assert_below(largest_error(rmi_steps.double.batch_stats, expected), 1e-6, record_property)
+
+
+def test_loss_with_rmi_in_float32(rmi_steps, record_property):
+    error = abs(rmi_steps.single.loss / rmi_steps.arrays["loss_f64"] - 1)
+    assert_below(error, 1e-5, record_property)
+
+
+def test_gradients_with_rmi_in_float32(rmi_steps, record_property):
+    expected = of_kind(rmi_steps.arrays, "grad64/")
+    assert_below(relative_l2(rmi_steps.single.gradients, expected), 1e-2, record_property)
+
+
+def test_running_statistics_with_rmi_in_float32(rmi_steps, record_property):
+    expected = of_kind(rmi_steps.arrays, "after64/")
+    assert_below(largest_error(rmi_steps.single.batch_stats, expected), TOLERANCE, record_property)

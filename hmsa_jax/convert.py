@@ -1,0 +1,109 @@
+"""Weights from PyTorch into a run's directory, and from there into a PyTorch file."""
+
+import dataclasses
+import pathlib
+
+import jax
+import ml_collections
+
+from hmsa_jax import checkpoint, experiment
+from hmsa_jax import config as config_lib
+from hmsa_jax.models import pretrained
+from hmsa_jax.progress import console
+from hmsa_jax.weights import weight_file
+
+
+def convert_from(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, source: pathlib.Path
+) -> pretrained.Coverage:
+    """`convert --from`: makes a file's weights the checkpoint of step 0 of a new workdir.
+
+    From there they can be evaluated, trained on (by `train` in the same workdir), or start another
+    run (`init_from`).
+
+    Args:
+      config: its data set gives the number of classes; nothing is read of the images.
+      workdir: without checkpoints; made if it is missing.
+      source: a file that `weight_file.read` reads, with names that `pretrained.load` knows.
+
+    Returns:
+      How file and network fit.
+
+    Raises:
+      ValueError: the file is no checkpoint, or it and the network do not fit; nothing is written
+        then. `config.convert_partial` lets tensors of either side be left out.
+      FileNotFoundError: there is no such file.
+    """
+    parts = experiment.assemble(config)
+    if (workdir / "checkpoints").exists():
+        raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
+    state = parts.state
+    tensors = weight_file.read(source)
+    drawn = jax.device_get((state.params, state.batch_stats))
+    params, batch_stats, coverage = pretrained.load(tensors, *drawn, parts.architecture)
+    _check(coverage, config, source)
+    shardings = jax.tree.map(lambda x: x.sharding, (state.params, state.batch_stats))
+    params, batch_stats = jax.device_put((params, batch_stats), shardings)
+    config_lib.claim_workdir(config, workdir)
+    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        checkpoints.save(dataclasses.replace(state, params=params, batch_stats=batch_stats), 0)
+    left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
+    console.print(
+        f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    return coverage
+
+
+def convert_to(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, target: pathlib.Path
+) -> None:
+    """`convert --to`: writes the weights of the newest checkpoint with the published names.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      target: the file to write; the suffix says what kind.
+
+    Raises:
+      ValueError: the config does not belong to the workdir, or the suffix is unknown.
+      FileNotFoundError: the workdir holds no checkpoint, or the target's folder is missing.
+    """
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
+    step = checkpoint.latest_step_of(workdir, "workdir")
+    parts = experiment.assemble(config)
+    config_lib.claim_workdir(config, workdir)
+    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+        state = jax.device_get(checkpoints.restore(parts.state, step))
+    tensors = pretrained.export(
+        state.params,
+        state.batch_stats,
+        parts.architecture,
+        updates=step * len(config.objective.scales),
+    )
+    weight_file.write(target, tensors)
+    console.print(
+        f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _check(coverage: pretrained.Coverage, config, source: pathlib.Path) -> None:
+    """Refuses a file that does not fit, with everything that does not, and says what would help."""
+    if coverage.complete:
+        return
+    if coverage.taken and config.convert_partial:
+        return
+    network = f"{config.model.trunk}, attention {config.model.attention}, {config.data.name}"
+    problem = f"{source} does not fit this network ({network}):\n{coverage.describe()}"
+    if not coverage.taken:
+        raise ValueError(f"{problem}\nNothing fits: name the --config of the network in the file.")
+    raise ValueError(
+        f"{problem}\n{len(coverage.taken)} tensors fit. Name the --config of the network in the"
+        " file, or take what fits with --config.convert_partial=True."
+    )

@@ -1,0 +1,226 @@
+"""Weights from elsewhere: PyTorch's names and layout, and networks that match in part.
+
+The tables stand beside the layers they describe (`PUBLISHED_NAMES` in `hrnet`, `ocr`, `resnet`,
+`deeplab` and `heads`); what reads them is here.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmsa_jax.models import deeplab, heads, hrnet, ocr, resnet
+from hmsa_jax.models.multiscale import Architecture
+
+_CONV_LEAVES = {"kernel": "weight", "bias": "bias"}
+_BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_COUNTER = "num_batches_tracked"  # PyTorch counts the updates of every BatchNorm; nothing reads it
+_WRAPPERS = re.compile(r"^(module\.|model\.)+")  # of DataParallel, and of OCR's authors
+_ALWAYS_DROPPED = rf"^loss\.|{_COUNTER}$"
+_SHOWN = 12  # names of one kind in a message
+
+
+@dataclasses.dataclass(frozen=True)
+class Coverage:
+    """How two sets of tensors fit.
+
+    Attributes:
+      taken: names of the tensors that were taken over.
+      missing: names that the network has and the source has not.
+      unused: names that the source has and the network has not.
+      mismatched: `name: shape there, shape here` of tensors that have one name and two shapes, or
+        hold no floating-point numbers.
+    """
+
+    taken: list[str]
+    missing: list[str]
+    unused: list[str]
+    mismatched: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tensor of either side has its counterpart."""
+        return not (self.missing or self.unused or self.mismatched)
+
+    def describe(self) -> str:
+        """One line for each kind that there is, with the names."""
+        kinds = {
+            "of another shape or type": self.mismatched,
+            "in the network only": self.missing,
+            "in the source only": self.unused,
+        }
+        return "\n".join(_listed(kind, names) for kind, names in kinds.items() if names)
+
+
+def load(
+    tensors: Mapping[str, np.ndarray], params: dict, batch_stats: dict, architecture: Architecture
+) -> tuple[dict, dict, Coverage]:
+    """Fills the network from a PyTorch state dict.
+
+    Known are the names of the published code, with or without `module.`, those of OCR's authors,
+    of HRNet trained on ImageNet and of torchvision's ResNet; classifiers are left out.
+
+    Args:
+      tensors: name -> array, convolutions `[out, in, rows, columns]`.
+      params: from `multiscale.initialize`.
+      batch_stats: from `multiscale.initialize`.
+      architecture: that they were drawn for.
+
+    Returns:
+      New params and batch_stats, float32, in which the tensors that fit are taken over, and how
+      they fit.
+
+    Raises:
+      ValueError: two tensors stand for one.
+    """
+    tensors = _with_published_names(tensors, architecture)
+    name_of = _namer(architecture)
+    (params, batch_stats), coverage = _fill(
+        (params, batch_stats), tensors, name_of, _to_our_layout, _to_published_layout
+    )
+    return params, batch_stats, coverage
+
+
+def export(
+    params: dict, batch_stats: dict, architecture: Architecture, *, updates: int
+) -> dict[str, np.ndarray]:
+    """The network as a state dict with the published names.
+
+    Args:
+      params: of the network.
+      batch_stats: of the network.
+      architecture: of the network.
+      updates: how often the running statistics were updated, which PyTorch keeps beside them.
+
+    Returns:
+      name -> float32 array, convolutions `[out, in, rows, columns]`, and int64 counters.
+    """
+    name_of = _namer(architecture)
+    leaves = jax.tree_util.tree_leaves_with_path((params, batch_stats))
+    tensors = {name_of(path): _to_published_layout(np.asarray(leaf)) for path, leaf in leaves}
+    for name in list(tensors):
+        if name.endswith(".running_mean"):
+            tensors[name.removesuffix("running_mean") + _COUNTER] = np.asarray(updates, np.int64)
+    return dict(sorted(tensors.items()))
+
+
+def take_matching(ours: dict, theirs: dict) -> tuple[dict, Coverage]:
+    """Our tree with every leaf of theirs that has the same path and shape.
+
+    Args:
+      ours: nested dict of arrays.
+      theirs: another one.
+
+    Returns:
+      The new tree and how the two fit.
+    """
+    named = {_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(theirs)}
+    return _fill(ours, named, _path, np.asarray, np.asarray)
+
+
+def _fill(tree, tensors, name_of: Callable, to_ours: Callable, to_theirs: Callable):
+    """Every leaf from the tensor of its name, if that has its shape; and how the two fit."""
+    taken, missing, mismatched = [], [], []
+
+    def fill(path, leaf):
+        name = name_of(path)
+        if name not in tensors:
+            missing.append(name)
+            return leaf
+        value = to_ours(tensors[name])
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            mismatched.append(f"{name}: {value.dtype} in the source, {leaf.dtype} in the network")
+            return leaf
+        if value.shape != leaf.shape:
+            here, there = list(to_theirs(leaf).shape), list(tensors[name].shape)
+            mismatched.append(f"{name}: {there} in the source, {here} in the network")
+            return leaf
+        taken.append(name)
+        return value.astype(leaf.dtype)
+
+    filled = jax.tree_util.tree_map_with_path(fill, tree)
+    known = {*taken, *missing, *(line.partition(":")[0] for line in mismatched)}
+    unused = [name for name in tensors if name not in known]
+    return filled, Coverage(taken, missing, unused, mismatched)
+
+
+def _listed(kind: str, names: list[str]) -> str:
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{more}"
+
+
+def _path(path: tuple) -> str:
+    return ".".join(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey))
+
+
+def _to_our_layout(value: np.ndarray) -> np.ndarray:
+    return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
+
+
+def _to_published_layout(value: np.ndarray) -> np.ndarray:
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+
+
+def _with_published_names(
+    tensors: Mapping[str, np.ndarray], architecture: Architecture
+) -> dict[str, np.ndarray]:
+    """Renames the tensors and leaves out what no segmentation network has."""
+    trunk = hrnet if architecture.has_ocr else resnet
+    dropped = re.compile(f"{_ALWAYS_DROPPED}|{trunk.DROPPED}")
+    rules = trunk.RENAMED | (ocr.RENAMED if architecture.has_ocr else {})
+    renamed = {}
+    for name, value in tensors.items():
+        new = _WRAPPERS.sub("", name)
+        if dropped.search(new):
+            continue
+        for pattern, replacement in rules.items():
+            new = re.sub(pattern, replacement, new)
+        if new in renamed:
+            raise ValueError(f"the source has {new} twice, once as {name}")
+        renamed[new] = value
+    return renamed
+
+
+class _Number(int):
+    """A number in a name, of which `{0:+1}` writes the next."""
+
+    def __format__(self, offset: str) -> str:
+        return str(int(self) + int(offset or 0))
+
+
+def _namer(architecture: Architecture) -> Callable[[Iterable], str]:
+    """Key path of one of our tensors -> its published name."""
+    patterns = [
+        (_pattern(layer), names if isinstance(names, tuple) else (names, None))
+        for layer, names in _table(architecture).items()
+    ]
+
+    def name_of(path):
+        *layer, leaf = _path(path).split(".")
+        for pattern, (conv, bn) in patterns:
+            if match := pattern.fullmatch(".".join(layer)):
+                *numbers, kind = match.groups()
+                is_bn = kind == ".bn"
+                module = (bn if is_bn else conv).format(*(_Number(n) for n in numbers))
+                return f"{module}.{(_BN_LEAVES if is_bn else _CONV_LEAVES)[leaf]}"
+        raise KeyError(_path(path))
+
+    return name_of
+
+
+def _table(architecture: Architecture) -> dict[str, str | tuple[str, str]]:
+    if architecture.has_ocr:
+        head = ocr.PUBLISHED_HEAD_NAMES[architecture.semantic_head]
+        body = hrnet.PUBLISHED_NAMES | ocr.PUBLISHED_NAMES | head
+    else:
+        body = resnet.PUBLISHED_NAMES | deeplab.PUBLISHED_NAMES
+    return body | heads.PUBLISHED_ATTENTION_NAMES
+
+
+def _pattern(layer: str) -> re.Pattern:
+    """`{0}` in a template is a number; a convolution with BatchNorm has one of each below it."""
+    escaped = re.sub(r"\\\{\d\\\}", r"(\\d+)", re.escape(layer))
+    return re.compile(rf"{escaped}(\.conv|\.bn)?")

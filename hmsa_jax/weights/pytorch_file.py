@@ -1,0 +1,251 @@
+"""PyTorch checkpoints (`.pth`), without PyTorch and without executing what is in the file.
+
+A checkpoint is a pickle in which tensors are views of numbered storages, and the storages' bytes
+beside it: as records of a zip archive (PyTorch >= 1.6), or one after another in the same file.
+"""
+
+import os
+import pathlib
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from hmsa_jax import files
+from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, Unpickler, dumps
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_STATE_DICT_KEYS = ("state_dict", "model", "model_state")
+_SAVE_AGAIN = "save it in PyTorch with torch.save({'state_dict': model.state_dict()}, path)"
+_DAMAGED = "is cut off or damaged; download or copy it again"
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the state dict of a checkpoint; its other contents, such as momentum, are left unread.
+
+    Args:
+      path: file whose object is the mapping from names to tensors, or one that holds it under
+        `state_dict`, `model` or `model_state`.
+
+    Returns:
+      Name, as it stands in the file -> array, read-only; float16/32/64, bfloat16, int8/16/32/64,
+      uint8/16/32/64 or bool. Tensors that share a storage share memory.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it holds no state dict, or not a readable one; says what it is instead.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; name a PyTorch checkpoint")
+    with path.open("rb") as file:
+        try:
+            return _read(file)
+        except _Unreadable as problem:
+            raise ValueError(f"{path} {problem}") from None
+        except pickle.UnpicklingError:
+            raise ValueError(f"{path} {_DAMAGED}, or it is no PyTorch checkpoint") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError):
+            raise ValueError(f"{path} {_DAMAGED}") from None
+
+
+def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes `{'state_dict': tensors}` as a checkpoint that `torch.load` reads, weights only.
+
+    The file appears when it is whole; equal tensors make equal bytes.
+
+    Args:
+      path: replaced if it exists.
+      tensors: name -> array, of a dtype that `read` returns, but uint16/32/64.
+
+    Raises:
+      ValueError: a dtype that PyTorch has no storage for.
+    """
+    path = pathlib.Path(path)
+    arrays = {name: dense(array) for name, array in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype not in STORAGES:
+            names = ", ".join(dtype.name for dtype in STORAGES)
+            raise ValueError(f"{path}: {name} is {array.dtype}; PyTorch stores {names}")
+    with files.atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+
+        def add(record: str, content: bytes):
+            archive.writestr(zipfile.ZipInfo(f"archive/{record}"), content)
+
+        add("data.pkl", dumps(arrays))
+        add("byteorder", b"little")
+        for key, array in enumerate(arrays.values()):
+            add(f"data/{key}", array.tobytes())
+        add("version", b"3\n")
+
+
+def dense(array: np.ndarray) -> np.ndarray:
+    """The array in C order and little-endian, as files of weights store it."""
+    array = np.asarray(array, order="C")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+class _Unreadable(Exception):
+    """What is wrong with a file, as the rest of a sentence that its path begins."""
+
+
+def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+    head = file.read(512)
+    file.seek(0)
+    if head.startswith(b"PK"):
+        return _read_zip(file)
+    if head.startswith(pickle.PROTO):
+        return _read_legacy(file)
+    sort = files.mistaken_for_weights(head) or "of another format"
+    raise _Unreadable(f"is {sort}, no PyTorch checkpoint; download or copy it again")
+
+
+def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        root = _root(archive)
+        with archive.open(f"{root}data.pkl") as data:
+            tensors = _state_dict(Unpickler(data).load())
+
+        def read_storage(storage: Storage) -> bytes:
+            try:
+                return archive.read(f"{root}data/{storage.key}")
+            except KeyError:
+                raise _Unreadable(_DAMAGED) from None
+
+        return _to_arrays(tensors, read_storage)
+
+
+def _root(archive: zipfile.ZipFile) -> str:
+    """The archive's one directory, with a slash."""
+    names = archive.namelist()
+    roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+    if len(roots) != 1:
+        raise _Unreadable("is a zip archive, but no PyTorch checkpoint; name the .pth file itself")
+    (root,) = roots
+    if f"{root}constants.pkl" in names or any(name.startswith(f"{root}code/") for name in names):
+        raise _Unreadable(f"is a TorchScript program; load it with torch.jit.load, {_SAVE_AGAIN}")
+    if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+        raise _big_endian()
+    return root
+
+
+def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+    if Unpickler(file).load() != _MAGIC or Unpickler(file).load() != _PROTOCOL:
+        raise _Unreadable(f"is a pickle, but no PyTorch checkpoint; {_SAVE_AGAIN}")
+    system = Unpickler(file).load()
+    if isinstance(system, dict) and system.get("little_endian") is False:
+        raise _big_endian()
+    unpickler = Unpickler(file)
+    tensors = _state_dict(unpickler.load())
+    keys = Unpickler(file).load()
+    wanted = {tensor.storage.key for tensor in tensors.values()}
+    positions = _legacy_positions(file, keys, unpickler.storages, wanted)
+
+    def read_storage(storage: Storage) -> bytes:
+        if storage.key not in positions:
+            raise _Unreadable(_DAMAGED)
+        file.seek(positions[storage.key])
+        return file.read(_nbytes(storage))
+
+    return _to_arrays(tensors, read_storage)
+
+
+def _legacy_positions(
+    file: BinaryIO, keys: Any, storages: dict[str, Storage], wanted: set[str]
+) -> dict[str, int]:
+    """Where the bytes of each storage begin, up to the last that is wanted."""
+    positions = {}
+    file_size = os.fstat(file.fileno()).st_size
+    for key in keys if isinstance(keys, list) else ():
+        if wanted <= positions.keys():
+            break
+        count = int.from_bytes(file.read(8), "little", signed=True)
+        if key not in storages or count != storages[key].numel:
+            raise _Unreadable(_DAMAGED)
+        positions[key] = file.tell()
+        end = positions[key] + _nbytes(storages[key])
+        if end > file_size:
+            raise _Unreadable(_DAMAGED)
+        file.seek(end)
+    return positions
+
+
+def _state_dict(checkpoint: Any) -> dict[str, Tensor]:
+    """The tensors by name, in what a checkpoint's pickle holds."""
+    state = checkpoint
+    if isinstance(checkpoint, dict):
+        nested = (checkpoint.get(key) for key in _STATE_DICT_KEYS)
+        state = next((value for value in nested if isinstance(value, dict)), checkpoint)
+    if not isinstance(state, dict) or not state:
+        raise _Unreadable(f"holds {_described(state)}, no state dict; {_SAVE_AGAIN}")
+    for name, tensor in state.items():
+        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
+            raise _Unreadable(
+                f"holds no state dict: {name!r:.60} is {_described(tensor)}, no tensor;"
+                f" {_SAVE_AGAIN}"
+            )
+    return state
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return "a lone tensor"
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    return f"an object of type {type(value).__name__:.60}"
+
+
+def _to_arrays(
+    tensors: dict[str, Tensor], read_storage: Callable[[Storage], bytes]
+) -> dict[str, np.ndarray]:
+    buffers = {}
+    arrays = {}
+    for name, tensor in tensors.items():
+        storage = tensor.storage
+        if storage.key not in buffers:
+            buffers[storage.key] = read_storage(storage)
+        if len(buffers[storage.key]) < _nbytes(storage):
+            raise _Unreadable(_DAMAGED)
+        arrays[name] = _view(name, tensor, buffers[storage.key])
+    return arrays
+
+
+def _view(name: str, tensor: Tensor, buffer: bytes) -> np.ndarray:
+    """The part of a storage that a tensor is; offset and stride count elements.
+
+    The file's numbers are not to be trusted: none of them may lead out of the storage.
+    """
+    dtype = _dtype(tensor.dtype)
+    size, stride, offset = tensor.size, tensor.stride, tensor.offset
+    try:
+        if len(size) != len(stride) or min(offset, *size, *stride, 0) < 0:
+            raise ValueError
+        if 0 in size:
+            return np.empty(size, dtype)
+        end = 1 + offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if end * dtype.itemsize > _nbytes(tensor.storage):
+            raise ValueError
+        strides = [step * dtype.itemsize for step in stride]
+        return np.ndarray(size, dtype, buffer, offset * dtype.itemsize, strides)
+    except (TypeError, ValueError, OverflowError):
+        raise _Unreadable(
+            f"is damaged: tensor {name!r:.60} reaches out of its storage; download or copy it again"
+        ) from None
+
+
+def _nbytes(storage: Storage) -> int:
+    return storage.numel * _dtype(storage.dtype).itemsize
+
+
+def _dtype(name: Any) -> np.dtype:
+    if not (isinstance(name, str) and name in DTYPES):
+        raise _Unreadable(f"holds tensors of another dtype than {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _big_endian() -> _Unreadable:
+    return _Unreadable(f"was written on a big-endian machine; {_SAVE_AGAIN} on a little-endian one")

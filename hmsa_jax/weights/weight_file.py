@@ -1,0 +1,82 @@
+"""Files of named arrays, as PyTorch programs write and read them."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from hmsa_jax import files
+from hmsa_jax.weights import pytorch_file
+
+PYTORCH = (".pth", ".pt", ".bin", ".tar")
+SAFETENSORS = ".safetensors"
+
+
+def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads the arrays of a checkpoint, in the format that its suffix says.
+
+    Args:
+      path: `.pth`, `.pt`, `.bin` or `.tar` (as in `.pth.tar`): a PyTorch checkpoint;
+        `.safetensors`.
+
+    Returns:
+      Name -> array, as they are in the file; some arrays are read-only.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the suffix is another, or the file is not of its format.
+    """
+    path = pathlib.Path(path)
+    return pytorch_file.read(path) if _is_pytorch(path) else _read_safetensors(path)
+
+
+def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays in the format that the suffix says; the file appears when it is whole.
+
+    Args:
+      path: with a suffix that `read` knows; replaced if it exists.
+      tensors: name -> array.
+
+    Raises:
+      ValueError: the suffix is another, or the format has no such dtype.
+    """
+    path = pathlib.Path(path)
+    if _is_pytorch(path):
+        pytorch_file.write(path, tensors)
+    else:
+        _write_safetensors(path, tensors)
+
+
+def _is_pytorch(path: pathlib.Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix not in (*PYTORCH, SAFETENSORS):
+        raise ValueError(
+            f"{path}: no format of weights has the suffix {suffix!r}; use"
+            f" {', '.join(PYTORCH)} (PyTorch) or {SAFETENSORS}"
+        )
+    return suffix != SAFETENSORS
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; name a {SAFETENSORS} file")
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        with path.open("rb") as file:
+            sort = files.mistaken_for_weights(file.read(512))
+        problem = f"is {sort}, no {SAFETENSORS} file" if sort else f"is not readable: {error}"
+        raise ValueError(f"{path} {problem}; download or copy it again") from None
+
+
+def _write_safetensors(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+    # The library writes an array's memory as it lies there.
+    arrays = {name: pytorch_file.dense(array) for name, array in tensors.items()}
+    with files.atomic_path(path) as partial:
+        try:
+            safetensors.numpy.save_file(arrays, partial)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} cannot be written: {error}") from None

@@ -1,0 +1,88 @@
+import ml_dtypes
+import numpy as np
+import pytest
+
+from hmsa_jax.weights import pytorch_file, weight_file
+
+ARRAYS = {
+    "bfloat16": np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16),
+    "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "big-endian": np.arange(4, dtype=">f8"),
+    "scalar": np.array(7, np.int64),
+    "float16": np.ones((0, 3), np.float16),
+    "uint8": np.array([255], np.uint8),
+    "bool": np.array([True, False]),
+}
+
+
+def assert_equal(actual, desired):
+    assert actual.keys() == desired.keys()
+    for name, array in desired.items():
+        assert actual[name].dtype == array.dtype.newbyteorder("="), name
+        assert actual[name].shape == array.shape, name
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.bin", "a.pth.tar", "a.safetensors", "A.PTH"])
+def test_reads_what_it_wrote(tmp_path, name):
+    weight_file.write(tmp_path / name, ARRAYS)
+    assert_equal(weight_file.read(str(tmp_path / name)), ARRAYS)
+
+
+def test_the_suffix_says_the_format(tmp_path):
+    weight_file.write(tmp_path / "a.pt", ARRAYS)
+    assert_equal(pytorch_file.read(tmp_path / "a.pt"), ARRAYS)
+    weight_file.write(tmp_path / "a.safetensors", ARRAYS)
+    assert (tmp_path / "a.safetensors").read_bytes()[8:9] == b"{"
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a"])
+def test_another_suffix_is_refused(tmp_path, name):
+    message = rf"{name}: no format .* use \.pth, \.pt, \.bin, \.tar \(PyTorch\) or \.safetensors"
+    with pytest.raises(ValueError, match=message):
+        weight_file.read(tmp_path / name)
+    with pytest.raises(ValueError, match=message):
+        weight_file.write(tmp_path / name, ARRAYS)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_missing_file_is_named(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=f"{name} is no file; name a"):
+        weight_file.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty, no \.safetensors file"),
+        (b"<html>Not found</html>", "is text, such as the page that a failed download leaves"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\0", "is a PNG image"),
+        (b"PK\3\4\0\0\0\0\0\0", "is not readable: "),
+        (b"\2\0\0\0\0\0\0\0{}..", "is not readable: "),
+    ],
+)
+def test_an_error_says_what_the_file_is(tmp_path, content, message):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{path} {message}.*; download or copy it again$"):
+        weight_file.read(path)
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    weight_file.write(path, ARRAYS)
+    whole = path.read_bytes()
+    for length in (4, 40, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"a\.safetensors is .*; download or copy it again"):
+            weight_file.read(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    weight_file.write(path, ARRAYS)
+    with pytest.raises(ValueError, match=r"a\.safetensors cannot be written: "):
+        weight_file.write(path, {"text": np.array(["a"])})
+    assert_equal(weight_file.read(path), ARRAYS)
+    assert list(tmp_path.iterdir()) == [path]
