@@ -67,13 +67,19 @@ def _first_state(config, parts, checkpoints):
     """The newest checkpoint's state, or the drawn one, with the weights of `init_from` if named."""
     step = checkpoints.latest_step()
     if step is not None:
-        console.print(f"Resuming at step {step}.", highlight=False)
+        start = f"Resuming at step {step}." if step else "Starting from the converted weights."
+        console.print(start, highlight=False)
         return checkpoints.restore(parts.state, step), step
     if not config.init_from:
         return parts.state, 0
     run = pathlib.Path(config.init_from).expanduser()
     state, coverage = checkpoint.start_from(run, parts.state)
-    console.print(f"{len(coverage.taken)} tensors from {run}; {coverage.describe()}", markup=False)
+    console.print(
+        f"Starting with {len(coverage.taken)} tensors from {run}.\n{coverage.describe()}".strip(),
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     return state, 0
 
 

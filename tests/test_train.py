@@ -179,7 +179,7 @@ def test_run_starts_from_another_run(command, uninterrupted, tmp_path):
         )
     )
     assert status == 0, output
-    assert re.search(r"\d{3} tensors from .* 11 in the source only: .*attention_head", output)
+    assert re.search(r"\d{3} tensors from .*\. 11 in the source only: .*attention_head", output)
     assert "in the network only" not in output
     first = lines(tmp_path / "run")[0]["loss"]
     assert first < lines(reference)[0]["loss"]

@@ -6,7 +6,7 @@ import pytest
 
 from hmsa_jax import optimizer, sharding, state, train_step
 from hmsa_jax.losses.objective import Objective
-from hmsa_jax.models import hrnet, multiscale
+from hmsa_jax.models import hrnet, multiscale, resnet
 
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
@@ -17,15 +17,15 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
 
-def run(mesh, dtype, steps):
+def run(mesh, dtype, steps, architecture=ARCHITECTURE, objective=OBJECTIVE):
     """A few steps from one seed; returns state, metrics of each step and the compiled step."""
-    graphdef, *values = multiscale.initialize(ARCHITECTURE, dtype=dtype, remat=False, seed=0)
+    graphdef, *values = multiscale.initialize(architecture, dtype=dtype, remat=False, seed=0)
     if dtype == "float64":
         values = jax.tree.map(lambda x: x.astype(dtype), values)
     sgd = optimizer.sgd(optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4)
     current = state.initial_state(*values, sgd, sharding.replicated(mesh))
     step = train_step.make_train_step(
-        graphdef, sgd, mesh, scales=(0.5, 1.0), objective=OBJECTIVE, seed=0
+        graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective, seed=0
     )
     batch = sharding.put_batch(a_batch(), mesh)
     compiled = step.lower(current, batch).compile(QUICK)
@@ -66,8 +66,24 @@ def on_eight_devices(small_trunk):
 
 def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
     """Batch over 4 devices, rows over 2: same loss, gradients, weights and global statistics."""
-    one, one_metrics, _ = on_one_device
-    eight, eight_metrics, _ = on_eight_devices
+    assert_equal_runs(on_one_device, on_eight_devices)
+
+
+def test_sharded_deeplab_equals_unsharded(monkeypatch):
+    """Its pyramid sees 36 rows away, further than a device has rows."""
+    monkeypatch.setitem(resnet.SIZES, "least", resnet.ResNetSize((1, 1, 1, 1), channels=4))
+    monkeypatch.delitem(hrnet.SIZES, "least")
+    architecture = multiscale.Architecture("least", CLASSES, attention="explicit", scales=(0.5, 1))
+    objective = Objective("cross_entropy", aux_weight=0.0, explicit=True)
+    meshes = sharding.make_mesh(1, 1, jax.devices()[:1]), sharding.make_mesh(4, 2)
+    with jax.enable_x64(True):
+        one, eight = (run(mesh, "float64", 1, architecture, objective) for mesh in meshes)
+    assert_equal_runs(one, eight)
+
+
+def assert_equal_runs(one, eight):
+    one, one_metrics, _ = one
+    eight, eight_metrics, _ = eight
     for a, b in zip(one_metrics, eight_metrics, strict=True):
         assert a.keys() == b.keys()
         for name in a:

@@ -177,9 +177,12 @@ def _log_determinant(p: jax.Array, y: jax.Array, difference: jax.Array, radius: 
     @jax.checkpoint  # windows take radius^2 times the memory of the maps
     def whitened_gram(maps_and_t):
         maps, t = maps_and_t
-        return _gram(_product("bij,bjyx->biyx", t, _windows(maps, radius)))
+        windows = _windows(maps, radius)
+        # Row by row: for all at once, one dimension long and odd, XLA has no tiles on a GPU.
+        t = jnp.broadcast_to(t[:, None], (t.shape[0], windows.shape[2], *t.shape[1:]))
+        return _gram(_product("byij,bjyx->biyx", t, windows))
 
-    # Class by class: the windows of all classes are larger than the image's activations.
+    # Class by class: the windows of all classes together would be larger than the logits.
     j = jax.lax.map(gram, jax.lax.stop_gradient(maps)) + RIDGE * _square(f)
     t = _whitening(j)
     j = jax.lax.map(whitened_gram, (maps, t)) + RIDGE * _square(_product("cbij,cbjk->cbik", t, f))

@@ -4,6 +4,7 @@ The tables stand beside the layers they describe (`PUBLISHED_NAMES` in `hrnet`, 
 `deeplab` and `heads`); what reads them is here.
 """
 
+import collections
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ _BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": 
 _COUNTER = "num_batches_tracked"  # PyTorch counts the updates of every BatchNorm; nothing reads it
 _WRAPPERS = re.compile(r"^(module\.|model\.)+")  # of DataParallel, and of OCR's authors
 _ALWAYS_DROPPED = rf"^loss\.|{_COUNTER}$"
-_SHOWN = 12  # names of one kind in a message
+_LISTED = 30  # names of one kind that a message lists one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +47,18 @@ class Coverage:
         return not (self.missing or self.unused or self.mismatched)
 
     def describe(self) -> str:
-        """One line for each kind that there is, with the names."""
+        """A line for each kind that there is, with all names; many alike are one with a count."""
         kinds = {
             "of another shape or type": self.mismatched,
-            "in the network only": self.missing,
-            "in the source only": self.unused,
+            "in the network only": _grouped(self.missing),
+            "in the source only": _grouped(self.unused),
         }
-        return "\n".join(_listed(kind, names) for kind, names in kinds.items() if names)
+        counts = len(self.mismatched), len(self.missing), len(self.unused)
+        return "\n".join(
+            f"{count} {kind}: {', '.join(names)}"
+            for count, (kind, names) in zip(counts, kinds.items(), strict=True)
+            if count
+        )
 
 
 def load(
@@ -147,9 +153,12 @@ def _fill(tree, tensors, name_of: Callable, to_ours: Callable, to_theirs: Callab
     return filled, Coverage(taken, missing, unused, mismatched)
 
 
-def _listed(kind: str, names: list[str]) -> str:
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)} {kind}: {', '.join(names[:_SHOWN])}{more}"
+def _grouped(names: list[str]) -> list[str]:
+    """Many names as templates in which # is any number, each with how many names it stands for."""
+    if len(names) <= _LISTED:
+        return names
+    templates = collections.Counter(re.sub(r"\d+", "#", name) for name in names)
+    return [f"{template} ({count}x)" for template, count in templates.items()]
 
 
 def _path(path: tuple) -> str:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
+from tests.comparison import check
 from tests.fixtures.arrays import nhwc, read
-from tests.losses.comparison import check
 
 value_and_grad = jax.jit(jax.value_and_grad(binary_cross_entropy))
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from hmsa_jax.losses.cross_entropy import cross_entropy, image_weighted_cross_entropy
+from tests.comparison import check
 from tests.fixtures.arrays import nhwc, read
-from tests.losses.comparison import check
 from tests.models import numpy_reference
 
 value_and_grad = jax.jit(jax.value_and_grad(cross_entropy))

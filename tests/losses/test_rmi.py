@@ -7,8 +7,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax import sharding
 from hmsa_jax.losses.rmi import POOLINGS, region_mutual_information
+from tests.comparison import check, relative_error
 from tests.fixtures.arrays import nhwc, read
-from tests.losses.comparison import check, relative_error
 from tests.models.quick_jit import quick_jit
 
 # quick_jit: a compilation for each combination of options is what these tests cost.

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from hmsa_jax.models import multiscale, pretrained
+from hmsa_jax.models import heads, multiscale, pretrained
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER
 from tests.models.published_network import TINY
@@ -145,6 +145,35 @@ def test_all_that_does_not_fit_is_reported_together(tiny):
     for part in ("ocr.cls_head.bias", "decoder.weight", "[19, 64, 1, 1] in the source"):
         assert part in coverage.describe()
     assert got["ocr.cls_head.weight"].shape == (5, 64, 1, 1)
+
+
+def test_many_names_are_reported_as_templates(tiny):
+    state = {k: v for k, v in tiny[3].items() if ".branches." not in k}
+    _, coverage = load(tiny, state)
+    assert len(coverage.missing) == 180
+    assert coverage.describe().startswith("180 in the network only: ")
+    assert "backbone.stage#.#.branches.#.#.conv#.weight (36x)" in coverage.describe()
+
+
+@pytest.mark.parametrize("trunk", ["w18_small", "resnet50"])
+@pytest.mark.parametrize("attention", multiscale.ATTENTIONS)
+@pytest.mark.parametrize("semantic_head", heads.SEMANTIC_HEADS)
+def test_every_tensor_of_every_network_has_a_name_of_its_own(trunk, attention, semantic_head):
+    architecture, *weights = draw(
+        trunk=trunk,
+        classes=5,
+        attention=attention,
+        scales=(0.5, 1.0),
+        semantic_head=semantic_head,
+        ocr_channels=16,
+        ocr_key_channels=8,
+        head_channels=8,
+    )
+    exported = pretrained.export(*weights, architecture, updates=0)
+    named = [name for name in exported if not name.endswith("num_batches_tracked")]
+    assert len(named) == len(jax.tree.leaves(weights))
+    _, _, coverage = pretrained.load(exported, *weights, architecture)
+    assert coverage.complete
 
 
 def test_one_tensor_under_two_names_is_refused(tiny):

@@ -10,6 +10,7 @@ import pytest
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import fusion, multiscale, pretrained
 from hmsa_jax.models.resize import resize_bilinear
+from tests.comparison import check
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER, nhwc, read
 from tests.models.published_network import RESNET, TINY, network
@@ -101,20 +102,12 @@ def predictions():
     return of
 
 
-def check(got, expected, record_property):
-    error = np.abs(np.asarray(got) - expected).max() / np.abs(expected).max()
-    record_property("error", float(error))
-    record_property("tolerance", TOLERANCE)
-    assert got.shape == expected.shape
-    assert error < TOLERANCE
-
-
 @pytest.mark.parametrize(
     ("fixture", "name"),
     [(fixture, name) for fixture in NETWORKS for name in names_in(fixture) if name != PLAIN],
 )
 def test_predictions(fixture, name, predictions, record_property):
-    check(*predictions(fixture)[name], record_property)
+    check(record_property, *predictions(fixture)[name], TOLERANCE)
 
 
 @pytest.mark.parametrize("fixture", ["seeded_tiny_odd", "seeded_mscale_r50_odd"])
@@ -126,7 +119,8 @@ def test_networks_without_attention(fixture, record_property):
         outputs, _ = multiscale.apply(graphdef, params, batch_stats, images, (1.0,), train=False)
         return resize_bilinear(outputs[1.0].logits, images.shape[1:3])
 
-    check(quick_jit(run)(*values, images), expected[PLAIN], record_property)
+    got = quick_jit(run)(*values, images)
+    check(record_property, got, expected[PLAIN], TOLERANCE)
 
 
 def test_bfloat16_stays_near():
