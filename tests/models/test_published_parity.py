@@ -161,6 +161,7 @@ def training_step(architecture, state, images, labels, objective, dtype):
     gradients = pretrained.export(gradients, {}, architecture, updates=0)
     batch_stats = pretrained.export({}, batch_stats, architecture, updates=0)
     batch_stats = {k: v for k, v in batch_stats.items() if not k.endswith("_tracked")}
+    loss, terms = jax.device_get((loss, terms))
     return SimpleNamespace(loss=loss, terms=terms, gradients=gradients, batch_stats=batch_stats)
 
 
