@@ -24,7 +24,6 @@ def get_config():
     config.model.dtype = "float32"  # a CPU emulates bfloat16
 
     config.objective.main_loss = "cross_entropy"
-    config.objective.scale_weight = 0.05  # as published for Cityscapes
 
     config.optimizer.learning_rate = 0.05
     config.optimizer.poly_exponent = 0.9
