@@ -9,10 +9,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from hmsa_jax import config, convert, evaluate, train
+from hmsa_jax import check_data, config, convert, evaluate, train
 from hmsa_jax.progress import console
 
-_COMMANDS = ("train", "evaluate", "convert")
+_COMMANDS = ("train", "evaluate", "convert", "check-data")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _OVERRIDE = "--config."
 _USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
@@ -33,7 +33,7 @@ _refuse_unknown_fields(sys.argv)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run; check-data needs none")
 _FROM = flags.DEFINE_string("from", None, "convert: a .pth or .safetensors file to read")
 _TO = flags.DEFINE_string("to", None, "convert: a .pth or .safetensors file to write")
 
@@ -45,10 +45,12 @@ def main(arguments: list[str]) -> None:
     files = [flag.value for flag in (_FROM, _TO) if flag.value is not None]
     if len(files) != (command == "convert"):
         raise app.UsageError("convert needs --from=FILE or --to=FILE; other commands take neither")
+    if command != "check-data" and _WORKDIR.value is None:
+        raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
     logging.set_verbosity(logging.WARNING)  # orbax reports every file
     _cache_compilations()
     try:
-        _run(command, _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser())
+        _run(command, _CONFIG.value)
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
             raise
@@ -57,7 +59,12 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
 
 
-def _run(command: str, experiment, workdir: pathlib.Path) -> None:
+def _run(command: str, experiment) -> None:
+    if command == "check-data":
+        if not check_data.check_data(experiment):
+            sys.exit(1)
+        return
+    workdir = pathlib.Path(_WORKDIR.value).expanduser()
     if command == "train":
         train.train(experiment, workdir)
     elif command == "evaluate":

@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.data.name = "street_scenes"
     config.data.dir = ""  # for a data set that comes from a directory
     config.data.cache_dir = "~/.cache/hmsa_jax/data"  # where built data sets are kept
-    config.data.train_split = "train"
+    config.data.train_split = "train"  # or several or parts: 'train+validation', 'train[:90%]'
     config.data.eval_split = "validation"
     config.data.batch_size = 16  # of all devices together
     config.data.crop_size = (1024, 2048)  # rows, columns

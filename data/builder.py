@@ -1,26 +1,39 @@
 """What the builders of this package have in common."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import tensorflow_datasets as tfds
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data import parallel
+from data.legend import Legend
+
+_RECORDS_PER_FILE = 512
+_RECORDS_AT_ONCE = 16
 
 
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder whose records are `{'image', 'label', 'id'}`.
+    """A TFDS builder whose records hold an image, its label and an id.
 
     Images and labels are stored as the bytes that a subclass yields, so building and reading need
-    no TensorFlow. Records keep the order of their keys.
+    no TensorFlow. Records keep the order in which they are yielded.
 
-    A subclass names its `VERSION`, yields records from `_generate_examples` and says in
-    `fingerprint` what the records depend on.
+    A subclass names its `VERSION`, yields records from `_generate_examples`, says in `fingerprint`
+    what the records depend on and in `legend` what the labels mean.
     """
 
     # What a progress bar says, as in 'Painting street_scenes train'.
     ACTIVITY: ClassVar[str] = "Reading"
+    # What a record calls its image, label and id.
+    KEYS: ClassVar[tuple[str, str, str]] = ("image", "label", "id")
+    # Whether it is built from a directory that the user names.
+    NEEDS_DIR: ClassVar[bool] = False
+    # Whether that directory also says which classes there are.
+    LEGEND_IN_DIR: ClassVar[bool] = False
+
+    directory: Path | None = None
 
     @classmethod
     def fingerprint(cls, directory: Path | None) -> str:
@@ -35,31 +48,55 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         raise NotImplementedError
 
     @classmethod
+    def legend(cls, directory: Path | None) -> Legend:
+        """What the values of the labels mean.
+
+        Args:
+          directory: the source directory; read only if `LEGEND_IN_DIR`.
+
+        Returns:
+          The classes, and how the stored labels name them.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def create(cls, directory: Path | None, data_dir: Path) -> "SegmentationBuilder":
         """The builder that stores under `data_dir` what it reads from `directory`."""
         raise NotImplementedError
 
+    def track(self, items: Iterable, split: str, total: int) -> Iterator:
+        """Yields the items under a progress bar that goes to the standard error stream."""
+        return parallel.track(items, total, f"{self.ACTIVITY} {self.name} {split}")
+
     def _info(self) -> tfds.core.DatasetInfo:
+        image, label, name = self.KEYS
         return tfds.core.DatasetInfo(
             builder=self,
             description=type(self).__doc__,
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=(None, None, 3)),
-                    "label": tfds.features.Image(shape=(None, None, 1)),
-                    "id": tfds.features.Text(),
+                    image: tfds.features.Image(shape=(None, None, 3)),
+                    label: tfds.features.Image(shape=(None, None, 1)),
+                    name: tfds.features.Text(),
                 }
             ),
             disable_shuffling=True,
         )
 
-    def track(self, items: Iterable, split: str, total: int) -> Iterator:
-        """Yields the items under a progress bar that goes to the standard error stream."""
-        with Progress(
-            TextColumn(f"{self.ACTIVITY} {self.name} {split}:"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as progress:
-            yield from progress.track(items, total=total)
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        """Writes the records as they come.
+
+        The way of TFDS collects a split first: up to a gigabyte in memory, and more of it with the
+        help of TensorFlow.
+        """
+        splits = self._split_generators(dl_manager)
+        written = self._info()  # of the folder that TFDS renames when all is written
+        writer = tfds.core.SequentialWriter(
+            written, max_examples_per_shard=_RECORDS_PER_FILE, file_format="array_record"
+        )
+        writer.initialize_splits(list(splits))
+        for split, examples in splits.items():
+            while records := [r for _, r in itertools.islice(examples, _RECORDS_AT_ONCE)]:
+                writer.add_examples({split: records})
+        writer.close_all()
+        self.info.set_splits(written.splits)

@@ -10,9 +10,9 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data import camvid, street_scenes
+from data import camvid, cityscapes, folder, mapillary, street_scenes
 from data.builder import SegmentationBuilder
-from data.streets import classes as street_classes
+from data.legend import IGNORE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Dataset:
       palette: RGB of each class.
       needs_dir: whether it is built from a directory that the user names.
       ignore_label: value of label pixels that belong to no class.
+      train_ids: 256 bytes, value of a stored label -> train id or `ignore_label`; None where the
+        stored values are train ids already.
     """
 
     name: str
@@ -33,7 +35,8 @@ class Dataset:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     needs_dir: bool
-    ignore_label: int = 255
+    ignore_label: int = IGNORE
+    train_ids: bytes | None = None
 
     @property
     def num_classes(self) -> int:
@@ -41,41 +44,81 @@ class Dataset:
         return len(self.classes)
 
 
-_DATASETS = {
-    dataset.name: dataset
-    for dataset in (
-        Dataset(
-            name="street_scenes",
-            builder=street_scenes.StreetScenes,
-            classes=street_classes.NAMES,
-            palette=street_classes.PALETTE,
-            needs_dir=False,
-        ),
-        Dataset(
-            name="camvid",
-            builder=camvid.CamVid,
-            classes=camvid.CLASSES,
-            palette=camvid.PALETTE,
-            needs_dir=True,
-        ),
-    )
+_BUILDERS = {
+    "street_scenes": street_scenes.StreetScenes,
+    "camvid": camvid.CamVid,
+    "cityscapes": cityscapes.Cityscapes,
+    "cityscapes_coarse": cityscapes.CityscapesCoarse,
+    "folder": folder.Folder,
+    "mapillary_v1": mapillary.MapillaryV1,
+    "mapillary_v1_66": mapillary.MapillaryV1With66,
+    "mapillary_v2": mapillary.MapillaryV2,
 }
 
 
 def names() -> tuple[str, ...]:
     """The names of all data sets."""
-    return tuple(_DATASETS)
+    return tuple(_BUILDERS)
 
 
-def get(name: str) -> Dataset:
+def get(name: str, directory: str | None = None) -> Dataset:
     """The data set of that name.
 
+    Args:
+      name: the name.
+      directory: the source directory; only asked for by a data set whose classes it lists.
+
+    Returns:
+      What is known of the data set without building it.
+
     Raises:
-      ValueError: if there is none.
+      ValueError: if there is none of that name, or its directory or class list is missing or wrong.
+      FileNotFoundError: if the directory does not exist or lacks the class list.
     """
-    if name not in _DATASETS:
-        raise ValueError(f"data.name is {name!r}, expected one of: {', '.join(names())}.")
-    return _DATASETS[name]
+    builder = _builder(name)
+    legend = builder.legend(source_directory(name, directory) if builder.LEGEND_IN_DIR else None)
+    return Dataset(
+        name=name,
+        builder=builder,
+        classes=legend.names,
+        palette=legend.palette,
+        needs_dir=builder.NEEDS_DIR,
+        train_ids=legend.train_ids,
+    )
+
+
+def source_directory(name: str, directory: str | None) -> Path | None:
+    """The directory that a data set is built from; None for one that needs none.
+
+    Args:
+      name: name of the data set.
+      directory: what the user says.
+
+    Returns:
+      An absolute path of a directory that exists.
+
+    Raises:
+      ValueError: if a directory is missing or not wanted.
+      FileNotFoundError: if the directory does not exist.
+    """
+    builder = _builder(name)
+    if not builder.NEEDS_DIR:
+        if directory:
+            raise ValueError(
+                f"{name} is built without a directory, but data.dir is {directory!r}. "
+                "Leave --config.data.dir out."
+            )
+        return None
+    if not directory:
+        module = builder.__module__.replace(".", "/")
+        raise ValueError(
+            f"{name} is built from a directory: pass --config.data.dir=DIR. "
+            f"{module}.py says where to get it."
+        )
+    source = Path(directory).expanduser().resolve()
+    if not source.is_dir():
+        raise FileNotFoundError(f"data.dir is {directory!r}, expected an existing directory.")
+    return source
 
 
 def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBuilder:
@@ -96,14 +139,14 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
       ValueError: if the name is unknown, or a directory is missing or not wanted.
       FileNotFoundError: if the directory does not exist or lacks files.
     """
-    dataset = get(name)
-    source = _source_directory(dataset, directory)
+    builder_class = _builder(name)
+    source = source_directory(name, directory)
     # Absolute: readers in other processes may work in another directory.
     root = Path(cache_dir).expanduser().absolute()
-    folder = root / f"{name}-{dataset.builder.fingerprint(source)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "lock"), _quiet_tfds():
-        builder = dataset.builder.create(source, folder)
+    home = root / f"{builder_class.name}-{builder_class.fingerprint(source)}"
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home / "lock"), _quiet_tfds():
+        builder = builder_class.create(source, home)
         if not builder.is_prepared():
             _remove_leftovers(builder)
             # TFDS writes to a folder of another name and renames it when all is written.
@@ -116,34 +159,53 @@ def open_source(builder: SegmentationBuilder, split: str) -> Sequence[dict]:
 
     Args:
       builder: what `prepare` returned.
-      split: name of the split.
+      split: name of the split, or several or parts of them as TFDS writes it: 'train+validation',
+        'train[:10%]'.
 
     Returns:
-      A picklable sequence of `{'image': JPEG or PNG bytes, 'label': grey PNG bytes, 'id': str}`.
+      A picklable sequence of `{'image': JPEG or PNG bytes, 'label': grey PNG bytes, 'id': str}`;
+      where the labels hold other values than train ids, with 'train_ids': 256 bytes, what each
+      value stands for.
 
     Raises:
       ValueError: if the data set has no such split.
     """
-    splits = tuple(builder.info.splits)
-    if split not in splits:
+    try:
+        builder.info.splits[split]
+    except ValueError as error:
+        splits = ", ".join(builder.info.splits)
         raise ValueError(
-            f"{builder.name} has no split {split!r}, expected one of: {', '.join(splits)}."
-        )
-    return EncodedSource(str(builder.data_dir), split)
+            f"{builder.name} has no split {split!r}, expected one of: {splits}; or several or parts"
+            " of them, like 'train+validation' or 'train[:10%]'."
+        ) from error
+    train_ids = builder.legend(builder.directory).train_ids
+    return EncodedSource(str(builder.data_dir), split, builder.KEYS, train_ids)
 
 
 class EncodedSource(Sequence):
-    """The records of one split as they are stored, in the order in which they were built."""
+    """The records of one split as they are stored, in the order in which they were built.
 
-    def __init__(self, data_dir: str, split: str):
-        self._place = (data_dir, split)
+    Args:
+      data_dir: where TFDS stored them.
+      split: which of them.
+      keys: what the stored records call image, label and id.
+      train_ids: goes into every record, unless None.
+    """
+
+    def __init__(
+        self, data_dir: str, split: str, keys: tuple[str, str, str], train_ids: bytes | None
+    ):
+        self._arguments = (data_dir, split, keys, train_ids)
+        self._keys = keys
+        self._constant = {} if train_ids is None else {"train_ids": train_ids}
+        image, label, _ = keys
         skip = tfds.decode.SkipDecoding()
         builder = tfds.builder_from_directory(data_dir)
-        self._records = builder.as_data_source(split, decoders={"image": skip, "label": skip})
+        self._records = builder.as_data_source(split, decoders={image: skip, label: skip})
 
     def __reduce__(self):
         # A worker opens the files itself.
-        return EncodedSource, self._place
+        return EncodedSource, self._arguments
 
     def __len__(self) -> int:
         return len(self._records)
@@ -151,27 +213,14 @@ class EncodedSource(Sequence):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        record = self._records[index]
-        return {**record, "id": record["id"].decode()}
+        image, label, name = map(self._records[index].get, self._keys)
+        return {"image": image, "label": label, "id": name.decode(), **self._constant}
 
 
-def _source_directory(dataset: Dataset, directory: str | None) -> Path | None:
-    if not dataset.needs_dir:
-        if directory:
-            raise ValueError(
-                f"{dataset.name} is built without a directory, but data.dir is {directory!r}. "
-                "Leave --config.data.dir out."
-            )
-        return None
-    if not directory:
-        raise ValueError(
-            f"{dataset.name} is built from a directory: pass --config.data.dir=DIR. "
-            f"data/{dataset.name}.py says where to get it."
-        )
-    source = Path(directory).expanduser().resolve()
-    if not source.is_dir():
-        raise FileNotFoundError(f"data.dir is {directory!r}, expected an existing directory.")
-    return source
+def _builder(name: str) -> type[SegmentationBuilder]:
+    if name not in _BUILDERS:
+        raise ValueError(f"data.name is {name!r}, expected one of: {', '.join(names())}.")
+    return _BUILDERS[name]
 
 
 @contextlib.contextmanager

@@ -6,18 +6,18 @@ data set is the same on every machine that runs the same versions of numpy and O
 
 from pathlib import Path
 
-import cv2
 import tensorflow_datasets as tfds
 
 from data.builder import SegmentationBuilder
-from data.streets import painter
+from data.legend import Legend
+from data.pixels import encode_image, encode_label
+from data.streets import classes, painter
 
 SEED = 0
 SIZES = {"train": 800, "validation": 100}
-JPEG_QUALITY = 95
 
 
-class StreetScenes(SegmentationBuilder):
+class StreetScenes(SegmentationBuilder, skip_registration=True):
     """Painted street scenes, 128 x 256, 11 classes and void.
 
     Large regions with little texture of their own (road, pavement, walls) stand beside things one
@@ -25,6 +25,7 @@ class StreetScenes(SegmentationBuilder):
     latter resolution.
     """
 
+    name = "street_scenes"
     VERSION = tfds.core.Version("1.0.0")
     ACTIVITY = "Painting"
 
@@ -32,6 +33,11 @@ class StreetScenes(SegmentationBuilder):
     def fingerprint(cls, directory: Path | None = None) -> str:
         sizes = "-".join(str(size) for size in SIZES.values())
         return f"painter{painter.VERSION}-seed{SEED}-{sizes}"
+
+    @classmethod
+    def legend(cls, directory: Path | None = None) -> Legend:
+        """The classes as they are painted."""
+        return Legend.of_train_ids(classes.NAMES, classes.PALETTE)
 
     @classmethod
     def create(cls, directory: Path | None, data_dir: Path) -> "StreetScenes":
@@ -52,17 +58,3 @@ class StreetScenes(SegmentationBuilder):
                     "id": f"{split}-{index:04d}",
                 },
             )
-
-
-def encode_image(image) -> bytes:
-    """JPEG bytes of an RGB image `[H, W, 3]` uint8, colours at full resolution."""
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]  # fmt: skip
-    return cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
-
-
-def encode_label(label) -> bytes:
-    """Grey PNG bytes of a label `[H, W]` uint8."""
-    return cv2.imencode(".png", label)[1].tobytes()

@@ -47,11 +47,12 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
 
     Raises:
       ValueError: a field is wrong.
+      FileNotFoundError: the data set's classes are listed in a directory that is not there.
     """
     config_lib.check(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial)
     sharding.check_batch_size("data.batch_size", config.data.batch_size, mesh)
-    dataset = registry.get(config.data.name)
+    dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)
     stride = math.ceil(architecture.coarsest_stride / min(config.objective.scales))
     sharding.check_rows("data.crop_size", config.data.crop_size[0], stride, mesh)

@@ -91,7 +91,7 @@ def test_explicit_attention_evaluates_the_scales_it_was_trained_on():
 def test_deeplab_has_no_auxiliary_head():
     config = load()
     config.model.trunk = "resnet50"
-    with pytest.raises(ValueError, match=r"aux_weight is 0\.4, but resnet50 .* aux_weight=0\.0"):
+    with pytest.raises(ValueError, match=r"aux_weight is 0\.4, but resnet50 .*aux_weight=0\.0"):
         config_lib.check(config)
     config.objective.aux_weight = 0.0
     config_lib.check(config)

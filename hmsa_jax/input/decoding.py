@@ -7,7 +7,10 @@ import cv2
 import numpy as np
 
 Record = Mapping[str, Any]
-"""One example as a source stores it: 'image' and 'label' are encoded bytes, 'id' is a string."""
+"""One example as a source stores it: 'image' and 'label' are encoded bytes, 'id' is a string.
+
+'train_ids', if there, is 256 bytes: the class number for which each label value stands.
+"""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8"
@@ -25,10 +28,11 @@ def decode(record: Record) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
       record: 'image' holds the bytes of a PNG or JPEG file, 'label' those of an 8-bit grey PNG file
-        with one class number a pixel, 'id' names the record in errors.
+        with one value a pixel, 'id' names the record in errors. 'train_ids', 256 bytes, turns the
+        values into class numbers; without it they are class numbers.
 
     Returns:
-      The image, uint8 `[H, W, 3]` in RGB order, and the label, uint8 `[H, W]`.
+      The image, uint8 `[H, W, 3]` in RGB order, and the class numbers, uint8 `[H, W]`.
 
     Raises:
       ValueError: if either cannot be decoded, the label is not an 8-bit grey PNG, or the sizes
@@ -42,6 +46,9 @@ def decode(record: Record) -> tuple[np.ndarray, np.ndarray]:
             f"{_name(record, 'label')}: expected the size of the image, {_size(image)}, got "
             f"{_size(label)}; build the dataset with labels drawn at full size."
         )
+    train_ids = record.get("train_ids")
+    if train_ids is not None:
+        label = cv2.LUT(label, np.frombuffer(train_ids, np.uint8))
     return image, label
 
 

@@ -49,7 +49,7 @@ class Coverage:
     def describe(self) -> str:
         """A line for each kind that there is, with all names; many alike are one with a count."""
         kinds = {
-            "of another shape or type": self.mismatched,
+            "of another shape or type": _grouped(self.mismatched),
             "in the network only": _grouped(self.missing),
             "in the source only": _grouped(self.unused),
         }
@@ -154,10 +154,13 @@ def _fill(tree, tensors, name_of: Callable, to_ours: Callable, to_theirs: Callab
 
 
 def _grouped(names: list[str]) -> list[str]:
-    """Many names as templates in which # is any number, each with how many names it stands for."""
+    """Many names as templates in which # is any number, each with how many names it stands for.
+
+    What follows a colon, such as shapes, is left out then.
+    """
     if len(names) <= _LISTED:
         return names
-    templates = collections.Counter(re.sub(r"\d+", "#", name) for name in names)
+    templates = collections.Counter(re.sub(r":.*", "", re.sub(r"\d+", "#", name)) for name in names)
     return [f"{template} ({count}x)" for template, count in templates.items()]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import camvid, registry
+from data import camvid, checks, registry
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "camvid"
 SIZE = (24, 36)
@@ -70,7 +70,7 @@ def test_splits(tree):
 
 def test_an_unchanged_directory_is_not_read_again(tree, monkeypatch):
     first = build(tree)
-    monkeypatch.setattr(camvid, "check", None)  # building would call it
+    monkeypatch.setattr(checks, "inspect", None)  # building would call it
     assert build(tree).data_dir == first.data_dir
 
 

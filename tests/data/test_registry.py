@@ -148,10 +148,15 @@ def test_a_directory_that_is_not_wanted(tmp_path):
         registry.prepare("street_scenes", "some/where", str(tmp_path))
 
 
-@pytest.mark.parametrize("name", registry.names())
-def test_every_data_set_is_described_in_full(name):
+CLASSES = {"street_scenes": 11, "camvid": 11, "cityscapes": 19, "cityscapes_coarse": 19}
+
+
+@pytest.mark.parametrize(("name", "classes"), CLASSES.items())
+def test_every_data_set_is_described_in_full(name, classes):
     dataset = registry.get(name)
     assert dataset.name == name
-    assert dataset.num_classes == len(dataset.classes) == len(dataset.palette) == 11
+    assert dataset.num_classes == len(dataset.classes) == len(dataset.palette) == classes
+    assert len(set(dataset.classes)) == classes
     assert dataset.ignore_label == 255
     assert dataset.builder.name == name
+    assert dataset.train_ids is None or len(dataset.train_ids) == 256

@@ -79,6 +79,13 @@ def test_a_jpeg_segment_of_nonsense_ends():
         image_size({"image": b"\xff\xd8" + b"\xff\xe0\x00\x00" * 20, "id": "a"})
 
 
+def test_train_ids_replace_the_values_of_the_label():
+    table = bytes([255 - value for value in range(256)])
+    _, label = decode({**record(IMAGE, LABEL, "a"), "train_ids": table})
+    np.testing.assert_array_equal(label, 255 - LABEL)
+    assert label.dtype == np.uint8
+
+
 PALETTE = Image.fromarray(LABEL)
 PALETTE.putpalette(list(range(256)) * 3)
 BAD_LABELS = {

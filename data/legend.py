@@ -1,0 +1,75 @@
+"""What the pixel values of a data set's labels mean."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+IGNORE = 255
+"""The class number of pixels that belong to no class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Legend:
+    """The classes, and how the labels name them.
+
+    Attributes:
+      names: of the classes, in the order of their train ids.
+      palette: RGB of each class.
+      values: what the stored labels may hold, ascending.
+      train_ids: 256 bytes, stored value -> train id, 255 for what is ignored; None where the stored
+        values are train ids already.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    values: tuple[int, ...]
+    train_ids: bytes | None = None
+
+    @classmethod
+    def of_train_ids(cls, names: Sequence[str], palette: Sequence) -> "Legend":
+        """For labels that hold train ids, and 255 where there is no class."""
+        return cls(tuple(names), tuple(palette), (*range(len(names)), IGNORE))
+
+    @classmethod
+    def of_raw_values(
+        cls, names: Sequence[str], palette: Sequence, raw: Sequence[int], ignored: Iterable[int]
+    ) -> "Legend":
+        """For labels that hold numbers of their own.
+
+        Args:
+          names: of the classes.
+          palette: RGB of each class.
+          raw: the stored value of each class, 0 to 255.
+          ignored: other values that may occur.
+
+        Returns:
+          The legend; it maps every value outside `raw` to 255.
+        """
+        table = bytearray([IGNORE] * 256)
+        for train_id, value in enumerate(raw):
+            table[value] = train_id
+        values = tuple(sorted({*raw, *ignored}))
+        return cls(tuple(names), tuple(palette), values, bytes(table))
+
+    @property
+    def table(self) -> bytes:
+        """256 bytes: stored value -> train id."""
+        if self.train_ids is not None:
+            return self.train_ids
+        return bytes(v if v < len(self.names) else IGNORE for v in range(256))
+
+    @property
+    def ignored_value(self) -> int:
+        """A stored value that is ignored, for images that have no label."""
+        table = self.table
+        return IGNORE if table[IGNORE] == IGNORE else table.index(IGNORE)
+
+    def describe_values(self) -> str:
+        """The values in words, like '0..10 and 255'."""
+        runs = []
+        for value in self.values:
+            if runs and value == runs[-1][1] + 1:
+                runs[-1][1] = value
+            else:
+                runs.append([value, value])
+        texts = [str(a) if a == b else f"{a}..{b}" for a, b in runs]
+        return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]

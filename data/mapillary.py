@@ -1,0 +1,181 @@
+"""Mapillary Vistas v1.2 and v2.0, from what its owners deliver.
+
+Where to get it: https://www.mapillary.com/dataset/vistas, after registration, unpacked as
+
+    DIR/{training,validation,testing}/images/NAME.jpg
+    DIR/{training,validation}/labels/NAME.png         v1.2, with DIR/config.json
+    DIR/{training,validation}/v1.2/labels/NAME.png    v1.2 beside v2.0, with DIR/config_v1.2.json
+    DIR/{training,validation}/v2.0/labels/NAME.png    v2.0, with DIR/config_v2.0.json
+
+TFDS's names of the splits are train, validation and test; those that are there are built. Names
+and colours of the classes come from the config file: the labels that it marks as evaluated are the
+classes, the others are ignored ('mapillary_v1': 65 classes of 66 labels). 'mapillary_v1_66' counts
+the void label as a class, too, and shares its records with 'mapillary_v1'.
+
+Larger images are reduced to a long edge of 2177 pixels, as in the paper. The reduction averages
+over areas: bilinear sampling would skip pixels beyond a factor of two, which thin poles do not
+survive. Reduced images are stored as JPEG of quality 95 with full colour resolution, a fifth of
+the size of PNG, where the originals are JPEG already; other images keep their bytes. Labels are
+reduced to the nearest pixel about the same centres.
+
+Licence: the owners' own, free for research and, on request, commercial use, without passing the
+images on, so they are no part of this project. Source: Neuhold et al., "The Mapillary Vistas
+Dataset for Semantic Understanding of Street Scenes", ICCV 2017.
+"""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.checks import Listing, Pair
+from data.directory import IMAGE_SUFFIXES, DirectoryBuilder, named_files
+from data.legend import IGNORE, Legend
+from data.pixels import decode_label, encode_image, encode_label
+
+LONG_EDGE = 2177
+# TFDS name of a split -> name of its folder.
+SPLITS = {"train": "training", "validation": "validation", "test": "testing"}
+_LAYOUT = "The layout is described at the top of data/mapillary.py."
+
+
+class MapillaryV1(DirectoryBuilder, skip_registration=True):
+    """Mapillary Vistas v1.2, 18000, 2000 and 5000 images of a long edge of at most 2177."""
+
+    name = "mapillary_v1"
+    VERSION = tfds.core.Version("1.0.0")
+    LEGEND_IN_DIR = True
+    VALUES_HINT = "Labels are the files of the owners; the config file lists their values."
+    # Where the config and, in the folder of a split, the labels may be.
+    CONFIGS: ClassVar[tuple[str, ...]] = ("config_v1.2.json", "config.json")
+    LABEL_FOLDERS: ClassVar[tuple[str, ...]] = ("v1.2/labels", "labels")
+    # Whether labels that are not evaluated are classes, too.
+    VOID_IS_CLASS: ClassVar[bool] = False
+
+    @classmethod
+    def legend(cls, directory: Path) -> Legend:
+        """What the owners' config file says.
+
+        Raises:
+          FileNotFoundError: if there is none.
+          ValueError: if it is not what the owners deliver.
+        """
+        return read_config(cls._config(Path(directory)), cls.VOID_IS_CLASS)
+
+    @classmethod
+    def side_files(cls, directory: Path) -> tuple[Path, ...]:
+        return (cls._config(directory),)
+
+    @classmethod
+    def listing(cls, directory: Path) -> dict[str, Listing]:
+        """The files of each split of which there are images.
+
+        Raises:
+          FileNotFoundError: if there is none.
+        """
+        listings = {}
+        for split, folder in SPLITS.items():
+            images = named_files(directory / folder / "images", IMAGE_SUFFIXES)
+            labels = [
+                named_files(directory / folder / labels, (".png",)) for labels in cls.LABEL_FOLDERS
+            ]
+            if images:
+                listings[split] = Listing(
+                    images, None if split == "test" else next(filter(None, labels), [])
+                )
+        if not listings:
+            folders = ", ".join(f"{folder}/images" for folder in SPLITS.values())
+            raise FileNotFoundError(
+                f"{directory}: no image in {folders}. Correct --config.data.dir. {_LAYOUT}"
+            )
+        return listings
+
+    def encode(self, pair: Pair) -> tuple[bytes, bytes]:
+        """The bytes of an image of at most the long edge, and of its label."""
+        data, label = super().encode(pair)
+        pixels = decode_label(label)
+        height, width = reduced_size(*pixels.shape)
+        if (height, width) == pixels.shape:
+            return data, label
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if image is None:
+            raise ValueError(f"{pair.image} cannot be decoded; replace the file.")
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return encode_image(image), encode_label(pixels)
+
+    @classmethod
+    def _config(cls, directory: Path) -> Path:
+        for name in cls.CONFIGS:
+            if (directory / name).is_file():
+                return directory / name
+        raise FileNotFoundError(
+            f"{directory}: no {' or '.join(cls.CONFIGS)} in it. Correct --config.data.dir. "
+            f"{_LAYOUT}"
+        )
+
+
+class MapillaryV1With66(MapillaryV1, skip_registration=True):
+    """Mapillary Vistas v1.2 with void as a class, which makes the 66 that the paper counts."""
+
+    name = MapillaryV1.name  # whose records it shares
+    VERSION = MapillaryV1.VERSION
+    VOID_IS_CLASS = True
+
+
+class MapillaryV2(MapillaryV1, skip_registration=True):
+    """Mapillary Vistas v2.0: the images of v1.2 with labels of more classes."""
+
+    name = "mapillary_v2"
+    VERSION = tfds.core.Version("1.0.0")
+    CONFIGS = ("config_v2.0.json",)
+    LABEL_FOLDERS = ("v2.0/labels",)
+
+
+def reduced_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the same proportions with a long edge of at most `LONG_EDGE`."""
+    factor = LONG_EDGE / max(height, width)
+    if factor >= 1:
+        return height, width
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def read_config(path: Path, void_is_class: bool) -> Legend:
+    """Reads the classes from the owners' config file.
+
+    Args:
+      path: of the file; its list "labels" tells "readable", "color" and "evaluate" of each value.
+      void_is_class: whether labels that are not evaluated are classes, too.
+
+    Returns:
+      The legend of the labels.
+
+    Raises:
+      ValueError: if the file is of another form.
+    """
+    try:
+        labels = [
+            (label["readable"], tuple(map(int, label["color"])), label["evaluate"])
+            for label in json.loads(path.read_text())["labels"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: expected JSON with a list "labels", each with "readable", "color" and '
+            f'"evaluate" ({error!r}). Put the file of the owners there.'
+        ) from error
+    chosen = [n for n, (_, _, evaluate) in enumerate(labels) if evaluate or void_is_class]
+    if not chosen or len(labels) > IGNORE or any(len(colour) != 3 for _, colour, _ in labels):
+        raise ValueError(
+            f"{path}: expected 1 to {IGNORE} labels with colours of three parts, some of them "
+            "evaluated. Put the file of the owners there."
+        )
+    return Legend.of_raw_values(
+        names=[labels[n][0] for n in chosen],
+        palette=[labels[n][1] for n in chosen],
+        raw=chosen,
+        ignored=range(len(labels)),
+    )
