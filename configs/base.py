@@ -23,7 +23,20 @@ def get_config() -> ConfigDict:
     config.data.crop_size = (1024, 2048)  # rows, columns
     config.data.scale_range = (0.5, 2.0)
     config.data.flip = True
+    # This share of the crops shows all classes equally often, the rest all images.
+    config.data.class_uniform_share = 0.5
+    config.data.class_uniform_tile = 1024  # side of a tile, which has a centroid a class
+    config.data.class_uniform_until_epoch = 0  # no such crops from this epoch on; 0: to the end
     config.data.workers = 0  # processes that read; 0: threads of this one
+
+    # Colours, on the device. A factor is uniform in [1 - x, 1 + x], the hue turns by up to x of the
+    # circle, and blur blurs every image; 0.0 and False are off.
+    config.augment = ConfigDict()
+    config.augment.brightness = 0.25
+    config.augment.contrast = 0.25
+    config.augment.saturation = 0.25
+    config.augment.hue = 0.25
+    config.augment.blur = True
 
     config.model = ConfigDict()
     config.model.trunk = "w48"  # an HRNet, followed by OCR; or resnet50, followed by DeepLabV3+
@@ -54,6 +67,11 @@ def get_config() -> ConfigDict:
     config.optimizer.poly_exponent = 2.0
     config.optimizer.momentum = 0.9
     config.optimizer.weight_decay = 5e-4
+
+    config.optimizer.decay_vectors = True  # biases and scales of BatchNorm decay, too
+    config.optimizer.frozen = ()  # parts that are not trained, such as ("trunk",)
+    config.optimizer.accumulate = 1  # parts of a batch that a step does one after the other
+    config.optimizer.ema_decay = 0.0  # of a moving average of the weights; 0 for none
 
     config.mesh = ConfigDict()
     config.mesh.data = -1  # all devices that 'spatial' leaves

@@ -81,9 +81,21 @@ def start_from(run: pathlib.Path, state: TrainState) -> tuple[TrainState, pretra
     )
     if not coverage.taken:
         raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
-    shardings = jax.tree.map(lambda x: x.sharding, (state.params, state.batch_stats))
-    params, batch_stats = jax.device_put((weights["params"], weights["batch_stats"]), shardings)
-    return dataclasses.replace(state, params=params, batch_stats=batch_stats), coverage
+    return with_weights(state, weights["params"], weights["batch_stats"]), coverage
+
+
+def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainState:
+    """The state before the first step with other weights, as host arrays of the same shapes."""
+
+    def put(values, like):
+        return jax.device_put(values, jax.tree.map(lambda x: x.sharding, like))
+
+    return dataclasses.replace(
+        state,
+        params=put(params, state.params),
+        batch_stats=put(batch_stats, state.batch_stats),
+        ema_params=None if state.ema_params is None else put(params, state.ema_params),
+    )
 
 
 def latest_step_of(run: pathlib.Path, field: str) -> int:
@@ -107,8 +119,9 @@ def _read_weights(run: pathlib.Path) -> dict:
     reader = ocp.PyTreeCheckpointHandler()
     directory = run.resolve() / "checkpoints" / str(step) / "default"
     stored = reader.metadata(directory).tree
-    wanted = {name: stored[name] for name in ("params", "batch_stats")}
-    return reader.restore(
+    params = "ema_params" if stored.get("ema_params") else "params"
+    wanted = {name: stored[name] for name in (params, "batch_stats")}
+    weights = reader.restore(
         directory,
         args=ocp.args.PyTreeRestore(
             item=jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), wanted),
@@ -116,3 +129,4 @@ def _read_weights(run: pathlib.Path) -> dict:
             partial_restore=True,
         ),
     )
+    return {"params": weights[params], "batch_stats": weights["batch_stats"]}

@@ -62,6 +62,7 @@ def _is_protocols(value: Any) -> bool:
 
 _FLAG = Field(lambda v: isinstance(v, bool), "True or False")
 _AT_LEAST_ZERO = Field(lambda v: _number(v) and v >= 0, "a number, 0 or more")
+_BLEND = Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _RESOLUTION = _one_of(*fusion.RESOLUTIONS)
 _SCALES = Field(
     lambda v: isinstance(v, tuple) and all(_number(s) and s > 0 for s in v) and 1.0 in v,
@@ -91,7 +92,15 @@ FIELDS = {
         "a tuple (smallest, largest) of positive numbers",
     ),
     "data.flip": _FLAG,
+    "data.class_uniform_share": Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]"),
+    "data.class_uniform_tile": _whole(1),
+    "data.class_uniform_until_epoch": _whole(0),
     "data.workers": _whole(0, free=True),
+    "augment.brightness": _BLEND,
+    "augment.contrast": _BLEND,
+    "augment.saturation": _BLEND,
+    "augment.hue": Field(lambda v: _number(v) and 0 <= v <= 0.5, "a number in [0, 0.5]"),
+    "augment.blur": _FLAG,
     "init_from": _text(),
     "convert_partial": dataclasses.replace(_FLAG, free=True),
     "model.trunk": _one_of(*multiscale.TRUNKS),
@@ -117,6 +126,13 @@ FIELDS = {
     "optimizer.poly_exponent": _AT_LEAST_ZERO,
     "optimizer.momentum": _between(0, 1),
     "optimizer.weight_decay": _AT_LEAST_ZERO,
+    "optimizer.decay_vectors": _FLAG,
+    "optimizer.frozen": Field(
+        lambda v: isinstance(v, tuple) and set(v) < set(multiscale.PARTS),
+        f"a tuple of some, not all, of {multiscale.PARTS}",
+    ),
+    "optimizer.accumulate": _whole(1),
+    "optimizer.ema_decay": _between(0, 1),
     "mesh.data": Field(
         lambda v: v == -1 or (isinstance(v, int) and v >= 1), "-1 or a positive whole number"
     ),
@@ -172,6 +188,11 @@ def _contradictions(config: ml_collections.ConfigDict) -> list[str]:
             for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
             if protocol.method == "explicit" and protocol.scales != tuple(sorted(scales))
         ]
+    batch, parts = config.data.batch_size, config.optimizer.accumulate
+    if batch % parts:
+        problems.append(
+            f"optimizer.accumulate is {parts}; expected a divisor of data.batch_size={batch}"
+        )
     if config.objective.aux_weight and model.trunk not in hrnet.SIZES:
         problems.append(
             f"objective.aux_weight is {config.objective.aux_weight}, but {model.trunk} has no"

@@ -1,6 +1,5 @@
 """Weights from PyTorch into a run's directory, and from there into a PyTorch file."""
 
-import dataclasses
 import pathlib
 
 import jax
@@ -42,11 +41,10 @@ def convert_from(
     drawn = jax.device_get((state.params, state.batch_stats))
     params, batch_stats, coverage = pretrained.load(tensors, *drawn, parts.architecture)
     _check(coverage, config, source)
-    shardings = jax.tree.map(lambda x: x.sharding, (state.params, state.batch_stats))
-    params, batch_stats = jax.device_put((params, batch_stats), shardings)
+    state = checkpoint.with_weights(state, params, batch_stats)
     config_lib.claim_workdir(config, workdir)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        checkpoints.save(dataclasses.replace(state, params=params, batch_stats=batch_stats), 0)
+        checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
     console.print(
         f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}",
@@ -79,7 +77,7 @@ def convert_to(
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         state = jax.device_get(checkpoints.restore(parts.state, step))
     tensors = pretrained.export(
-        state.params,
+        state.best_params,
         state.batch_stats,
         parts.architecture,
         updates=step * len(config.objective.scales),

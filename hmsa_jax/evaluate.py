@@ -149,7 +149,7 @@ def evaluate_state(
     )
     totals = score_source(
         step,
-        state.params,
+        state.best_params,
         state.batch_stats,
         registry.open_source(builder, config.data.eval_split),
         parts.mesh,

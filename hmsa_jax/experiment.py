@@ -12,6 +12,7 @@ from data import registry
 from hmsa_jax import config as config_lib
 from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax import sharding
+from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.state import TrainState, initial_state
@@ -26,6 +27,7 @@ class Experiment:
       mesh: all devices.
       architecture: the network in numbers.
       graphdef: the network in code.
+      augment: what happens to the colours of the training images.
       objective: what training minimises.
       schedule: step -> learning rate.
       optimizer: SGD over that schedule.
@@ -36,6 +38,7 @@ class Experiment:
     mesh: Mesh
     architecture: multiscale.Architecture
     graphdef: nnx.GraphDef
+    augment: Photometric
     objective: Objective
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
@@ -51,7 +54,9 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
     """
     config_lib.check(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial)
-    sharding.check_batch_size("data.batch_size", config.data.batch_size, mesh)
+    parts = config.optimizer.accumulate
+    name = "data.batch_size" if parts == 1 else "data.batch_size / optimizer.accumulate"
+    sharding.check_batch_size(name, config.data.batch_size // parts, mesh)
     dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)
     stride = math.ceil(architecture.coarsest_stride / min(config.objective.scales))
@@ -66,10 +71,26 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
         schedule,
         momentum=config.optimizer.momentum,
         weight_decay=config.optimizer.weight_decay,
+        decay_vectors=config.optimizer.decay_vectors,
+        frozen=config.optimizer.frozen,
     )
-    state = initial_state(params, batch_stats, optimizer, sharding.replicated(mesh))
+    state = initial_state(
+        params,
+        batch_stats,
+        optimizer,
+        sharding.replicated(mesh),
+        ema=config.optimizer.ema_decay > 0,
+    )
     return Experiment(
-        dataset, mesh, architecture, graphdef, _objective(config), schedule, optimizer, state
+        dataset,
+        mesh,
+        architecture,
+        graphdef,
+        Photometric(**config.augment),
+        _objective(config),
+        schedule,
+        optimizer,
+        state,
     )
 
 

@@ -69,3 +69,11 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
                 " --workdir"
             ) from None
         yield
+
+
+@contextlib.contextmanager
+def held(path: pathlib.Path) -> Iterator[None]:
+    """Holds a lock file, waiting while another does; the lock ends with the process."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

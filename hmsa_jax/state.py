@@ -17,12 +17,19 @@ class TrainState:
       batch_stats: nested dict of BatchNorm's running statistics, float32.
       opt_state: of the optimizer.
       step: int32 scalar, the number of steps done; it fixes batches and dropout of the next.
+      ema_params: exponential moving average of `params`, or None without one.
     """
 
     params: dict
     batch_stats: dict
     opt_state: optax.OptState
     step: jax.Array
+    ema_params: dict | None = None
+
+    @property
+    def best_params(self) -> dict:
+        """What is evaluated and handed on: the moving average where there is one."""
+        return self.params if self.ema_params is None else self.ema_params
 
 
 def initial_state(
@@ -30,8 +37,18 @@ def initial_state(
     batch_stats: dict,
     optimizer: optax.GradientTransformation,
     sharding: jax.sharding.Sharding,
+    *,
+    ema: bool = False,
 ) -> TrainState:
-    """The state before the first step, laid out on the devices as `sharding` says."""
+    """The state before the first step, laid out on the devices as `sharding` says.
+
+    Args:
+      params: of the network.
+      batch_stats: of the network.
+      optimizer: its state is made here.
+      sharding: of every array.
+      ema: whether there is to be a moving average of the parameters.
+    """
     params = jax.device_put(params, sharding)
     opt_state = jax.jit(optimizer.init, out_shardings=sharding)(params)
     return TrainState(
@@ -39,4 +56,6 @@ def initial_state(
         batch_stats=jax.device_put(batch_stats, sharding),
         opt_state=opt_state,
         step=jax.device_put(jnp.zeros((), jnp.int32), sharding),
+        # A copy: a step reuses the memory of both.
+        ema_params=jax.tree.map(jnp.copy, params) if ema else None,
     )

@@ -13,7 +13,8 @@ from data import registry
 from hmsa_jax import checkpoint, evaluate, experiment, sharding
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
-from hmsa_jax.input import pipeline
+from hmsa_jax.input import centroids, pipeline
+from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.progress import Progress, console
 from hmsa_jax.train_step import make_train_step
 from hmsa_jax.writers import MetricWriter
@@ -114,8 +115,9 @@ def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
 
 
 def _open_batches(config, parts, builder, start_step):
+    source = registry.open_source(builder, config.data.train_split)
     return pipeline.train_batches(
-        registry.open_source(builder, config.data.train_split),
+        source,
         batch_size=config.data.batch_size,
         crop_size=config.data.crop_size,
         scale_range=config.data.scale_range,
@@ -126,6 +128,23 @@ def _open_batches(config, parts, builder, start_step):
         num_workers=config.data.workers,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        class_uniform=_class_uniform(config, parts, builder, source),
+    )
+
+
+def _class_uniform(config, parts, builder, source):
+    """Which crops are class-uniform; None if none are."""
+    if not config.data.class_uniform_share:
+        return None
+    found = centroids.prepare(
+        source,
+        pathlib.Path(builder.data_dir) / "centroids",
+        split=config.data.train_split,
+        tile=config.data.class_uniform_tile,
+        classes=parts.dataset.classes,
+    )
+    return ClassUniform(
+        found, config.data.class_uniform_share, config.data.class_uniform_until_epoch
     )
 
 
@@ -140,6 +159,10 @@ def _compile_step(config, parts, state, batch):
         scales=config.objective.scales,
         objective=parts.objective,
         seed=config.seed,
+        augment=parts.augment,
+        frozen=config.optimizer.frozen,
+        accumulate=config.optimizer.accumulate,
+        ema_decay=config.optimizer.ema_decay,
     )
     with jax.transfer_guard("allow"):
         compiled = train_step.lower(state, batch).compile()

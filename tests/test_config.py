@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from hmsa_jax import config as config_lib
+from hmsa_jax.input.photometric import Photometric
 
 CONFIGS = sorted(
     path.stem
@@ -47,6 +48,12 @@ def test_all_problems_are_listed_at_once():
         ("objective.scales", (-1.0, 1.0)),
         ("data.crop_size", (128,)),
         ("data.scale_range", (2.0, 0.5)),
+        ("data.class_uniform_share", 1.5),
+        ("data.class_uniform_tile", 0),
+        ("data.class_uniform_until_epoch", -1),
+        ("augment.brightness", 1.5),
+        ("augment.hue", 0.75),
+        ("augment.blur", 0.5),
         ("evaluate.protocols", ("median:1,2",)),
         ("evaluate.protocols", ()),
         ("optimizer.learning_rate", float("nan")),
@@ -66,6 +73,11 @@ def test_impossible_values_name_the_field(field, value):
         config.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match=field):
         config_lib.check(config)
+
+
+@pytest.mark.parametrize("name", ["street_scenes", "camvid"])
+def test_measured_experiments_leave_colours_alone(name):
+    assert Photometric(**load(name).augment) == Photometric()
 
 
 def test_several_scales_need_attention():

@@ -1,5 +1,7 @@
 """The step on a mesh of devices equals the step on one."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -17,15 +19,25 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
 
-def run(mesh, dtype, steps, architecture=ARCHITECTURE, objective=OBJECTIVE):
+def run(mesh, dtype, steps, architecture=ARCHITECTURE, objective=OBJECTIVE, frozen=(), **extras):
     """A few steps from one seed; returns state, metrics of each step and the compiled step."""
     graphdef, *values = multiscale.initialize(architecture, dtype=dtype, remat=False, seed=0)
     if dtype == "float64":
         values = jax.tree.map(lambda x: x.astype(dtype), values)
-    sgd = optimizer.sgd(optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4)
-    current = state.initial_state(*values, sgd, sharding.replicated(mesh))
+    sgd = optimizer.sgd(
+        optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4, frozen=frozen
+    )
+    ema = "ema_decay" in extras
+    current = state.initial_state(*values, sgd, sharding.replicated(mesh), ema=ema)
     step = train_step.make_train_step(
-        graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective, seed=0
+        graphdef,
+        sgd,
+        mesh,
+        scales=(0.5, 1.0),
+        objective=objective,
+        seed=0,
+        frozen=frozen,
+        **extras,
     )
     batch = sharding.put_batch(a_batch(), mesh)
     compiled = step.lower(current, batch).compile(QUICK)
@@ -113,6 +125,40 @@ def test_step_counts_and_learns(on_one_device):
     assert metrics[1]["loss"] < metrics[0]["loss"]
 
 
+def test_extras_all_at_once(on_one_device):
+    """A frozen trunk, two parts a batch on four devices, and a moving average."""
+    plain = dataclasses.replace(ARCHITECTURE, dropout=0.0)  # parts have dropout of their own
+    extras = {"architecture": plain, "frozen": ("trunk",), "ema_decay": 0.75}
+    mesh, four = (
+        sharding.make_mesh(1, 1, jax.devices()[:1]),
+        sharding.make_mesh(2, 2, jax.devices()[:4]),
+    )
+    with jax.enable_x64(True):
+        one = run(mesh, "float64", 2, accumulate=2, **extras)
+        assert_equal_runs(one, run(four, "float64", 2, accumulate=2, **extras))
+        _, initial, _ = multiscale.initialize(plain, dtype="float32", remat=False, seed=0)
+    last, metrics, _ = one
+    jax.tree.map(np.testing.assert_array_equal, last.params["trunk"], initial["trunk"])
+    moved = jax.tree.map(lambda a, b: (a != b).any(), last.params["decoder"], initial["decoder"])
+    assert all(jax.tree.leaves(moved))
+    assert metrics[1]["loss"] < metrics[0]["loss"]
+    # The parts' statistics differ from the batch's, but not by much: the loss is near.
+    _, (whole, _), _ = on_one_device
+    np.testing.assert_allclose(metrics[0]["loss"], whole["loss"], rtol=0.05)
+
+
+def test_moving_average_lags_behind():
+    """After one step it is 3/4 the initial weights and 1/4 the new ones."""
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat=False, seed=0)
+    last, _, _ = run(mesh, "float32", 1, ema_decay=0.75)
+    assert last.best_params is last.ema_params
+    for average, old, new in zip(
+        *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True
+    ):
+        np.testing.assert_allclose(average, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-7)
+
+
 def test_bfloat16_keeps_float32_state(on_one_device):
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
     current, metrics, _ = run(mesh, "bfloat16", steps=1)
@@ -120,6 +166,36 @@ def test_bfloat16_keeps_float32_state(on_one_device):
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
     _, reference, _ = on_one_device
     np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
+
+
+def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
+    """Network and loss are set aside: the loss is the first red that the network is given."""
+    monkeypatch.setattr(multiscale, "apply", lambda g, params, stats, x, *_, **__: (x, stats))
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    sgd = optimizer.sgd(lambda step: 0.1, momentum=0.9, weight_decay=0.0)
+    step = train_step.make_train_step(
+        None,
+        sgd,
+        mesh,
+        scales=(1.0,),
+        objective=lambda x, labels: (x[0, 0, 0, 0], {}),
+        seed=0,
+        augment=lambda key, images: images * 0 + 255 * jax.random.uniform(key),
+    )
+
+    def losses():
+        params = {"trunk": {"kernel": np.ones((1, 1), np.float32)}}
+        current = state.initial_state(params, {}, sgd, sharding.replicated(mesh))
+        for _ in range(20):
+            current, metrics = step(current, sharding.put_batch(a_batch(), mesh))
+            yield float(metrics["loss"])
+
+    normalised = list(losses())
+    assert normalised == list(losses())
+    drawn = 0.229 * np.array(normalised) + 0.485
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    assert len(np.unique(drawn)) == 20
 
 
 def test_mesh_must_use_all_devices():

@@ -38,18 +38,34 @@ def decode(record: Record) -> tuple[np.ndarray, np.ndarray]:
       ValueError: if either cannot be decoded, the label is not an 8-bit grey PNG, or the sizes
         differ.
     """
-    _check_label_format(record)
+    label = decode_label(record)
     image = _decode_bytes(record, "image", _IMAGE_FLAGS)
-    label = _decode_bytes(record, "label", cv2.IMREAD_UNCHANGED)
     if image.shape[:2] != label.shape:
         raise ValueError(
             f"{_name(record, 'label')}: expected the size of the image, {_size(image)}, got "
             f"{_size(label)}; build the dataset with labels drawn at full size."
         )
+    return image, label
+
+
+def decode_label(record: Record) -> np.ndarray:
+    """Decodes the label of a record alone.
+
+    Args:
+      record: as for `decode`; 'image' is not read.
+
+    Returns:
+      The class numbers, uint8 `[H, W]`.
+
+    Raises:
+      ValueError: if the label is not an 8-bit grey PNG, or cannot be decoded.
+    """
+    _check_label_format(record)
+    label = _decode_bytes(record, "label", cv2.IMREAD_UNCHANGED)
     train_ids = record.get("train_ids")
     if train_ids is not None:
         label = cv2.LUT(label, np.frombuffer(train_ids, np.uint8))
-    return image, label
+    return label
 
 
 def image_size(record: Record) -> tuple[int, int]:

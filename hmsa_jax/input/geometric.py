@@ -38,6 +38,7 @@ def random_crop(
     scale_range: tuple[float, float] = (0.5, 2.0),
     flip: bool = True,
     ignore_label: int = 255,
+    holding: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scales, crops and flips an image and its label together.
 
@@ -49,11 +50,19 @@ def random_crop(
       scale_range: the scale is uniform between these two.
       flip: whether to mirror with probability 1/2.
       ignore_label: label of the pixels outside the scaled image; the image is black there.
+      holding: row and column of a pixel of the source that the crop must hold; None: any crop.
 
     Returns:
       The crop of the image, uint8 `[h, w, 3]`, and of the label, uint8 `[h, w]`.
     """
-    crop = draw_crop(label.shape, rng, crop_size=crop_size, scale_range=scale_range, flip=flip)
+    crop = draw_crop(
+        label.shape,
+        rng,
+        crop_size=crop_size,
+        scale_range=scale_range,
+        flip=flip,
+        holding=holding,
+    )
     return cut_crop(image, label, crop, crop_size=crop_size, ignore_label=ignore_label)
 
 
@@ -64,8 +73,12 @@ def draw_crop(
     crop_size: tuple[int, int],
     scale_range: tuple[float, float],
     flip: bool,
+    holding: tuple[int, int] | None = None,
 ) -> Crop:
-    """Draws a crop, uniform over the scales and over all windows inside the scaled image.
+    """Draws a crop: the scale uniformly, then any window inside the scaled image.
+
+    With `holding`, it is any window that holds this pixel: to be exact, the pixel of the scaled
+    image in which its centre falls.
 
     Args:
       image_size: height and width of the source image, in pixels.
@@ -73,18 +86,43 @@ def draw_crop(
       crop_size: as for `random_crop`.
       scale_range: as for `random_crop`.
       flip: as for `random_crop`.
+      holding: as for `random_crop`.
 
     Returns:
       The crop; `top` or `left` is 0 where the scaled image is smaller than the crop.
     """
     scale = rng.uniform(*scale_range)
     scaled_size = tuple(max(1, round(scale * side)) for side in image_size)
+    held = (None, None)
+    if holding is not None:
+        held = tuple(
+            (2 * pixel + 1) * scaled // (2 * side)
+            for pixel, scaled, side in zip(holding, scaled_size, image_size, strict=True)
+        )
     top, left = (
-        int(rng.integers(max(scaled - side, 0) + 1))
-        for scaled, side in zip(scaled_size, crop_size, strict=True)
+        _draw_offset(rng, *sides) for sides in zip(scaled_size, crop_size, held, strict=True)
     )
     mirrored = rng.random() < 0.5
     return Crop(scaled_size, top, left, flip and mirrored)
+
+
+def check_options(crop_size: tuple[int, int], scale_range: tuple[float, float]) -> None:
+    """Raises ValueError, naming the field, if one of these cannot be for `random_crop`."""
+    if len(crop_size) != 2 or min(crop_size) < 1:
+        raise ValueError(f"data.crop_size: expected a positive height and width, got {crop_size}.")
+    if len(scale_range) != 2 or not 0 < scale_range[0] <= scale_range[1] < float("inf"):
+        raise ValueError(
+            "data.scale_range: expected (smallest, largest) with 0 < smallest <= largest, got "
+            f"{scale_range}."
+        )
+
+
+def _draw_offset(rng: np.random.Generator, scaled: int, side: int, held: int | None) -> int:
+    """First pixel of a window of `side` among `scaled` pixels; the window holds pixel `held`."""
+    first, last = 0, max(scaled - side, 0)
+    if held is not None:
+        first, last = max(first, held - side + 1), min(last, held)
+    return int(rng.integers(first, last + 1))
 
 
 def cut_crop(
@@ -116,9 +154,8 @@ def cut_crop(
     )
     image = _pad(_scale_linear(image, crop, visible), crop_size, 0)
     label = _pad(_scale_nearest(label, crop, visible), crop_size, ignore_label)
-    if crop.flip:
-        image = np.ascontiguousarray(image[:, ::-1])
-        label = np.ascontiguousarray(label[:, ::-1])
+    if crop.flip:  # a copy of image[:, ::-1] would take as long as the scaling
+        image, label = cv2.flip(image, 1), cv2.flip(label, 1)
     return image, label
 
 

@@ -21,6 +21,7 @@ import grain
 import numpy as np
 
 from hmsa_jax.input import decoding, geometric
+from hmsa_jax.input.class_uniform import DRAWN, ClassUniform, MixedOrder
 
 Batch = dict[str, np.ndarray]
 
@@ -51,12 +52,13 @@ def train_batches(
     num_workers: int,
     process_index: int = 0,
     process_count: int = 1,
+    class_uniform: ClassUniform | None = None,
 ) -> Iterator[Batch]:
     """Yields augmented batches without end; the batch of step n is a function of (seed, n) alone.
 
     Every epoch is a new permutation of the records, in which each occurs once; a batch may span two
-    epochs. Neither the number of workers nor that of processes changes the global batch, and
-    starting at a late step costs nothing.
+    epochs. Class-uniform crops come in between. Neither the number of workers nor that of processes
+    changes the global batch, and starting at a late step costs nothing.
 
     Workers are spawned: a script that asks for them needs the guard `if __name__ == "__main__"` and
     parsed absl flags, as under `absl.app.run`. They end with `close()` of the iterator (see
@@ -74,6 +76,7 @@ def train_batches(
       num_workers: worker processes; 0 decodes in threads of this process.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
+      class_uniform: which crops are class-uniform; None: none.
 
     Returns:
       An iterator of {'image': uint8 `[batch_size / process_count, h, w, 3]`, 'label': uint8
@@ -85,7 +88,7 @@ def train_batches(
     """
     rows = _local_rows(batch_size, process_index, process_count)
     _check_source(source)
-    _check_augmentation(crop_size, scale_range)
+    geometric.check_options(crop_size, scale_range)
     _check_order(seed, start_step, num_workers)
     load = _CropLoader(
         source=source,
@@ -98,17 +101,14 @@ def train_batches(
             flip=flip,
             ignore_label=ignore_label,
         ),
+        class_uniform=class_uniform,
     )
     # The order is settled on numbers, for which slicing is free; only then are records read. The
     # endless order has no remainder to drop, but counting it would overflow the length.
+    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
+    mixed = MixedOrder(order, len(source), class_uniform) if class_uniform else _with_position
     batches = (
-        grain.MapDataset.range(len(source))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .map_with_index(_with_position)
-        .batch(batch_size, drop_remainder=True)[start_step:]
-        .map(load)
+        order.map_with_index(mixed).batch(batch_size, drop_remainder=True)[start_step:].map(load)
     )
     return _iterate(batches, num_workers)
 
@@ -159,13 +159,14 @@ class _CropLoader:
     seed: int
     rows: slice
     augment: functools.partial
+    class_uniform: ClassUniform | None
 
     def __call__(self, batch: tuple[np.ndarray, np.ndarray]) -> Batch:
         """Loads a batch.
 
         Args:
           batch: positions in the endless order, int `[batch_size]`, and indices of the records at
-            these positions, int `[batch_size]`.
+            these positions, int `[batch_size]`, `DRAWN` for class-uniform crops.
 
         Returns:
           The local rows, as `train_batches` yields them.
@@ -179,8 +180,12 @@ class _CropLoader:
         return {"image": np.stack(images), "label": np.stack(labels)}
 
     def _load(self, position: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng((self.seed, position))
+        holding = None
+        if index == DRAWN:
+            index, holding = self.class_uniform.draw(rng)
         image, label = decoding.decode(self.source[index])
-        return self.augment(image, label, np.random.default_rng((self.seed, position)))
+        return self.augment(image, label, rng, holding=holding)
 
 
 def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
@@ -288,16 +293,6 @@ def _check_source(source: Source) -> None:
         raise ValueError(
             "source: expected at least one record, got none; build the dataset and check the name "
             "of the split."
-        )
-
-
-def _check_augmentation(crop_size: tuple[int, int], scale_range: tuple[float, float]) -> None:
-    if len(crop_size) != 2 or min(crop_size) < 1:
-        raise ValueError(f"data.crop_size: expected a positive height and width, got {crop_size}.")
-    if len(scale_range) != 2 or not 0 < scale_range[0] <= scale_range[1] < float("inf"):
-        raise ValueError(
-            "data.scale_range: expected (smallest, largest) with 0 < smallest <= largest, got "
-            f"{scale_range}."
         )
 
 

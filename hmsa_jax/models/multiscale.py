@@ -15,6 +15,7 @@ from hmsa_jax.models.resize import resize_bilinear
 
 ATTENTIONS = ("none", "hierarchical", "explicit")
 TRUNKS = (*hrnet.SIZES, *resnet.SIZES)
+PARTS = ("trunk", "decoder", "semantic_head", "attention_head")  # of the parameters
 
 
 @jax.tree_util.register_dataclass
