@@ -33,13 +33,14 @@ def state():
     return state | {k: np.zeros_like(v) for k, v in state.items() if k.endswith("_tracked")}
 
 
-@pytest.fixture(params=[".pth", ".safetensors"])
+@pytest.fixture
 def file(request, state, tmp_path):
-    path = tmp_path / f"published{request.param}"
+    path = tmp_path / f"published{getattr(request, 'param', '.pth')}"
     weight_file.write(path, {f"module.{name}": value for name, value in state.items()})
     return path
 
 
+@pytest.mark.parametrize("file", [".pth", ".safetensors"], indirect=True)
 def test_round_trip_is_exact(file, state, tmp_path, capsys):
     workdir, back = tmp_path / "run", tmp_path / f"back{file.suffix}"
     convert.convert_from(config(), workdir, file)
@@ -73,6 +74,7 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("file", [".pth", ".safetensors"], indirect=True)
 @pytest.mark.parametrize("problem", WRONG)
 def test_wrong_file_is_one_error_and_writes_nothing(problem, file, state, tmp_path):
     heads = ("ocr.cls_head.", "ocr.aux_head.2.")

@@ -147,25 +147,21 @@ def test_extras_all_at_once(on_one_device):
     np.testing.assert_allclose(metrics[0]["loss"], whole["loss"], rtol=0.05)
 
 
-def test_moving_average_lags_behind():
-    """After one step it is 3/4 the initial weights and 1/4 the new ones."""
+def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(on_one_device):
+    """After one step the average is 3/4 the initial weights and 1/4 the new ones."""
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
-    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat=False, seed=0)
-    last, _, _ = run(mesh, "float32", 1, ema_decay=0.75)
+    last, metrics, _ = run(mesh, "bfloat16", steps=1, ema_decay=0.75)
+    leaves = jax.tree.leaves((last.params, last.batch_stats, last.ema_params))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+    _, reference, _ = on_one_device
+    np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
+
     assert last.best_params is last.ema_params
+    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat=False, seed=0)
     for average, old, new in zip(
         *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True
     ):
         np.testing.assert_allclose(average, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-7)
-
-
-def test_bfloat16_keeps_float32_state(on_one_device):
-    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
-    current, metrics, _ = run(mesh, "bfloat16", steps=1)
-    leaves = jax.tree.leaves((current.params, current.batch_stats))
-    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
-    _, reference, _ = on_one_device
-    np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
 
 
 def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
