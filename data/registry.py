@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from absl import logging
 from data import camvid, cityscapes, folder, mapillary, street_scenes
 from data.builder import SegmentationBuilder
 from data.legend import IGNORE
+from data.lock import held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
     root = Path(cache_dir).expanduser().absolute()
     home = root / f"{builder_class.name}-{builder_class.fingerprint(source)}"
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / "lock"), _quiet_tfds():
+    with held(home / "lock"), _quiet_tfds():
         builder = builder_class.create(source, home)
         if not builder.is_prepared():
             _remove_leftovers(builder)
@@ -221,14 +221,6 @@ def _builder(name: str) -> type[SegmentationBuilder]:
     if name not in _BUILDERS:
         raise ValueError(f"data.name is {name!r}, expected one of: {', '.join(names())}.")
     return _BUILDERS[name]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock that ends with the process, however the process ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _remove_leftovers(builder: SegmentationBuilder) -> None:

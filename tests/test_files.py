@@ -27,17 +27,3 @@ def test_an_error_leaves_what_was_there(tmp_path):
         partial.write_text("ne" + "\N{WHITE SMILING FACE}" * 9999, "ascii")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("head", "sort"),
-    [
-        (b"", "empty"),
-        (b"\x89PNG\r\n", "a PNG image"),
-        ("<html>Zugriff später".encode(), "text, such as the page that a failed download leaves"),
-        (b"PK\3\4", None),
-        (b"\x80\2\x8a", None),
-    ],
-)
-def test_what_is_mistaken_for_weights_is_told(head, sort):
-    assert files.mistaken_for_weights(head) == sort

@@ -16,7 +16,8 @@ import numpy as np
 
 from data import parallel
 from data.files import READ_ERRORS
-from hmsa_jax.files import atomic_path, held
+from data.lock import held
+from hmsa_jax.files import atomic_path
 from hmsa_jax.input import decoding
 from hmsa_jax.progress import console
 

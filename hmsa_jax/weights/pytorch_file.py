@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hmsa_jax import files
+from hmsa_jax.weights.mistaken import mistaken_for_weights
 from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, Unpickler, dumps
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -100,7 +101,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
         return _read_zip(file)
     if head.startswith(pickle.PROTO):
         return _read_legacy(file)
-    sort = files.mistaken_for_weights(head) or "of another format"
+    sort = mistaken_for_weights(head) or "of another format"
     raise _Unreadable(f"is {sort}, no PyTorch checkpoint; download or copy it again")
 
 

@@ -10,6 +10,7 @@ import safetensors.numpy
 
 from hmsa_jax import files
 from hmsa_jax.weights import pytorch_file
+from hmsa_jax.weights.mistaken import mistaken_for_weights
 
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"
@@ -67,7 +68,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         with path.open("rb") as file:
-            sort = files.mistaken_for_weights(file.read(512))
+            sort = mistaken_for_weights(file.read(512))
         problem = f"is {sort}, no {SAFETENSORS} file" if sort else f"is not readable: {error}"
         raise ValueError(f"{path} {problem}; download or copy it again") from None
 

@@ -1,7 +1,19 @@
-"""A source in memory, for the tests of the input; in a module, so that workers unpickle it."""
+"""A source in memory and what to draw from it; in a module, so that workers unpickle it."""
 
 import cv2
 import numpy as np
+
+IGNORE = 255
+TRAIN = {
+    "batch_size": 4,
+    "crop_size": (12, 20),
+    "scale_range": (0.5, 2.0),
+    "flip": True,
+    "ignore_label": IGNORE,
+    "seed": 7,
+    "start_step": 0,
+    "num_workers": 0,
+}
 
 
 def encode_png(array: np.ndarray) -> bytes:

@@ -8,25 +8,13 @@ import grain
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import MemorySource, record
+from memory_source import IGNORE, TRAIN, MemorySource, record
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.geometric import cut_crop, draw_crop, random_crop
 from hmsa_jax.input.pipeline import train_batches
-
-IGNORE = 255
-TRAIN = {
-    "batch_size": 4,
-    "crop_size": (12, 20),
-    "scale_range": (0.5, 2.0),
-    "flip": True,
-    "ignore_label": IGNORE,
-    "seed": 7,
-    "start_step": 0,
-    "num_workers": 0,
-}
 
 
 def centroids_of(classes):

@@ -6,21 +6,9 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import MemorySource, record
+from memory_source import IGNORE, TRAIN, MemorySource, record
 
 from hmsa_jax.input.pipeline import eval_batches, train_batches
-
-IGNORE = 255
-TRAIN = {
-    "batch_size": 4,
-    "crop_size": (12, 20),
-    "scale_range": (0.5, 2.0),
-    "flip": True,
-    "ignore_label": IGNORE,
-    "seed": 7,
-    "start_step": 0,
-    "num_workers": 0,
-}
 
 
 class NoiseSource(MemorySource):
