@@ -29,6 +29,17 @@ def get_config() -> ConfigDict:
     config.data.class_uniform_until_epoch = 0  # no such crops from this epoch on; 0: to the end
     config.data.workers = 0  # processes that read; 0: threads of this one
 
+    # A second data set with the same classes: coarse or auto-labelled images; '' for none.
+    config.data.pool = ConfigDict()
+    config.data.pool.name = ""
+    config.data.pool.dir = ""
+    config.data.pool.split = "train"
+    config.data.pool.share = 0.5  # of the crops, the class-uniform ones among them
+    config.data.pool.until_epoch = 0  # no crops of the pool from this epoch on; 0: to the end
+    # Class-uniform crops of the train split show these classes in the pool's images, too.
+    config.data.pool.boost_classes = ()
+    config.data.pool.boost_until_epoch = 0  # as until_epoch
+
     # Colours, on the device. A factor is uniform in [1 - x, 1 + x], the hue turns by up to x of the
     # circle, and blur blurs every image; 0.0 and False are off.
     config.augment = ConfigDict()
@@ -84,6 +95,10 @@ def get_config() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.fusion_resolution = "features"
     config.evaluate.images_per_device = 1
+    config.evaluate.flip = True  # the mean of the logits of an image and of its mirror image
+    # Images are padded in black, as crops are, to rows and columns that this divides, so that few
+    # sizes have to be compiled; 1 pads nothing.
+    config.evaluate.size_multiple = 1
     config.evaluate.protocols = (
         "single",
         "average:0.5,1,2",

@@ -109,6 +109,20 @@ def read_classes(path: Path) -> Legend:
     )
 
 
+def classes_text(legend: Legend) -> str:
+    """What `classes.json` says of a legend: `read_classes` makes the same legend of it."""
+    classes = [
+        {"name": name, "color": list(colour), "id": value}
+        for name, colour, value in zip(
+            legend.names, legend.palette, legend.class_values, strict=True
+        )
+    ]
+    used = {entry["id"] for entry in classes}
+    ignored = [value for value in (*legend.values, legend.ignored_value) if value not in used]
+    lines = ",\n  ".join(map(json.dumps, classes))
+    return f'{{"classes": [\n  {lines}],\n "ignore": {json.dumps(sorted(set(ignored)))}}}\n'
+
+
 def _check_folders(directory: Path) -> None:
     strange = [
         path

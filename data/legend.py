@@ -59,9 +59,16 @@ class Legend:
 
     @property
     def ignored_value(self) -> int:
-        """A stored value that is ignored, for images that have no label."""
-        table = self.table
-        return IGNORE if table[IGNORE] == IGNORE else table.index(IGNORE)
+        """A stored value that is ignored, for pixels without a label."""
+        listed = [value for value in self.values if self.table[value] == IGNORE]
+        if listed:
+            return listed[0]
+        return IGNORE if self.table[IGNORE] == IGNORE else self.table.index(IGNORE)
+
+    @property
+    def class_values(self) -> bytes:
+        """The stored value of each class."""
+        return bytes(map(self.table.index, range(len(self.names))))
 
     def describe_values(self) -> str:
         """The values in words, like '0..10 and 255'."""

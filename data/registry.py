@@ -11,7 +11,7 @@ from absl import logging
 
 from data import camvid, cityscapes, folder, mapillary, street_scenes
 from data.builder import SegmentationBuilder
-from data.legend import IGNORE
+from data.legend import IGNORE, Legend
 from data.lock import held
 
 
@@ -22,21 +22,20 @@ class Dataset:
     Attributes:
       name: the name that a config gives as `data.name`.
       builder: its TFDS builder.
-      classes: names of the classes in the order of their train ids.
-      palette: RGB of each class.
+      legend: its classes, and how its labels name them.
       needs_dir: whether it is built from a directory that the user names.
-      ignore_label: value of label pixels that belong to no class.
-      train_ids: 256 bytes, value of a stored label -> train id or `ignore_label`; None where the
-        stored values are train ids already.
     """
 
     name: str
     builder: type[SegmentationBuilder]
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    legend: Legend
     needs_dir: bool
-    ignore_label: int = IGNORE
-    train_ids: bytes | None = None
+    ignore_label = IGNORE  # the class number of label pixels that belong to no class
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their train ids."""
+        return self.legend.names
 
     @property
     def num_classes(self) -> int:
@@ -77,14 +76,7 @@ def get(name: str, directory: str | None = None) -> Dataset:
     """
     builder = _builder(name)
     legend = builder.legend(source_directory(name, directory) if builder.LEGEND_IN_DIR else None)
-    return Dataset(
-        name=name,
-        builder=builder,
-        classes=legend.names,
-        palette=legend.palette,
-        needs_dir=builder.NEEDS_DIR,
-        train_ids=legend.train_ids,
-    )
+    return Dataset(name=name, builder=builder, legend=legend, needs_dir=builder.NEEDS_DIR)
 
 
 def source_directory(name: str, directory: str | None) -> Path | None:

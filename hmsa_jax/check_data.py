@@ -69,7 +69,7 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
     name, directory = config.data.name, config.data.dir or None
     dataset = registry.get(name, directory)
     source = registry.source_directory(name, directory)
-    legend = dataset.builder.legend(source)
+    legend = dataset.legend
     if dataset.needs_dir:
         splits, problems = dataset.builder.pairs(source)
     else:

@@ -77,7 +77,7 @@ def start_from(run: pathlib.Path, state: TrainState) -> tuple[TrainState, pretra
     """
     weights, coverage = pretrained.take_matching(
         jax.device_get({"params": state.params, "batch_stats": state.batch_stats}),
-        _read_weights(run),
+        read_weights(run, "init_from"),
     )
     if not coverage.taken:
         raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
@@ -113,9 +113,13 @@ def _has_checkpoints(run: pathlib.Path) -> bool:
     return (run / "checkpoints").is_dir()
 
 
-def _read_weights(run: pathlib.Path) -> dict:
-    """Params and batch_stats of the newest checkpoint, as nested dicts of host arrays."""
-    step = latest_step_of(run, "init_from")
+def read_weights(run: pathlib.Path, field: str) -> dict:
+    """Best params and batch_stats of a run's newest checkpoint, as nested dicts of host arrays.
+
+    Raises:
+      FileNotFoundError: the run has no checkpoint; the message names the field.
+    """
+    step = latest_step_of(run, field)
     reader = ocp.PyTreeCheckpointHandler()
     directory = run.resolve() / "checkpoints" / str(step) / "default"
     stored = reader.metadata(directory).tree

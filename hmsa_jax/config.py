@@ -62,7 +62,7 @@ def _is_protocols(value: Any) -> bool:
 
 _FLAG = Field(lambda v: isinstance(v, bool), "True or False")
 _AT_LEAST_ZERO = Field(lambda v: _number(v) and v >= 0, "a number, 0 or more")
-_BLEND = Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
+_SHARE = Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
 _RESOLUTION = _one_of(*fusion.RESOLUTIONS)
 _SCALES = Field(
     lambda v: isinstance(v, tuple) and all(_number(s) and s > 0 for s in v) and 1.0 in v,
@@ -92,13 +92,23 @@ FIELDS = {
         "a tuple (smallest, largest) of positive numbers",
     ),
     "data.flip": _FLAG,
-    "data.class_uniform_share": Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]"),
+    "data.class_uniform_share": _SHARE,
     "data.class_uniform_tile": _whole(1),
     "data.class_uniform_until_epoch": _whole(0),
     "data.workers": _whole(0, free=True),
-    "augment.brightness": _BLEND,
-    "augment.contrast": _BLEND,
-    "augment.saturation": _BLEND,
+    "data.pool.name": _text(),
+    "data.pool.dir": _text(free=True),
+    "data.pool.split": _text(),
+    "data.pool.share": _SHARE,
+    "data.pool.until_epoch": _whole(0),
+    "data.pool.boost_classes": Field(
+        lambda v: isinstance(v, tuple) and all(isinstance(name, str) for name in v),
+        "a tuple of names of classes",
+    ),
+    "data.pool.boost_until_epoch": _whole(0),
+    "augment.brightness": _SHARE,
+    "augment.contrast": _SHARE,
+    "augment.saturation": _SHARE,
     "augment.hue": Field(lambda v: _number(v) and 0 <= v <= 0.5, "a number in [0, 0.5]"),
     "augment.blur": _FLAG,
     "init_from": _text(),
@@ -116,7 +126,7 @@ FIELDS = {
     "objective.fusion_resolution": _RESOLUTION,
     "objective.main_loss": _one_of(*objective.LOSSES),
     "objective.aux_loss": _one_of(*objective.AUXILIARY_LOSSES),
-    "objective.rmi.weight": Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]"),
+    "objective.rmi.weight": _SHARE,
     "objective.rmi.radius": _whole(1),
     "objective.rmi.pool": _whole(1),
     "objective.rmi.pooling": _one_of(*rmi.POOLINGS),
@@ -142,6 +152,8 @@ FIELDS = {
     "evaluate.protocols": Field(_is_protocols, evaluation_protocol.EXPECTED, free=True),
     "evaluate.fusion_resolution": dataclasses.replace(_RESOLUTION, free=True),
     "evaluate.images_per_device": _whole(1, free=True),
+    "evaluate.flip": dataclasses.replace(_FLAG, free=True),
+    "evaluate.size_multiple": _whole(1, free=True),
 }
 
 
@@ -158,7 +170,13 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError, listing every unknown, missing or impossible field at once."""
-    flat = flatten(config)
+    try:
+        flat = flatten(config)
+    except ZeroDivisionError:  # recipes divide by the batch to find the number of steps
+        raise ValueError(
+            f"The config cannot be run:\n  data.batch_size is 0;"
+            f" expected {FIELDS['data.batch_size'].expected}"
+        ) from None
     problems = [f"{name}: no such field" for name in flat if name not in FIELDS]
     for name, field in FIELDS.items():
         if name not in flat:
@@ -197,6 +215,27 @@ def _contradictions(config: ml_collections.ConfigDict) -> list[str]:
         problems.append(
             f"objective.aux_weight is {config.objective.aux_weight}, but {model.trunk} has no"
             " auxiliary head; set objective.aux_weight=0.0"
+        )
+    return problems + _contradictions_of_pool(config.data)
+
+
+def _contradictions_of_pool(data: ml_collections.ConfigDict) -> list[str]:
+    pool = data.pool
+    problems = []
+    if pool.name and not pool.share and not pool.boost_classes:
+        problems.append(
+            f"data.pool.name is {pool.name!r}, but no crop comes from the pool; set data.pool.share"
+            " or data.pool.boost_classes, or data.pool.name=''"
+        )
+    if pool.boost_classes and not pool.name:
+        problems.append(
+            f"data.pool.boost_classes is {pool.boost_classes}, but there is no pool that shows"
+            " them; set data.pool.name, or data.pool.boost_classes=()"
+        )
+    if pool.boost_classes and not data.class_uniform_share:
+        problems.append(
+            f"data.pool.boost_classes is {pool.boost_classes}, but only class-uniform crops show"
+            " them; set data.class_uniform_share, or data.pool.boost_classes=()"
         )
     return problems
 

@@ -36,12 +36,12 @@ def convert_from(
     parts = experiment.assemble(config)
     if (workdir / "checkpoints").exists():
         raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
-    state = parts.state
     tensors = weight_file.read(source)
-    drawn = jax.device_get((state.params, state.batch_stats))
-    params, batch_stats, coverage = pretrained.load(tensors, *drawn, parts.architecture)
+    params, batch_stats, coverage = pretrained.load(
+        tensors, parts.params, parts.batch_stats, parts.architecture
+    )
     _check(coverage, config, source)
-    state = checkpoint.with_weights(state, params, batch_stats)
+    state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
     config_lib.claim_workdir(config, workdir)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
@@ -75,7 +75,7 @@ def convert_to(
     parts = experiment.assemble(config)
     config_lib.claim_workdir(config, workdir)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state = jax.device_get(checkpoints.restore(parts.state, step))
+        state = jax.device_get(checkpoints.restore(parts.initial_state(), step))
     tensors = pretrained.export(
         state.best_params,
         state.batch_stats,

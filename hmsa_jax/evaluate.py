@@ -16,9 +16,7 @@ from hmsa_jax import checkpoint, evaluation_protocol, experiment, metrics
 from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
-from hmsa_jax.input import pipeline
-from hmsa_jax.input.photometric import normalize
-from hmsa_jax.models import multiscale
+from hmsa_jax.input import pipeline, whole_images
 from hmsa_jax.progress import Progress, console
 from hmsa_jax.report import results
 from hmsa_jax.sharding import replicated
@@ -32,11 +30,11 @@ def make_evaluation_step(
     *,
     classes: int,
     fusion_resolution: str,
+    flip: bool = False,
 ) -> Callable[[dict, dict, dict[str, jax.Array]], jax.Array]:
     """Compiles to `(params, batch_stats, batch) -> confusion matrices`, once for each image size.
 
-    Each scale goes through the network once, whatever the number of protocols that use it. The
-    batch is shared out over all devices, those of the 'spatial' axis too.
+    The batch is shared out over all devices, those of the 'spatial' axis too.
 
     Args:
       graphdef: the network.
@@ -44,24 +42,26 @@ def make_evaluation_step(
       protocols: what to score.
       classes: number of classes.
       fusion_resolution: one of `fusion.RESOLUTIONS`.
+      flip: as for `evaluation_protocol.predict_all`.
 
     Returns:
       A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`, the
       result is int32 `[protocols, classes, classes]`, row: label, column: prediction.
     """
-    scales = tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))
 
     def evaluation_step(params, batch_stats, batch):
-        outputs, _ = multiscale.apply(
-            graphdef, params, batch_stats, normalize(batch["image"]), scales, train=False
+        logits = evaluation_protocol.predict_all(
+            protocols,
+            graphdef,
+            params,
+            batch_stats,
+            batch["image"],
+            resolution=fusion_resolution,
+            flip=flip,
         )
-        labels = batch["label"]
-
-        def score(protocol):
-            logits = protocol.predict(outputs, labels.shape[1:3], fusion_resolution)
-            return metrics.confusion_matrix(labels, logits.argmax(-1), classes)
-
-        return jnp.stack([score(protocol) for protocol in protocols])
+        return jnp.stack(
+            [metrics.confusion_matrix(batch["label"], x.argmax(-1), classes) for x in logits]
+        )
 
     images = {"image": _all_devices(mesh), "label": _all_devices(mesh)}
     return jax.jit(
@@ -80,6 +80,7 @@ def score_source(
     *,
     images_per_device: int,
     ignore_label: int,
+    size_multiple: int = 1,
 ) -> np.ndarray:
     """Runs `evaluation_step` over a source and adds up.
 
@@ -91,14 +92,16 @@ def score_source(
       mesh: as for `make_evaluation_step`.
       images_per_device: images of a batch on each device.
       ignore_label: label of the pixels that do not count.
+      size_multiple: as for `whole_images.eval_batches`.
 
     Returns:
       int64 `[protocols, classes, classes]`.
     """
-    batches = pipeline.eval_batches(
+    batches = whole_images.eval_batches(
         source,
         batch_size=images_per_device * mesh.size,
         ignore_label=ignore_label,
+        size_multiple=size_multiple,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
@@ -117,6 +120,24 @@ def score_source(
         return total + jax.device_get(pending).astype(np.int64)
 
 
+def evaluation_step_of(
+    config: ml_collections.ConfigDict, parts: experiment.Experiment
+) -> Callable[[dict, dict, dict[str, jax.Array]], jax.Array]:
+    """The config's evaluation step, as `make_evaluation_step` returns it.
+
+    Raises:
+      ValueError: every protocol needs attention of a kind that the network does not have.
+    """
+    return make_evaluation_step(
+        parts.graphdef,
+        parts.mesh,
+        _protocols_of(config),
+        classes=parts.dataset.num_classes,
+        fusion_resolution=config.evaluate.fusion_resolution,
+        flip=config.evaluate.flip,
+    )
+
+
 def evaluate_state(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
@@ -129,32 +150,16 @@ def evaluate_state(
     Returns:
       protocol name -> int64 `[classes, classes]`.
     """
-    protocols = tuple(
-        protocol
-        for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
-        if protocol.method not in evaluation_protocol.ATTENTIVE
-        or protocol.method == config.model.attention
-    )
-    if not protocols:
-        raise ValueError(
-            f"evaluate.protocols need attention of another kind than model.attention="
-            f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
-        )
-    step = make_evaluation_step(
-        parts.graphdef,
-        parts.mesh,
-        protocols,
-        classes=parts.dataset.num_classes,
-        fusion_resolution=config.evaluate.fusion_resolution,
-    )
+    protocols = _protocols_of(config)
     totals = score_source(
-        step,
+        evaluation_step_of(config, parts),
         state.best_params,
         state.batch_stats,
         registry.open_source(builder, config.data.eval_split),
         parts.mesh,
         images_per_device=config.evaluate.images_per_device,
         ignore_label=parts.dataset.ignore_label,
+        size_multiple=config.evaluate.size_multiple,
     )
     confusions = {p.name: total for p, total in zip(protocols, totals, strict=True)}
     if jax.process_index() == 0:
@@ -180,8 +185,24 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
         step = checkpoints.latest_step()
         if step is None:
             raise FileNotFoundError(f"{workdir}/checkpoints is empty; train into it first")
-        state = checkpoints.restore(parts.state, step)
+        state = checkpoints.restore(parts.initial_state(), step)
     return evaluate_state(config, workdir, parts, builder, state)
+
+
+def _protocols_of(config) -> tuple[Protocol, ...]:
+    """Those of the config that this network can do."""
+    protocols = tuple(
+        protocol
+        for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
+        if protocol.method not in evaluation_protocol.ATTENTIVE
+        or protocol.method == config.model.attention
+    )
+    if not protocols:
+        raise ValueError(
+            f"evaluate.protocols need attention of another kind than model.attention="
+            f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
+        )
+    return protocols
 
 
 def _all_devices(mesh: Mesh) -> NamedSharding:

@@ -5,8 +5,10 @@ import math
 from collections.abc import Sequence
 
 import jax
+from flax import nnx
 
-from hmsa_jax.models import fusion
+from hmsa_jax.input.photometric import normalize
+from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.multiscale import ScaleOutput
 
 METHODS = ("single", "average", "max", "hierarchical", "explicit")
@@ -69,3 +71,42 @@ def parse(text: str) -> Protocol:
 def parse_all(texts: Sequence[str]) -> tuple[Protocol, ...]:
     """Reads several; ValueError as in `parse`."""
     return tuple(parse(text) for text in texts)
+
+
+def predict_all(
+    protocols: Sequence[Protocol],
+    graphdef: nnx.GraphDef,
+    params: dict,
+    batch_stats: dict,
+    images: jax.Array,
+    *,
+    resolution: str,
+    flip: bool,
+) -> list[jax.Array]:
+    """The logits of each protocol. Each scale runs once, however many protocols use it.
+
+    Args:
+      protocols: what to predict by.
+      graphdef: the network.
+      params: of the network.
+      batch_stats: of the network.
+      images: uint8 `[B, H, W, 3]`.
+      resolution: one of `fusion.RESOLUTIONS`.
+      flip: whether to take the mean with the logits of the mirror image (paper section 5.1.1).
+
+    Returns:
+      Logits `[B, H, W, C]` float32 of each protocol.
+    """
+    scales = tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))
+    size = images.shape[1:3]
+
+    def predict(images):
+        outputs, _ = multiscale.apply(
+            graphdef, params, batch_stats, normalize(images), scales, train=False
+        )
+        return [protocol.predict(outputs, size, resolution) for protocol in protocols]
+
+    if not flip:
+        return predict(images)
+    mirrored = predict(images[:, :, ::-1])
+    return [(a + b[:, :, ::-1]) / 2 for a, b in zip(predict(images), mirrored, strict=True)]

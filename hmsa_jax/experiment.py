@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import ml_collections
 import optax
@@ -16,6 +17,7 @@ from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.state import TrainState, initial_state
+from hmsa_jax.train_step import make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Experiment:
       objective: what training minimises.
       schedule: step -> learning rate.
       optimizer: SGD over that schedule.
-      state: the state before the first step, with drawn weights, on the devices.
+      params: the drawn parameters, host arrays.
+      batch_stats: the first running statistics, host arrays.
+      has_ema: whether the state has a moving average of the parameters.
     """
 
     dataset: registry.Dataset
@@ -42,11 +46,23 @@ class Experiment:
     objective: Objective
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
-    state: TrainState
+    params: dict
+    batch_stats: dict
+    has_ema: bool
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step, on all devices."""
+        return initial_state(
+            self.params,
+            self.batch_stats,
+            self.optimizer,
+            sharding.replicated(self.mesh),
+            ema=self.has_ema,
+        )
 
 
 def assemble(config: ml_collections.ConfigDict) -> Experiment:
-    """Checks the config and draws the network.
+    """Checks the config and draws the network, on the host.
 
     Raises:
       ValueError: a field is wrong.
@@ -54,15 +70,13 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
     """
     config_lib.check(config)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial)
-    parts = config.optimizer.accumulate
-    name = "data.batch_size" if parts == 1 else "data.batch_size / optimizer.accumulate"
-    sharding.check_batch_size(name, config.data.batch_size // parts, mesh)
     dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)
-    stride = math.ceil(architecture.coarsest_stride / min(config.objective.scales))
-    sharding.check_rows("data.crop_size", config.data.crop_size[0], stride, mesh)
     graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype=config.model.dtype, remat=config.model.remat, seed=config.seed
+        architecture,
+        dtype=config.model.dtype,
+        remat=config.model.remat,
+        seed=config.seed,
     )
     schedule = optimizer_lib.poly_schedule(
         config.optimizer.learning_rate, config.optimizer.poly_exponent, config.steps
@@ -74,13 +88,6 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
         decay_vectors=config.optimizer.decay_vectors,
         frozen=config.optimizer.frozen,
     )
-    state = initial_state(
-        params,
-        batch_stats,
-        optimizer,
-        sharding.replicated(mesh),
-        ema=config.optimizer.ema_decay > 0,
-    )
     return Experiment(
         dataset,
         mesh,
@@ -90,7 +97,34 @@ def assemble(config: ml_collections.ConfigDict) -> Experiment:
         _objective(config),
         schedule,
         optimizer,
-        state,
+        params,
+        batch_stats,
+        has_ema=config.optimizer.ema_decay > 0,
+    )
+
+
+def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:
+    """Raises ValueError, naming the field, unless the devices can share out a training batch."""
+    count = config.optimizer.accumulate
+    name = "data.batch_size" if count == 1 else "data.batch_size / optimizer.accumulate"
+    sharding.check_batch_size(name, config.data.batch_size // count, parts.mesh)
+    stride = math.ceil(parts.architecture.coarsest_stride / min(config.objective.scales))
+    sharding.check_rows("data.crop_size", config.data.crop_size[0], stride, parts.mesh)
+
+
+def train_step_of(config: ml_collections.ConfigDict, parts: Experiment) -> Callable:
+    """The config's train step, as `make_train_step` returns it."""
+    return make_train_step(
+        parts.graphdef,
+        parts.optimizer,
+        parts.mesh,
+        scales=config.objective.scales,
+        objective=parts.objective,
+        seed=config.seed,
+        augment=parts.augment,
+        frozen=config.optimizer.frozen,
+        accumulate=config.optimizer.accumulate,
+        ema_decay=config.optimizer.ema_decay,
     )
 
 

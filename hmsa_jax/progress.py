@@ -1,9 +1,12 @@
 """What a person sees while something runs."""
 
+import time
+
 import rich.console
 import rich.progress
 
 _PLAIN_WIDTH = 120  # of a log file, where no terminal says how wide it is
+_SECONDS_BETWEEN_LINES = 60  # of such a file, while nothing else is to be shown
 
 console = rich.console.Console()
 if not console.is_terminal:
@@ -32,6 +35,7 @@ class Progress:
             disable=not console.is_terminal,
             transient=False,
         )
+        self._line_time = time.monotonic()
         self._task = self._bar.add_task(description, total=total, completed=completed, figures="")
 
     def __enter__(self) -> "Progress":
@@ -44,9 +48,13 @@ class Progress:
     def advance(self, steps: int = 1) -> None:
         """One or more steps are done."""
         self._bar.advance(self._task, steps)
+        silent = time.monotonic() - self._line_time
+        if not console.is_terminal and silent > _SECONDS_BETWEEN_LINES:
+            self.show("")
 
     def show(self, figures: str) -> None:
         """Shows figures in the bar or, where there is none, on a line of their own."""
+        self._line_time = time.monotonic()  # of the last line
         self._bar.update(self._task, figures=figures)
         if not console.is_terminal:
             task = self._bar.tasks[self._task]

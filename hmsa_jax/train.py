@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import signal
 import time
 
 import jax
@@ -10,13 +9,11 @@ import ml_collections
 import numpy as np
 
 from data import registry
-from hmsa_jax import checkpoint, evaluate, experiment, sharding
+from hmsa_jax import checkpoint, evaluate, experiment, sharding, train_input
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
-from hmsa_jax.input import centroids, pipeline
-from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.progress import Progress, console
-from hmsa_jax.train_step import make_train_step
+from hmsa_jax.stop_signal import StopSignal
 from hmsa_jax.writers import MetricWriter
 
 _STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
@@ -41,6 +38,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     if config.init_from:  # a wrong name is found out before anything else
         checkpoint.latest_step_of(pathlib.Path(config.init_from).expanduser(), "init_from")
     parts = experiment.assemble(config)
+    experiment.check_shares(config, parts)
+    train_input.check_pool(config.data, parts.dataset)
     config_lib.claim_workdir(config, workdir)
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
@@ -70,11 +69,11 @@ def _first_state(config, parts, checkpoints):
     if step is not None:
         start = f"Resuming at step {step}." if step else "Starting from the converted weights."
         console.print(start, highlight=False)
-        return checkpoints.restore(parts.state, step), step
+        return checkpoints.restore(parts.initial_state(), step), step
     if not config.init_from:
-        return parts.state, 0
+        return parts.initial_state(), 0
     run = pathlib.Path(config.init_from).expanduser()
-    state, coverage = checkpoint.start_from(run, parts.state)
+    state, coverage = checkpoint.start_from(run, parts.initial_state())
     console.print(
         f"Starting with {len(coverage.taken)} tensors from {run}.\n{coverage.describe()}".strip(),
         highlight=False,
@@ -86,8 +85,11 @@ def _first_state(config, parts, checkpoints):
 
 def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
+    batches = train_input.open_batches(
+        config.data, parts.dataset, builder, seed=config.seed, start_step=start_step
+    )
     with (
-        contextlib.closing(_open_batches(config, parts, builder, start_step)) as batches,
+        contextlib.closing(batches),
         MetricWriter(workdir, start_step) as writer,
         Progress("train", config.steps, start_step) as progress,
         StopSignal() as stop,
@@ -114,56 +116,11 @@ def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
     return state, step
 
 
-def _open_batches(config, parts, builder, start_step):
-    source = registry.open_source(builder, config.data.train_split)
-    return pipeline.train_batches(
-        source,
-        batch_size=config.data.batch_size,
-        crop_size=config.data.crop_size,
-        scale_range=config.data.scale_range,
-        flip=config.data.flip,
-        ignore_label=parts.dataset.ignore_label,
-        seed=config.seed,
-        start_step=start_step,
-        num_workers=config.data.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        class_uniform=_class_uniform(config, parts, builder, source),
-    )
-
-
-def _class_uniform(config, parts, builder, source):
-    """Which crops are class-uniform; None if none are."""
-    if not config.data.class_uniform_share:
-        return None
-    found = centroids.prepare(
-        source,
-        pathlib.Path(builder.data_dir) / "centroids",
-        split=config.data.train_split,
-        tile=config.data.class_uniform_tile,
-        classes=parts.dataset.classes,
-    )
-    return ClassUniform(
-        found, config.data.class_uniform_share, config.data.class_uniform_until_epoch
-    )
-
-
 def _compile_step(config, parts, state, batch):
     """Compiles before the loop, so that its first step is as fast as the others."""
     console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
     begin = time.monotonic()
-    train_step = make_train_step(
-        parts.graphdef,
-        parts.optimizer,
-        parts.mesh,
-        scales=config.objective.scales,
-        objective=parts.objective,
-        seed=config.seed,
-        augment=parts.augment,
-        frozen=config.optimizer.frozen,
-        accumulate=config.optimizer.accumulate,
-        ema_decay=config.optimizer.ema_decay,
-    )
+    train_step = experiment.train_step_of(config, parts)
     with jax.transfer_guard("allow"):
         compiled = train_step.lower(state, batch).compile()
     console.print(f"Compiled in {time.monotonic() - begin:.0f} s.", highlight=False)
@@ -239,28 +196,3 @@ class _Rate:
         rate = (step - self._step) / (now - self._time)
         self._step, self._time = step, now
         return rate
-
-
-class StopSignal:
-    """Turns SIGTERM and the first Ctrl-C into a request; a second Ctrl-C interrupts at once.
-
-    Use as a context manager.
-    """
-
-    def __init__(self):
-        self.requested = False
-        self._previous = {}
-
-    def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame) -> None:
-        if number == signal.SIGINT and self.requested:
-            raise KeyboardInterrupt
-        self.requested = True

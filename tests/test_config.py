@@ -51,6 +51,10 @@ def test_all_problems_are_listed_at_once():
         ("data.class_uniform_share", 1.5),
         ("data.class_uniform_tile", 0),
         ("data.class_uniform_until_epoch", -1),
+        ("data.pool.share", 1.5),
+        ("data.pool.until_epoch", -1),
+        ("data.pool.boost_classes", "bus"),
+        ("data.pool.boost_until_epoch", 0.5),
         ("augment.brightness", 1.5),
         ("augment.hue", 0.75),
         ("augment.blur", 0.5),
@@ -106,6 +110,41 @@ def test_deeplab_has_no_auxiliary_head():
     with pytest.raises(ValueError, match=r"aux_weight is 0\.4, but resnet50 .*aux_weight=0\.0"):
         config_lib.check(config)
     config.objective.aux_weight = 0.0
+    config_lib.check(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"name": "camvid", "share": 0.0},
+            r"data\.pool\.name is 'camvid', but no crop .* data\.pool\.name=''",
+        ),
+        (
+            {"boost_classes": ("bus",)},
+            r"data\.pool\.boost_classes is \('bus',\), but there is no pool",
+        ),
+    ],
+)
+def test_a_pool_is_there_and_of_use(changes, message):
+    config = load()
+    config.data.pool.update(changes)
+    with pytest.raises(ValueError, match=message):
+        config_lib.check(config)
+    config.data.pool.update({"name": "camvid", "share": 0.0, "boost_classes": ("bus",)})
+    config_lib.check(config)
+    config.data.pool.update({"share": 0.5, "boost_classes": ()})
+    config_lib.check(config)
+
+
+def test_boost_needs_class_uniform_crops():
+    config = load()
+    config.data.pool.name = "camvid"
+    config.data.pool.boost_classes = ("bus",)
+    config.data.class_uniform_share = 0.0
+    with pytest.raises(ValueError, match=r"boost_classes .* set data\.class_uniform_share"):
+        config_lib.check(config)
+    config.data.class_uniform_share = 0.1
     config_lib.check(config)
 
 

@@ -27,8 +27,7 @@ def config(**changes):
 def state():
     """A published state dict of the network of `config`."""
     parts = experiment.assemble(config())
-    weights = jax.device_get((parts.state.params, parts.state.batch_stats))
-    exported = pretrained.export(*weights, parts.architecture, updates=0)
+    exported = pretrained.export(parts.params, parts.batch_stats, parts.architecture, updates=0)
     state = seeded.state_dict(5, {name: value.shape for name, value in exported.items()})
     return state | {k: np.zeros_like(v) for k, v in state.items() if k.endswith("_tracked")}
 
@@ -115,7 +114,7 @@ def test_partial_files_are_taken_if_the_config_says_so(state, tmp_path, capsys):
 
     # From there a run with other classes and without attention starts.
     parts = experiment.assemble(config(**{"model.attention": "none", "objective.scales": (1.0,)}))
-    started, coverage = checkpoint.start_from(tmp_path / "run", parts.state)
+    started, coverage = checkpoint.start_from(tmp_path / "run", parts.initial_state())
     assert coverage.unused
     assert not coverage.missing
     weights = jax.device_get((started.params, started.batch_stats))
@@ -149,4 +148,4 @@ def test_nothing_fits_another_run(file, tmp_path):
     changes = {"model.trunk": "resnet50", "model.head_channels": 4, "objective.aux_weight": 0.0}
     other = config(**changes)
     with pytest.raises(ValueError, match=r"no tensor of .*run fits this network"):
-        checkpoint.start_from(tmp_path / "run", experiment.assemble(other).state)
+        checkpoint.start_from(tmp_path / "run", experiment.assemble(other).initial_state())

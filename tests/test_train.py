@@ -74,11 +74,11 @@ def finish(process):
 
 
 def lines(workdir):
-    """What metrics.jsonl holds, without the one figure that is no function of the state."""
+    """What metrics.jsonl holds, without the figures of speed, which no state decides."""
     path = workdir / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+    return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
 
 
 def saved_arrays(workdir, step):

@@ -36,7 +36,7 @@ def main(out: str) -> None:
         convert.convert_from(config, pathlib.Path(folder) / "run", out / "w48.pth")
         print(f"converted in {time.perf_counter() - begin:.1f} s")
         parts = experiment.assemble(config)
-        state, _ = checkpoint.start_from(pathlib.Path(folder) / "run", parts.state)
+        state, _ = checkpoint.start_from(pathlib.Path(folder) / "run", parts.initial_state())
     got = jax.jit(lambda *values: predict(parts.graphdef, *values))(
         state.params, state.batch_stats, image
     )

@@ -46,6 +46,33 @@ class Centroids:
         """The classes that have centroids, int `[n]`."""
         return np.flatnonzero(np.diff(self.starts))
 
+    def draw(self, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
+        """Draws a class among those that occur, then one of its centroids, both uniformly.
+
+        Args:
+          rng: the source of chance; two numbers are drawn.
+
+        Returns:
+          The record, and row and column of the centroid.
+        """
+        places = self.of_class(rng.choice(self.occurring))
+        record, row, column = map(int, places[rng.integers(len(places))])
+        return record, (row, column)
+
+    def renumbered(self, first: int) -> "Centroids":
+        """The same of records that are numbered from `first` on."""
+        return Centroids(self.places + np.array([first, 0, 0], np.int32), self.starts)
+
+    def with_classes_of(self, other: "Centroids", classes: Sequence[int]) -> "Centroids":
+        """These, and those of some classes that other records of the same numbering have."""
+        parts = [
+            np.concatenate([self.of_class(number), other.of_class(number)])
+            if number in classes
+            else self.of_class(number)
+            for number in range(len(self.starts) - 1)
+        ]
+        return Centroids(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
+
 
 def of_label(label: np.ndarray, *, tile: int, classes: int) -> np.ndarray:
     """Finds the centroid of every class in every tile of one image.
@@ -78,6 +105,7 @@ def prepare(
     split: str,
     tile: int,
     classes: Sequence[str],
+    title: str = "",
 ) -> Centroids:
     """Reads the centroids of a split, or finds and keeps them; names the classes without any.
 
@@ -90,6 +118,7 @@ def prepare(
       split: what selects the records from the data set.
       tile: height and width of a tile, in pixels.
       classes: names of the classes.
+      title: what messages call the split; its name if empty.
 
     Returns:
       The centroids.
@@ -102,10 +131,10 @@ def prepare(
     with held(directory / "lock"):
         centroids = _read(path, len(source), len(classes))
         if centroids is None:
-            centroids = _find(source, split, tile, len(classes))
+            centroids = _find(source, title or split, tile, len(classes))
             with atomic_path(path) as partial, partial.open("wb") as file:
                 np.savez_compressed(file, places=centroids.places, starts=centroids.starts)
-    _report_absent(centroids, split, classes)
+    _report_absent(centroids, title or split, classes)
     return centroids
 
 
@@ -119,7 +148,7 @@ def _of_tile(label: np.ndarray, classes: int) -> Iterator[tuple[int, int, int]]:
         yield number, row, column
 
 
-def _find(source: Sequence[decoding.Record], split: str, tile: int, classes: int) -> Centroids:
+def _find(source: Sequence[decoding.Record], title: str, tile: int, classes: int) -> Centroids:
     def of_record(index: int) -> np.ndarray:
         label = decoding.decode_label(source[index])
         return of_label(label, tile=tile, classes=classes)
@@ -128,7 +157,7 @@ def _find(source: Sequence[decoding.Record], split: str, tile: int, classes: int
         parallel.track(
             parallel.in_order(of_record, range(len(source))),
             len(source),
-            f"Finding the classes of {split}",
+            f"Finding the classes of {title}",
         )
     )
     records = np.repeat(np.arange(len(found), dtype=np.int32), [len(places) for places in found])
@@ -172,12 +201,13 @@ def _is_whole(centroids: Centroids, records: int, classes: int) -> bool:
     )
 
 
-def _report_absent(centroids: Centroids, split: str, classes: Sequence[str]) -> None:
+def _report_absent(centroids: Centroids, title: str, classes: Sequence[str]) -> None:
     occurring = set(centroids.occurring)
     absent = [name for number, name in enumerate(classes) if number not in occurring]
     if absent:
         console.print(
-            f"Class-uniform sampling leaves out what {split} has no pixel of: {', '.join(absent)}.",
+            f"Class-uniform crops of {title} leave out what {title} has no pixel of:"
+            f" {', '.join(absent)}.",
             highlight=False,
             markup=False,
             soft_wrap=True,

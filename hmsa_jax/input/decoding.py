@@ -12,7 +12,7 @@ Record = Mapping[str, Any]
 'train_ids', if there, is 256 bytes: the class number for which each label value stands.
 """
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8"
 # The start-of-frame markers are C0..CF, except for DHT, JPG and DAC, which share the range.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -39,13 +39,22 @@ def decode(record: Record) -> tuple[np.ndarray, np.ndarray]:
         differ.
     """
     label = decode_label(record)
-    image = _decode_bytes(record, "image", _IMAGE_FLAGS)
+    image = decode_image(record)
     if image.shape[:2] != label.shape:
         raise ValueError(
             f"{_name(record, 'label')}: expected the size of the image, {_size(image)}, got "
             f"{_size(label)}; build the dataset with labels drawn at full size."
         )
     return image, label
+
+
+def decode_image(record: Record) -> np.ndarray:
+    """Decodes the image of a record alone, uint8 `[H, W, 3]` in RGB order.
+
+    Raises:
+      ValueError: if it cannot be decoded.
+    """
+    return _decode_bytes(record, "image", _IMAGE_FLAGS)
 
 
 def decode_label(record: Record) -> np.ndarray:
@@ -82,7 +91,7 @@ def image_size(record: Record) -> tuple[int, int]:
     """
     data = record["image"]
     size = None
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         size = _png_size(data)
     elif data.startswith(_JPEG_START):
         size = _jpeg_size(data)
@@ -123,7 +132,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 def _check_label_format(record: Record) -> None:
     """Refuses what OpenCV would silently change: palettes to colours, 1 to 4 bits to 0..255."""
     data = record["label"]
-    if not data.startswith(_PNG_SIGNATURE) or len(data) < 26:
+    if not data.startswith(PNG_SIGNATURE) or len(data) < 26:
         raise ValueError(
             f"{_name(record, 'label')}: expected an 8-bit grey PNG file, got {len(data)} bytes "
             f"starting {data[:8]!r}; rebuild the dataset."

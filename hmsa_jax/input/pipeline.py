@@ -1,42 +1,32 @@
-"""A source of records to batches of arrays, for training and for evaluation.
+"""A source of records to batches of crops, for training.
 
 A *source* is any random-access object with `len()` and `source[i]`, whose records are as `decode`
-takes them: encoded image and label, and an id. Training hands its source to worker processes, so
-that it must pickle.
+takes them: encoded image and label, and an id. Training hands its sources to worker processes, so
+that they must pickle.
 
-Both functions give each process its contiguous rows of a global batch, which is what
+Each process gets its contiguous rows of a global batch, which is what
 `jax.make_array_from_process_local_data` expects: the global batch is the same for any number of
 processes.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
+import sys
 from collections.abc import Iterator
-from typing import Protocol
 
 import cv2
 import grain
 import numpy as np
 
 from hmsa_jax.input import decoding, geometric
-from hmsa_jax.input.class_uniform import DRAWN, ClassUniform, MixedOrder
+from hmsa_jax.input.class_uniform import ClassUniform
+from hmsa_jax.input.crop_order import CropOrder, crop_order
+from hmsa_jax.input.pool import Pool
+from hmsa_jax.input.source import JoinedSource, Source
 
 Batch = dict[str, np.ndarray]
 
 _THREADS = 4
-# Batches that are decoded before they are asked for: enough to hide a slow one, few enough for
-# full-size images to fit in memory.
-_BATCHES_AHEAD = 4
-
-
-class Source(Protocol):
-    """Random access to encoded records."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> decoding.Record: ...
 
 
 def train_batches(
@@ -53,12 +43,13 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     class_uniform: ClassUniform | None = None,
+    pool: Pool | None = None,
 ) -> Iterator[Batch]:
     """Yields augmented batches without end; the batch of step n is a function of (seed, n) alone.
 
     Every epoch is a new permutation of the records, in which each occurs once; a batch may span two
-    epochs. Class-uniform crops come in between. Neither the number of workers nor that of processes
-    changes the global batch, and starting at a late step costs nothing.
+    epochs. Class-uniform crops and those of the pool come in between. Neither the number of workers
+    nor that of processes changes the global batch, and starting at a late step costs nothing.
 
     Workers are spawned: a script that asks for them needs the guard `if __name__ == "__main__"` and
     parsed absl flags, as under `absl.app.run`. They end with `close()` of the iterator (see
@@ -76,7 +67,8 @@ def train_batches(
       num_workers: worker processes; 0 decodes in threads of this process.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
-      class_uniform: which crops are class-uniform; None: none.
+      class_uniform: how many crops are class-uniform; None: none.
+      pool: a second data set, and how many crops are of it; None: none.
 
     Returns:
       An iterator of {'image': uint8 `[batch_size / process_count, h, w, 3]`, 'label': uint8
@@ -86,13 +78,15 @@ def train_batches(
       ValueError: if the source is empty or an argument is out of range; while iterating, if a
         record cannot be decoded.
     """
-    rows = _local_rows(batch_size, process_index, process_count)
-    _check_source(source)
+    rows = local_rows(batch_size, process_index, process_count)
+    check_source(source)
     geometric.check_options(crop_size, scale_range)
     _check_order(seed, start_step, num_workers)
     load = _CropLoader(
-        source=source,
+        source=source if pool is None else JoinedSource(source, pool.source),
+        order=crop_order(len(source), seed, class_uniform, pool),
         seed=seed,
+        batch_size=batch_size,
         rows=rows,
         augment=functools.partial(
             geometric.random_crop,
@@ -101,54 +95,8 @@ def train_batches(
             flip=flip,
             ignore_label=ignore_label,
         ),
-        class_uniform=class_uniform,
     )
-    # The order is settled on numbers, for which slicing is free; only then are records read. The
-    # endless order has no remainder to drop, but counting it would overflow the length.
-    order = grain.MapDataset.range(len(source)).seed(seed).shuffle().repeat()
-    mixed = MixedOrder(order, len(source), class_uniform) if class_uniform else _with_position
-    batches = (
-        order.map_with_index(mixed).batch(batch_size, drop_remainder=True)[start_step:].map(load)
-    )
-    return _iterate(batches, num_workers)
-
-
-def eval_batches(
-    source: Source,
-    *,
-    batch_size: int,
-    ignore_label: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Iterator[Batch]:
-    """Yields full-size images, every record once over all processes.
-
-    A batch holds images of one exact size, so that a jitted program compiles once a size. The last
-    batch of each size is filled up with black images that are ignored and not valid. All processes
-    yield equally many batches, of equal shapes in equal order, as collective programs need.
-
-    Args:
-      source: the records.
-      batch_size: images in the global batch, over all processes.
-      ignore_label: label of the images that fill up a batch.
-      process_index: which of the processes this is.
-      process_count: how many processes share a global batch.
-
-    Returns:
-      An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
-      uint8 `[b, H, W]`, 'valid': bool `[b]`}.
-
-    Raises:
-      ValueError: if the source is empty or an argument is out of range; while iterating, if a
-        record cannot be decoded.
-    """
-    rows = _local_rows(batch_size, process_index, process_count)
-    _check_source(source)
-    return _decode_ahead(source, batch_size, rows, ignore_label)
-
-
-def _with_position(position: int, index: int) -> tuple[int, int]:
-    return position, index
+    return _iterate(grain.MapDataset.range(start_step, sys.maxsize).map(load), num_workers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,35 +104,22 @@ class _CropLoader:
     """Reads and augments one process's rows of a global batch."""
 
     source: Source
+    order: CropOrder
     seed: int
+    batch_size: int
     rows: slice
     augment: functools.partial
-    class_uniform: ClassUniform | None
 
-    def __call__(self, batch: tuple[np.ndarray, np.ndarray]) -> Batch:
-        """Loads a batch.
-
-        Args:
-          batch: positions in the endless order, int `[batch_size]`, and indices of the records at
-            these positions, int `[batch_size]`, `DRAWN` for class-uniform crops.
-
-        Returns:
-          The local rows, as `train_batches` yields them.
-        """
-        positions, indices = batch
-        crops = [
-            self._load(int(position), int(index))
-            for position, index in zip(positions[self.rows], indices[self.rows], strict=True)
-        ]
-        images, labels = zip(*crops, strict=True)
+    def __call__(self, step: int) -> Batch:
+        """Loads the local rows of a step's batch, as `train_batches` yields them."""
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)[self.rows]
+        images, labels = zip(*map(self._load, positions), strict=True)
         return {"image": np.stack(images), "label": np.stack(labels)}
 
-    def _load(self, position: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _load(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng((self.seed, position))
-        holding = None
-        if index == DRAWN:
-            index, holding = self.class_uniform.draw(rng)
-        image, label = decoding.decode(self.source[index])
+        record, holding = self.order.crop(position, rng)
+        image, label = decoding.decode(self.source[record])
         return self.augment(image, label, rng, holding=holding)
 
 
@@ -212,67 +147,7 @@ def _keep_opencv_to_one_thread(worker_index: int, worker_count: int) -> None:
     cv2.setNumThreads(1)
 
 
-def _decode_ahead(
-    source: Source, batch_size: int, rows: slice, ignore_label: int
-) -> Iterator[Batch]:
-    """Yields the local rows of every evaluation batch, decoding the next ones in threads."""
-    pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
-    ahead = collections.deque()
-
-    def load(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return decoding.decode(source[index])
-
-    def next_batch() -> Batch:
-        size, examples = ahead.popleft()
-        examples = [example.result() for example in examples]
-        return _fill_up(examples, size, rows.stop - rows.start, ignore_label)
-
-    try:
-        for size, indices in _group_by_size(source, batch_size):
-            ahead.append((size, [pool.submit(load, index) for index in indices[rows]]))
-            if len(ahead) > _BATCHES_AHEAD:
-                yield next_batch()
-        while ahead:
-            yield next_batch()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _group_by_size(source: Source, batch_size: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Yields (height, width) and the indices of up to `batch_size` images of that size.
-
-    Every process computes the same groups from the headers of all images. Only the indices of the
-    groups still open are kept, at the price of reading the bytes of a record again to decode it.
-    """
-    groups = {}
-    for index in range(len(source)):
-        size = decoding.image_size(source[index])
-        group = groups.setdefault(size, [])
-        group.append(index)
-        if len(group) == batch_size:
-            yield size, groups.pop(size)
-    yield from groups.items()
-
-
-def _fill_up(
-    examples: list[tuple[np.ndarray, np.ndarray]],
-    size: tuple[int, int],
-    batch_size: int,
-    ignore_label: int,
-) -> Batch:
-    """Stacks at most `batch_size` examples and fills the batch up with ones that do not count."""
-    batch = {
-        "image": np.zeros((batch_size, *size, 3), np.uint8),
-        "label": np.full((batch_size, *size), ignore_label, np.uint8),
-        "valid": np.arange(batch_size) < len(examples),
-    }
-    for row, (image, label) in enumerate(examples):
-        batch["image"][row] = image
-        batch["label"][row] = label
-    return batch
-
-
-def _local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
+def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
     """The rows of a global batch that belong to one process."""
     if not 0 <= process_index < process_count:
         raise ValueError(
@@ -288,7 +163,7 @@ def _local_rows(batch_size: int, process_index: int, process_count: int) -> slic
     return slice(process_index * local_size, (process_index + 1) * local_size)
 
 
-def _check_source(source: Source) -> None:
+def check_source(source: Source) -> None:
     if not len(source):
         raise ValueError(
             "source: expected at least one record, got none; build the dataset and check the name "

@@ -12,7 +12,8 @@ from tensorflow_datasets.core import shuffle
 import data.builder
 from data import checks, registry
 from hmsa_jax.input import decoding
-from hmsa_jax.input.pipeline import eval_batches, train_batches
+from hmsa_jax.input.pipeline import train_batches
+from hmsa_jax.input.whole_images import eval_batches
 
 # Stated apart from the builder: the label ids of the 19 train ids, and some names among them.
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
@@ -71,9 +72,9 @@ def test_the_table_of_train_ids():
     expected = [255] * 256
     for train_id, label_id in enumerate(EVALUATED):
         expected[label_id] = train_id
-    assert list(dataset.train_ids) == expected
+    assert list(dataset.legend.train_ids) == expected
     assert {i: dataset.classes[i] for i in NAMED} == NAMED
-    assert {i: dataset.palette[i] for i in COLOURED} == COLOURED
+    assert {i: dataset.legend.palette[i] for i in COLOURED} == COLOURED
     assert registry.get("cityscapes_coarse").classes == dataset.classes
 
 

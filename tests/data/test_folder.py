@@ -11,7 +11,7 @@ from configs import street_scenes
 from data import folder, registry
 from hmsa_jax import experiment
 from hmsa_jax.input import decoding
-from hmsa_jax.input.pipeline import eval_batches
+from hmsa_jax.input.whole_images import eval_batches
 
 CLASSES = {
     "classes": [
@@ -55,8 +55,8 @@ def test_classes_come_from_the_directory(tree):
     dataset = registry.get("folder", str(tree))
     assert dataset.classes == ("floor", "wall", "[box]")
     assert dataset.num_classes == 3
-    assert dataset.palette[0] == (10, 20, 30)
-    assert {raw: dataset.train_ids[raw] for raw in TRAIN_IDS} == TRAIN_IDS
+    assert dataset.legend.palette[0] == (10, 20, 30)
+    assert {raw: dataset.legend.train_ids[raw] for raw in TRAIN_IDS} == TRAIN_IDS
     assert dataset.needs_dir
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from data import mapillary, registry
 from hmsa_jax.input import decoding
-from hmsa_jax.input.pipeline import eval_batches
+from hmsa_jax.input.whole_images import eval_batches
 
 COUNTS = {1: 66, 2: 124}
 LARGE = (3000, 2000)
@@ -78,8 +78,8 @@ def assert_labels(source, labels, count, table):
 def test_classes_come_from_the_config(tree):
     dataset = registry.get("mapillary_v1", str(tree))
     assert dataset.classes == tuple(f"Label {n}" for n in range(65))
-    assert dataset.palette[64] == (64, 191, 7)
-    assert list(dataset.train_ids) == [*range(65), *[255] * 191]
+    assert dataset.legend.palette[64] == (64, 191, 7)
+    assert list(dataset.legend.train_ids) == [*range(65), *[255] * 191]
 
 
 def test_version_1(tree):

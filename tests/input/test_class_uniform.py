@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from types import SimpleNamespace
 
 import grain
 import numpy as np
@@ -51,38 +50,6 @@ def assert_equal(got, expected):
 # Where class-uniform crops come.
 
 
-@pytest.mark.parametrize("share", [0, 0.0, 0.1, 0.3, 0.5, 0.75, 1 / 3, 1.0, 1])
-def test_the_share_is_exact_and_the_plain_order_goes_on(share):
-    _, uniform = flat(3, share)
-    plain = [uniform.plain_position(position, 3) for position in range(2000)]
-    counts = np.cumsum([position is None for position in plain])
-    exact = np.arange(1, 2001) * share
-    assert (counts <= exact + 1e-9).all()
-    assert (counts > exact - 1 - 1e-9).all()
-    assert [position for position in plain if position is not None] == list(
-        range(2000 - counts[-1])
-    )
-
-
-def test_the_share_is_exact_after_any_number_of_crops():
-    _, uniform = flat(3, 0.3)
-    late = 10**17
-    plain = [uniform.plain_position(position, 3) for position in range(late, late + 10)]
-    assert sum(position is None for position in plain) == 3
-    assert next(position for position in plain if position is not None) == late // 10 * 7
-
-
-@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
-def test_all_is_plain_from_the_end_epoch_on(share):
-    records, end = 7, 3
-    _, uniform = flat(records, share, until_epoch=end)
-    plain = [uniform.plain_position(position, records) for position in range(10 * records)]
-    before, after = plain[: end * records], plain[end * records :]
-    assert sum(position is None for position in before) == int(end * records * share)
-    first = end * records - int(end * records * share)
-    assert after == list(range(first, first + len(after)))
-
-
 def test_end_epoch_in_batches():
     records, end = 6, 2  # epochs end within batches of four
     source, uniform = flat(records, 1.0, until_epoch=end)
@@ -100,13 +67,6 @@ def test_plain_crops_still_show_every_record_once_a_pass():
         assert sorted(seen[::2][start : start + 7]) == list(range(7))
 
 
-def test_every_batch_has_its_share():
-    source, uniform = flat(5, 0.25)
-    positions = np.arange(40).reshape(10, 4)
-    drawn = [[uniform.plain_position(p, len(source)) is None for p in row] for row in positions]
-    assert np.sum(drawn, axis=1).tolist() == [1] * 10
-
-
 # What they hold.
 
 
@@ -114,8 +74,8 @@ def test_classes_and_their_centroids_are_drawn_uniformly():
     rng = np.random.default_rng(0)
     common = [(record, 1, 2) for record in range(40)]
     classes = [common, [], [(3, 5, 6)], [(1, 0, 0), (2, 9, 9)]]
-    uniform = ClassUniform(centroids_of(classes), 0.5)
-    draws = [uniform.draw(rng) for _ in range(9000)]
+    centroids = centroids_of(classes)
+    draws = [centroids.draw(rng) for _ in range(9000)]
     assert all(isinstance(number, int) for record, place in draws for number in (record, *place))
     counts = {(record, *place): 0 for places in classes for record, *place in places}
     for record_index, place in draws:
@@ -315,26 +275,3 @@ def test_labels_without_any_class_are_refused():
     ClassUniform(nothing, 0.0)
     with pytest.raises(ValueError, match=r"class_uniform_share: expected labels with pixels"):
         ClassUniform(nothing, 0.5)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_training_reads_the_config(tmp_path, monkeypatch, share):
-    from configs import street_scenes as config_file
-    from data import registry, street_scenes
-    from hmsa_jax import train
-
-    monkeypatch.setattr(street_scenes, "SIZES", {"train": 4, "validation": 1})
-    config = config_file.get_config()
-    assert config.data.class_uniform_share == 0
-    config.data.crop_size = (32, 48)
-    config.data.class_uniform_share = share
-    config.data.class_uniform_tile = 64
-    builder = registry.prepare("street_scenes", None, str(tmp_path))
-    parts = SimpleNamespace(dataset=registry.get("street_scenes"))
-    batches = train._open_batches(config, parts, builder, 3)
-    assert next(batches)["label"].shape == (8, 32, 48)
-    batches.close()
-    assert len(list(tmp_path.rglob("tile64-*.npz"))) == (share > 0)
-    # What is kept beside the records is no part of them.
-    again = registry.prepare("street_scenes", None, str(tmp_path))
-    assert len(registry.open_source(again, "train")) == 4

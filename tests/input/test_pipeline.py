@@ -8,7 +8,8 @@ import pytest
 from absl import flags
 from memory_source import IGNORE, TRAIN, MemorySource, record
 
-from hmsa_jax.input.pipeline import eval_batches, train_batches
+from hmsa_jax.input.pipeline import train_batches
+from hmsa_jax.input.whole_images import eval_batches
 
 
 class NoiseSource(MemorySource):

@@ -1,0 +1,158 @@
+"""A source of records to batches of whole images, for evaluation and for labelling.
+
+A batch holds images of one size, so that a jitted program compiles once a size. To make sizes few,
+images may be padded at the bottom and on the right: in black, as training pads its crops.
+"""
+
+import collections
+import concurrent.futures
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from hmsa_jax.input import decoding
+from hmsa_jax.input.pipeline import Batch, Source, check_source, local_rows
+
+_THREADS = 4
+# Batches that are decoded before they are asked for: enough to hide a slow one, few enough for
+# full-size images to fit in memory.
+_BATCHES_AHEAD = 4
+
+Size = tuple[int, int]
+
+
+def eval_batches(
+    source: Source,
+    *,
+    batch_size: int,
+    ignore_label: int,
+    size_multiple: int = 1,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields labelled images, every record once over all processes.
+
+    The last batch of each size is filled up with black images that are ignored and not valid. All
+    processes yield equally many batches, of equal shapes in equal order, as collective programs
+    need.
+
+    Args:
+      source: the records.
+      batch_size: images in the global batch, over all processes.
+      ignore_label: label of padding, and of the images that fill up a batch.
+      size_multiple: what divides rows and columns of a padded image.
+      process_index: which of the processes this is.
+      process_count: how many processes share a global batch.
+
+    Returns:
+      An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
+      uint8 `[b, H, W]`, 'valid': bool `[b]`}.
+
+    Raises:
+      ValueError: if the source is empty or an argument is out of range; while iterating, if a
+        record cannot be decoded.
+    """
+    rows = local_rows(batch_size, process_index, process_count)
+    check_source(source)
+
+    def fill_up(size, indices, examples):
+        count = rows.stop - rows.start
+        images, labels = zip(*examples, strict=True) if examples else ((), ())
+        return {
+            "image": _stack(images, (count, *size, 3), 0),
+            "label": _stack(labels, (count, *size), ignore_label),
+            "valid": np.arange(count) < len(indices),
+        }
+
+    groups = _group_by_size(source, batch_size, size_multiple)
+    mine = ((size, indices[rows]) for size, indices in groups)
+    return _decode_ahead(source, mine, decoding.decode, fill_up)
+
+
+def image_batches(source: Source, *, batch_size: int, size_multiple: int = 1) -> Iterator[Batch]:
+    """Yields images without their labels, every record once.
+
+    Args:
+      source: the records; of each only image and id are read.
+      batch_size: images in a batch; the last of each size is filled up with black ones.
+      size_multiple: what divides rows and columns of a padded image.
+
+    Returns:
+      An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`, 'size': int `[n, 2]`}, with
+      the n <= b records that the batch holds, and rows and columns of each without padding.
+
+    Raises:
+      ValueError: as for `eval_batches`.
+    """
+    local_rows(batch_size, 0, 1)
+    check_source(source)
+
+    def fill_up(size, indices, images):
+        return {
+            "image": _stack(images, (batch_size, *size, 3), 0),
+            "index": np.array(indices),
+            "size": np.array([image.shape[:2] for image in images]),
+        }
+
+    groups = _group_by_size(source, batch_size, size_multiple)
+    return _decode_ahead(source, groups, decoding.decode_image, fill_up)
+
+
+def _decode_ahead(
+    source: Source,
+    groups: Iterator[tuple[Size, list[int]]],
+    decode: Callable[[decoding.Record], Any],
+    fill_up: Callable[[Size, list[int], list], Batch],
+) -> Iterator[Batch]:
+    """Yields the batch of every group of records, decoding the next ones in threads."""
+    pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
+    ahead = collections.deque()
+
+    def load(index):
+        return decode(source[index])
+
+    def next_batch():
+        size, indices, examples = ahead.popleft()
+        return fill_up(size, indices, [example.result() for example in examples])
+
+    try:
+        for size, indices in groups:
+            ahead.append((size, indices, [pool.submit(load, index) for index in indices]))
+            if len(ahead) > _BATCHES_AHEAD:
+                yield next_batch()
+        while ahead:
+            yield next_batch()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _group_by_size(
+    source: Source, batch_size: int, size_multiple: int
+) -> Iterator[tuple[Size, list[int]]]:
+    """Yields a padded size and the indices of up to `batch_size` images of that size.
+
+    Every process computes the same groups from the headers of all images. Only the indices of the
+    groups still open are kept, at the price of reading the bytes of a record again to decode it.
+    """
+    groups = {}
+    for index in range(len(source)):
+        rows, columns = decoding.image_size(source[index])
+        size = (_padded(rows, size_multiple), _padded(columns, size_multiple))
+        group = groups.setdefault(size, [])
+        group.append(index)
+        if len(group) == batch_size:
+            yield size, groups.pop(size)
+    yield from groups.items()
+
+
+def _padded(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
+
+
+def _stack(arrays: list[np.ndarray], shape: tuple[int, ...], padding: int) -> np.ndarray:
+    """The arrays at the top left of a batch of `shape`, whose rest is padding."""
+    batch = np.full(shape, padding, np.uint8)
+    for row, array in zip(batch, arrays, strict=False):
+        row[: array.shape[0], : array.shape[1]] = array
+    return batch

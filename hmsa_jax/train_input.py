@@ -1,0 +1,151 @@
+"""The input of training as a config has it: crops of the train split, and of the pool if any."""
+
+import contextlib
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import ml_collections
+
+from data import registry
+from data.builder import SegmentationBuilder
+from hmsa_jax.input import centroids, pipeline
+from hmsa_jax.input.class_uniform import ClassUniform
+from hmsa_jax.input.pool import Pool
+
+
+def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> None:
+    """Makes sure that the pool, if there is one, shows the classes that the train split shows.
+
+    Args:
+      data: the group of a checked config.
+      dataset: what `data.name` stands for.
+
+    Raises:
+      ValueError: there is no such pool, its classes differ, or a boost class is none of them.
+      FileNotFoundError: the pool's directory does not exist or lacks its class list.
+    """
+    pool = data.pool
+    if not pool.name:
+        return
+    with _naming_the_pool():
+        registry.source_directory(pool.name, pool.dir)
+        theirs = registry.get(pool.name, pool.dir).classes
+    _check_same_classes(dataset, pool.name, theirs)
+    for name in pool.boost_classes:
+        if name not in dataset.classes:
+            near = difflib.get_close_matches(name, dataset.classes) or dataset.classes
+            raise ValueError(
+                f"data.pool.boost_classes has {name!r}, which is no class of {dataset.name};"
+                f" expected names like {', '.join(near)}."
+            )
+
+
+def open_batches(
+    data: ml_collections.ConfigDict,
+    dataset: registry.Dataset,
+    builder: SegmentationBuilder,
+    *,
+    seed: int,
+    start_step: int,
+) -> Iterator[pipeline.Batch]:
+    """Opens the batches of this process, and builds the pool if there is one.
+
+    Args:
+      data: the group of a checked config.
+      dataset: what `data.name` stands for.
+      builder: its builder, when it is built.
+      seed: decides order and augmentation.
+      start_step: the step of the first batch.
+
+    Returns:
+      The iterator of `pipeline.train_batches`.
+
+    Raises:
+      ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
+    """
+    source = registry.open_source(builder, data.train_split)
+    return pipeline.train_batches(
+        source,
+        batch_size=data.batch_size,
+        crop_size=data.crop_size,
+        scale_range=data.scale_range,
+        flip=data.flip,
+        ignore_label=dataset.ignore_label,
+        seed=seed,
+        start_step=start_step,
+        num_workers=data.workers,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        class_uniform=_class_uniform(data, dataset.classes, builder, source),
+        pool=_pool(data, dataset.classes),
+    )
+
+
+def _class_uniform(data, classes, builder, source) -> ClassUniform | None:
+    if not data.class_uniform_share:
+        return None
+    found = _centroids(data, classes, builder, source, data.train_split)
+    return ClassUniform(found, data.class_uniform_share, data.class_uniform_until_epoch)
+
+
+def _pool(data, classes) -> Pool | None:
+    pool = data.pool
+    if not pool.name:
+        return None
+    with _naming_the_pool():
+        builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
+    source = registry.open_source(builder, pool.split)
+    found = None
+    if data.class_uniform_share:
+        title = f"the pool's {pool.split}"
+        found = _centroids(data, classes, builder, source, pool.split, title)
+    return Pool(
+        source,
+        share=pool.share,
+        until_epoch=pool.until_epoch,
+        centroids=found,
+        boost_classes=tuple(map(classes.index, pool.boost_classes)),
+        boost_until_epoch=pool.boost_until_epoch,
+    )
+
+
+def _centroids(data, classes, builder, source, split, title="") -> centroids.Centroids:
+    return centroids.prepare(
+        source,
+        Path(builder.data_dir) / "centroids",
+        split=split,
+        tile=data.class_uniform_tile,
+        classes=classes,
+        title=title,
+    )
+
+
+def _check_same_classes(dataset: registry.Dataset, pool: str, theirs: Sequence[str]) -> None:
+    for number, names in enumerate(itertools.zip_longest(dataset.classes, theirs)):
+        here, there = (repr(name) if name else "missing" for name in names)
+        if here != there:
+            raise ValueError(
+                f"data.pool.name is {pool!r}, whose classes are not those of"
+                f" data.name={dataset.name!r}: class {number} is {there} there and {here} here."
+                " Both need the same names in the same order: name another pool, or give it"
+                " the layout of data/folder.py, where classes.json lists them."
+            )
+
+
+@contextlib.contextmanager
+def _naming_the_pool() -> Iterator[None]:
+    """Turns the fields that the registry's errors name, data.name and data.dir, into the pool's."""
+
+    def of_pool(error: Exception) -> str:
+        return re.sub(r"\bdata\.(name|dir)\b", r"data.pool.\1", str(error))
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(of_pool(error)) from error
+    except ValueError as error:
+        raise ValueError(of_pool(error)) from error
