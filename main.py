@@ -9,10 +9,17 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from hmsa_jax import check_data, config, convert, evaluate, train
+from hmsa_jax import autolabel, check_data, config, convert, evaluate, train
 from hmsa_jax.progress import console
 
-_COMMANDS = ("train", "evaluate", "convert", "check-data")
+# The flags that a command takes besides --config and --workdir.
+_COMMANDS = {
+    "train": (),
+    "evaluate": (),
+    "convert": ("from", "to"),
+    "autolabel": ("images", "out", "threshold", "protocol", "flip", "previews"),
+    "check-data": (),
+}
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _OVERRIDE = "--config."
 _USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
@@ -36,15 +43,19 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run; check-data needs none")
 _FROM = flags.DEFINE_string("from", None, "convert: a .pth or .safetensors file to read")
 _TO = flags.DEFINE_string("to", None, "convert: a .pth or .safetensors file to write")
+_IMAGES = flags.DEFINE_string("images", None, "autolabel: a directory, or DATASET/SPLIT")
+_OUT = flags.DEFINE_string("out", None, "autolabel: directory of the labelled data set")
+_THRESHOLD = flags.DEFINE_float("threshold", 0.9, "autolabel: probability of a label that is kept")
+_PROTOCOL = flags.DEFINE_string("protocol", None, "autolabel: as in evaluate.protocols")
+_FLIP = flags.DEFINE_bool("flip", True, "autolabel: average with the mirror image")
+_PREVIEWS = flags.DEFINE_bool("previews", False, "autolabel: write pictures to look at")
 
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 2 or arguments[1] not in _COMMANDS:
         raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
     command = arguments[1]
-    files = [flag.value for flag in (_FROM, _TO) if flag.value is not None]
-    if len(files) != (command == "convert"):
-        raise app.UsageError("convert needs --from=FILE or --to=FILE; other commands take neither")
+    _check_flags(command)
     if command != "check-data" and _WORKDIR.value is None:
         raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
     logging.set_verbosity(logging.WARNING)  # orbax reports every file
@@ -59,6 +70,17 @@ def main(arguments: list[str]) -> None:
         sys.exit(1)
 
 
+def _check_flags(command: str) -> None:
+    """Refuses flags that the command does not read, and the lack of one that it needs."""
+    for flag in sorted({flag for names in _COMMANDS.values() for flag in names}):
+        if flags.FLAGS[flag].present and flag not in _COMMANDS[command]:
+            raise app.UsageError(f"{command} takes no --{flag}")
+    if command == "convert" and (_FROM.value is None) == (_TO.value is None):
+        raise app.UsageError("convert needs --from=FILE or --to=FILE")
+    if command == "autolabel" and (_IMAGES.value is None or _OUT.value is None):
+        raise app.UsageError("autolabel needs --images=DIR or DATASET/SPLIT, and --out=DIR")
+
+
 def _run(command: str, experiment) -> None:
     if command == "check-data":
         if not check_data.check_data(experiment):
@@ -69,6 +91,11 @@ def _run(command: str, experiment) -> None:
         train.train(experiment, workdir)
     elif command == "evaluate":
         evaluate.evaluate(experiment, workdir)
+    elif command == "autolabel":
+        out = pathlib.Path(_OUT.value).expanduser()
+        options = {"threshold": _THRESHOLD.value, "protocol": _PROTOCOL.value}
+        options |= {"flip": _FLIP.value, "previews": _PREVIEWS.value}
+        autolabel.autolabel(experiment, workdir, _IMAGES.value, out, **options)
     elif _FROM.value is not None:
         convert.convert_from(experiment, workdir, pathlib.Path(_FROM.value).expanduser())
     else:

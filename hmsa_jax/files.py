@@ -28,18 +28,22 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
+def locked(directory: pathlib.Path, name: str = "lock") -> Iterator[None]:
     """Keeps other processes out of a directory; the lock ends with the process, however it ends.
+
+    Args:
+      directory: which one.
+      name: of the lock file in it; those who take different names do not keep each other out.
 
     Raises:
       ValueError: another process holds the directory.
     """
-    with (directory / "lock").open("w") as file:
+    with (directory / name).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(
                 f"{directory} is in use by another process; wait until it ends, or name another"
-                " --workdir"
+                " directory"
             ) from None
         yield

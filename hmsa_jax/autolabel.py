@@ -1,0 +1,286 @@
+"""Auto-labelling: a trained teacher labels images, for a student to train on (paper section 4)."""
+
+import pathlib
+from collections.abc import Callable, Iterator
+from concurrent import futures
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from data import registry
+from hmsa_jax import checkpoint, evaluation_protocol, experiment, sharding
+from hmsa_jax import config as config_lib
+from hmsa_jax.evaluation_protocol import Protocol
+from hmsa_jax.files import write_atomically
+from hmsa_jax.input import whole_images
+from hmsa_jax.input.image_directory import ImageDirectory
+from hmsa_jax.input.pipeline import Batch, Source
+from hmsa_jax.labelled_images import LabelledImages, Prediction
+from hmsa_jax.progress import Progress, console
+from hmsa_jax.report import auto_labels
+from hmsa_jax.stop_signal import StopSignal
+
+_WRITERS = 4  # threads
+
+
+def autolabel(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    images: str,
+    out: pathlib.Path,
+    *,
+    threshold: float,
+    protocol: str | None = None,
+    flip: bool = True,
+    previews: bool = False,
+) -> bool:
+    """The command: labels images with the newest checkpoint of a run.
+
+    A pixel is given the teacher's most probable class where its probability exceeds the threshold,
+    and is ignored elsewhere. The result is a `folder` data set with one split, `train`. A stopped
+    command goes on where it was. Several processes share out the images, and each shares its own
+    out to its devices.
+
+    Args:
+      config: of the teacher.
+      workdir: of the teacher's run.
+      images: a directory of JPEG or PNG images, or NAME/SPLIT of a data set, which is built from
+        `data.dir` if it needs a directory.
+      out: directory of the result.
+      threshold: in [0, 1); the paper's is 0.9.
+      protocol: how the teacher predicts; None: as in the paper, over the scales 0.5, 1 and 2.
+      flip: whether to take the mean with the logits of the mirror image, as in the paper.
+      previews: whether to write each image beside its labels in colour, too.
+
+    Returns:
+      Whether all images are labelled.
+
+    Raises:
+      ValueError: an argument or the config cannot be used, or an image cannot be read.
+      FileNotFoundError: the run has no checkpoint, or there are no images.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
+    step = checkpoint.latest_step_of(workdir, "--workdir")
+    parts = experiment.assemble(config)
+    way = _protocol(protocol, parts.architecture)
+    config_lib.claim_workdir(config, workdir)
+    source, origin = _open_images(images, out, config)
+    settings = {
+        "teacher": str(workdir.resolve()),
+        "step": step,
+        "images": origin,
+        "protocol": way.name,
+        "flip": flip,
+        "threshold": threshold,
+    }
+    index, count = jax.process_index(), jax.process_count()
+    with LabelledImages(
+        out, parts.dataset.legend, settings, previews=previews, process_index=index
+    ) as target:
+        mine = range(index, len(source), count)
+        teacher = _Teacher(config, parts, workdir, way, threshold=threshold, flip=flip)
+        all_mine = _label(source, mine, target, teacher)
+        done = target.done()
+    if len(done) < len(source):
+        if not all_mine:
+            console.print(
+                f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes"
+                " on.",
+                highlight=False,
+            )
+        return False
+    _report(out, auto_labels.summarize(done.values(), parts.dataset.classes))
+    return True
+
+
+def make_labelling_step(
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    protocol: Protocol,
+    *,
+    threshold: float,
+    fusion_resolution: str,
+    flip: bool,
+) -> Callable[[dict, dict, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """Compiles to `(params, batch_stats, images) -> (classes, probability, kept)`.
+
+    Args:
+      graphdef: the network.
+      mesh: from `sharding.make_mesh`; its devices share out the batch.
+      protocol: how to predict.
+      threshold: what the probability of a label that is kept exceeds.
+      fusion_resolution: one of `fusion.RESOLUTIONS`.
+      flip: as for `evaluation_protocol.predict_all`.
+
+    Returns:
+      A jitted function of uint8 images `[B, H, W, 3]`; the results are `[B, H, W]`, as `Prediction`
+      describes them.
+    """
+
+    def labelling_step(params, batch_stats, images):
+        (logits,) = evaluation_protocol.predict_all(
+            (protocol,),
+            graphdef,
+            params,
+            batch_stats,
+            images,
+            resolution=fusion_resolution,
+            flip=flip,
+        )
+        # The largest entry of the softmax, without the others.
+        probability = jnp.exp(logits.max(-1) - jax.nn.logsumexp(logits, axis=-1))
+        return (
+            logits.argmax(-1).astype(jnp.uint8),
+            jnp.round(255 * probability).astype(jnp.uint8),
+            probability > threshold,
+        )
+
+    rows = _rows(mesh)
+    return jax.jit(
+        labelling_step,
+        in_shardings=(sharding.replicated(mesh), sharding.replicated(mesh), rows),
+        out_shardings=(rows, rows, rows),
+    )
+
+
+class _Teacher:
+    """A run's newest weights on the devices of this process, ready to label."""
+
+    def __init__(self, config, parts, workdir, protocol, *, threshold, flip):
+        self.mesh = sharding.make_mesh(-1, 1, jax.local_devices())
+        self.batch_size = config.evaluate.images_per_device * self.mesh.size
+        self.size_multiple = config.evaluate.size_multiple
+        weights = jax.device_put(
+            checkpoint.read_weights(workdir, "--workdir"), sharding.replicated(self.mesh)
+        )
+        self._weights = weights["params"], weights["batch_stats"]
+        self._step = make_labelling_step(
+            parts.graphdef,
+            self.mesh,
+            protocol,
+            threshold=threshold,
+            fusion_resolution=config.evaluate.fusion_resolution,
+            flip=flip,
+        )
+
+    def label(self, batch: Batch) -> tuple[Batch, tuple[jax.Array, ...]]:
+        """Starts to label a batch of `whole_images.image_batches`."""
+        return batch, self._step(*self._weights, jax.device_put(batch["image"], _rows(self.mesh)))
+
+
+def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> bool:
+    """Labels this process's images that are not done; False if a signal stopped it."""
+    done = target.done()
+    todo = _Selection(source, [i for i in mine if source[i]["id"] not in done])
+    with (
+        Progress("autolabel", len(mine), len(mine) - len(todo)) as progress,
+        StopSignal() as stop,
+        futures.ThreadPoolExecutor(_WRITERS, "hmsa-write") as pool,
+    ):
+        if not len(todo):
+            return True
+        batches = whole_images.image_batches(
+            todo, batch_size=teacher.batch_size, size_multiple=teacher.size_multiple
+        )
+
+        def write(index: int, prediction: Prediction):
+            return target.write(todo[index], prediction, todo.path(index))
+
+        pending = None
+        for batch in batches:
+            started = teacher.label(batch)
+            if pending is not None:  # one batch late, so that writing overlaps computing
+                _record(pool.map(write, *_predictions(pending)), target, progress)
+            pending = started
+            if stop.requested:
+                break
+        _record(pool.map(write, *_predictions(pending)), target, progress)
+    return not stop.requested
+
+
+def _record(written: Iterator, target: LabelledImages, progress: Progress) -> None:
+    for labelled in written:
+        target.record(labelled)
+        progress.advance()
+
+
+def _predictions(labelled) -> tuple[list[int], list[Prediction]]:
+    """The records of a batch and what was predicted of them, without padding."""
+    batch, arrays = labelled
+    fetched = jax.device_get(arrays)
+    cut = [
+        Prediction(*(np.ascontiguousarray(array[i, :rows, :columns]) for array in fetched))
+        for i, (rows, columns) in enumerate(batch["size"])
+    ]
+    return [int(index) for index in batch["index"]], cut
+
+
+class _Selection:
+    """Some records of a source."""
+
+    def __init__(self, source: Source, indices: list[int]):
+        self._source = source
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int):
+        return self._source[self._indices[index]]
+
+    def path(self, index: int) -> pathlib.Path | None:
+        """Where the image of a record lies, if it is a file."""
+        if isinstance(self._source, ImageDirectory):
+            return self._source.path(self._indices[index])
+        return None
+
+
+def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
+    """The images to label, and where they are from in words."""
+    name, _, split = images.partition("/")
+    if name in registry.names():
+        if not split:
+            raise ValueError(f"--images is {images}; expected a split, like {name}/train")
+        directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
+        builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
+        return registry.open_source(builder, split), f"{images} of {directory or 'its own'}"
+    directory = pathlib.Path(images).expanduser().resolve()
+    if directory in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
+    return ImageDirectory(directory), str(directory)
+
+
+def _protocol(text: str | None, architecture) -> Protocol:
+    """The protocol that is asked for, if the teacher has the attention for it, or the paper's."""
+    attention = architecture.attention
+    if text is None:
+        scales = architecture.scales if attention == "explicit" else (0.5, 1.0, 2.0)
+        return Protocol("average" if attention == "none" else attention, scales)
+    protocol = evaluation_protocol.parse(text)
+    if protocol.method in evaluation_protocol.ATTENTIVE and protocol.method != attention:
+        raise ValueError(
+            f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
+            " single, average:... or max:..., or a protocol of that attention"
+        )
+    return protocol
+
+
+def _rows(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def _report(out: pathlib.Path, summary: dict) -> None:
+    write_atomically(out / "report.json", auto_labels.to_json(summary))
+    console.print(auto_labels.to_table(summary))
+    console.print(auto_labels.describe_bytes(summary), highlight=False, soft_wrap=True)
+    console.print(
+        f"The same as JSON: {out / 'report.json'}. To train on {out}:"
+        f" --config.data.pool.name=folder --config.data.pool.dir={out}",
+        highlight=False,
+        soft_wrap=True,
+    )
