@@ -6,10 +6,9 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import IGNORE, TRAIN, MemorySource, record
+from memory_source import TRAIN, MemorySource, record
 
 from hmsa_jax.input.pipeline import train_batches
-from hmsa_jax.input.whole_images import eval_batches
 
 
 class NoiseSource(MemorySource):
@@ -154,84 +153,6 @@ def test_bad_arguments_are_named_before_the_first_batch(options, field):
 def test_empty_source_is_refused():
     with pytest.raises(ValueError, match="source: expected at least one record"):
         train_batches(MemorySource([]), **TRAIN)
-    with pytest.raises(ValueError, match="source: expected at least one record"):
-        eval_batches(MemorySource([]), batch_size=1, ignore_label=IGNORE)
-
-
-SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
-
-
-@pytest.mark.parametrize("process_count", [1, 2, 3])
-@pytest.mark.parametrize("batch_size", [6, 12])
-def test_evaluation_sees_every_record_once(batch_size, process_count):
-    source = MemorySource(SIZES)
-    parts = [
-        list(
-            eval_batches(
-                source,
-                batch_size=batch_size,
-                ignore_label=IGNORE,
-                process_index=index,
-                process_count=process_count,
-            )
-        )
-        for index in range(process_count)
-    ]
-    seen = []
-    for batches in zip(*parts, strict=True):  # one global step
-        shapes = {batch["image"].shape for batch in batches}
-        assert len(shapes) == 1
-        (shape,) = shapes
-        assert shape[0] == batch_size // process_count
-        for batch in batches:
-            assert batch["label"].shape == batch["image"].shape[:3]
-            assert batch["valid"].dtype == bool
-            for image, label, valid in zip(
-                batch["image"], batch["label"], batch["valid"], strict=True
-            ):
-                if valid:
-                    index = int(label[0, 0])
-                    assert (label == index).all()
-                    assert (image == (index, 0, 0)).all()
-                    assert label.shape == SIZES[index]
-                    seen.append(index)
-                else:
-                    assert (label == IGNORE).all()
-                    assert not image.any()
-    assert sorted(seen) == list(range(len(SIZES)))
-
-
-def test_evaluation_of_one_size_keeps_the_order_and_pads_only_the_end():
-    batches = list(eval_batches(MemorySource([(6, 6)] * 5), batch_size=2, ignore_label=IGNORE))
-    assert [batch["label"][:, 0, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4, IGNORE]]
-    assert [batch["valid"].tolist() for batch in batches] == [[True] * 2, [True] * 2, [True, False]]
-
-
-def test_evaluation_reads_ahead_but_not_far():
-    class Counting(MemorySource):
-        reads = 0
-
-        def __getitem__(self, index):
-            self.reads += 1
-            return super().__getitem__(index)
-
-    source = Counting([(6, 6)] * 100)
-    batches = eval_batches(source, batch_size=1, ignore_label=IGNORE)
-    next(batches)
-    batches.close()
-    assert source.reads < 20
-
-
-def test_evaluation_names_an_undecodable_record():
-    source = MemorySource([(6, 6)] * 3)
-    source.replace(2, label=source[2]["label"][:45])
-    with pytest.raises(ValueError, match="record 'flat-2', field 'label'"):
-        list(eval_batches(source, batch_size=2, ignore_label=IGNORE))
-
-
-def test_evaluation_batch_is_divisible_by_the_processes():
-    with pytest.raises(ValueError, match=r"^data\.batch_size: expected"):
-        eval_batches(MemorySource([(6, 6)]), batch_size=3, ignore_label=IGNORE, process_count=2)
 
 
 def test_input_needs_no_jax():

@@ -1,0 +1,131 @@
+"""Whole images: every one once, few sizes, no padding that counts."""
+
+import numpy as np
+import pytest
+from memory_source import IGNORE, MemorySource
+
+from hmsa_jax.input.whole_images import eval_batches, image_batches
+
+SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [6, 12])
+def test_evaluation_sees_every_record_once(batch_size, process_count):
+    source = MemorySource(SIZES)
+    parts = [
+        list(
+            eval_batches(
+                source,
+                batch_size=batch_size,
+                ignore_label=IGNORE,
+                process_index=index,
+                process_count=process_count,
+            )
+        )
+        for index in range(process_count)
+    ]
+    seen = []
+    for batches in zip(*parts, strict=True):  # one global step
+        shapes = {batch["image"].shape for batch in batches}
+        assert len(shapes) == 1
+        (shape,) = shapes
+        assert shape[0] == batch_size // process_count
+        for batch in batches:
+            assert batch["label"].shape == batch["image"].shape[:3]
+            assert batch["valid"].dtype == bool
+            for image, label, valid in zip(
+                batch["image"], batch["label"], batch["valid"], strict=True
+            ):
+                if valid:
+                    index = int(label[0, 0])
+                    assert (label == index).all()
+                    assert (image == (index, 0, 0)).all()
+                    assert label.shape == SIZES[index]
+                    seen.append(index)
+                else:
+                    assert (label == IGNORE).all()
+                    assert not image.any()
+    assert sorted(seen) == list(range(len(SIZES)))
+
+
+def test_one_size_keeps_the_order_and_pads_only_the_end():
+    batches = list(eval_batches(MemorySource([(6, 6)] * 5), batch_size=2, ignore_label=IGNORE))
+    assert [batch["label"][:, 0, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4, IGNORE]]
+    assert [batch["valid"].tolist() for batch in batches] == [[True] * 2, [True] * 2, [True, False]]
+
+
+def test_it_reads_ahead_but_not_far():
+    class Counting(MemorySource):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    source = Counting([(6, 6)] * 100)
+    batches = eval_batches(source, batch_size=1, ignore_label=IGNORE)
+    next(batches)
+    batches.close()
+    assert source.reads < 20
+
+
+def test_it_names_an_undecodable_record():
+    source = MemorySource([(6, 6)] * 3)
+    source.replace(2, label=source[2]["label"][:45])
+    with pytest.raises(ValueError, match="record 'flat-2', field 'label'"):
+        list(eval_batches(source, batch_size=2, ignore_label=IGNORE))
+
+
+def test_a_batch_is_divisible_by_the_processes():
+    with pytest.raises(ValueError, match=r"^data\.batch_size: expected"):
+        eval_batches(MemorySource([(6, 6)]), batch_size=3, ignore_label=IGNORE, process_count=2)
+
+
+def test_empty_source_is_refused():
+    with pytest.raises(ValueError, match="source: expected at least one record"):
+        eval_batches(MemorySource([]), batch_size=1, ignore_label=IGNORE)
+    with pytest.raises(ValueError, match="source: expected at least one record"):
+        image_batches(MemorySource([]), batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("multiple", "sizes"), [(1, {(8, 12), (12, 8), (5, 5)}), (8, {(8, 16), (16, 8), (8, 8)})]
+)
+def test_padding_makes_sizes_few_and_is_ignored(multiple, sizes):
+    source = MemorySource(SIZES)
+    options = {"batch_size": 4, "size_multiple": multiple}
+    batches = list(eval_batches(source, ignore_label=IGNORE, **options))
+    assert {batch["label"].shape[1:] for batch in batches} == sizes
+    seen = []
+    for batch in batches:
+        for image, label in zip(batch["image"][batch["valid"]], batch["label"], strict=False):
+            index = int(label[0, 0])
+            rows, columns = SIZES[index]
+            inside = np.zeros(label.shape, bool)
+            inside[:rows, :columns] = True
+            np.testing.assert_array_equal(label, np.where(inside, index, IGNORE))
+            np.testing.assert_array_equal(image[..., 0], np.where(inside, index, 0))
+            seen.append(index)
+    assert sorted(seen) == list(range(len(SIZES)))
+
+
+def test_images_need_no_label_and_say_which_they_are():
+    source = MemorySource(SIZES)
+    for index in range(len(SIZES)):
+        source.replace(index, label=None)
+    batches = list(image_batches(source, batch_size=4, size_multiple=8))
+    seen = []
+    for batch in batches:
+        assert batch["image"].shape[0] == 4
+        assert len(batch["index"]) == len(batch["size"])
+        for image, index, (rows, columns) in zip(
+            batch["image"], batch["index"], batch["size"], strict=False
+        ):
+            assert (rows, columns) == SIZES[index]
+            assert (image[:rows, :columns, 0] == index).all()
+            assert not image[rows:].any()
+            assert not image[:, columns:].any()
+            seen.append(index)
+        assert not batch["image"][len(batch["index"]) :].any()
+    assert sorted(seen) == list(range(len(SIZES)))
