@@ -8,6 +8,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 1000
     config.log_every = 20
+    config.profile = ""  # steps to trace into WORKDIR/profile, the first and the last: "20:25"
     # A run directory, of this network or another, whose weights a new run starts from where names
     # and shapes match; '' starts from drawn weights.
     config.init_from = ""
@@ -58,7 +59,16 @@ def get_config() -> ConfigDict:
     config.model.head_channels = 256
     config.model.dropout = 0.05
     config.model.dtype = "bfloat16"
-    config.model.remat = False
+    # What the backward pass computes again, for less memory and more time. 'modules' keeps only
+    # what each module of the trunk, and decoder and heads, are given; 'dots_saveable' also what
+    # the convolutions return, so that only what is cheap is done twice; 'none' keeps everything.
+    config.model.remat = "none"
+    # Narrow features with pairs of columns folded into channels, which a TPU has room for anyway:
+    # the same network, sooner. 'auto' does so on a TPU; or 'always', or 'never'.
+    config.model.fold_columns = "auto"
+    # Images whose BatchNorm statistics are taken together; 0 for all of a batch, on whatever number
+    # of devices. With optimizer.accumulate a batch is one of the parts.
+    config.model.batch_norm_group = 0
 
     config.objective = ConfigDict()
     config.objective.scales = (0.5, 1.0)

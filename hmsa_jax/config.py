@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import ml_collections
 
-from hmsa_jax import evaluation_protocol
+from hmsa_jax import evaluation_protocol, hosts, profiling
 from hmsa_jax.files import write_atomically
 from hmsa_jax.losses import objective, rmi
-from hmsa_jax.models import fusion, heads, hrnet, multiscale
+from hmsa_jax.models import column_folding, fusion, heads, hrnet, multiscale, remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,14 @@ def _is_protocols(value: Any) -> bool:
         return False
 
 
+def _is_profile(value: Any) -> bool:
+    try:
+        profiling.parse(value)
+    except (ValueError, TypeError):
+        return False
+    return isinstance(value, str)
+
+
 _FLAG = Field(lambda v: isinstance(v, bool), "True or False")
 _AT_LEAST_ZERO = Field(lambda v: _number(v) and v >= 0, "a number, 0 or more")
 _SHARE = Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
@@ -73,6 +82,7 @@ FIELDS = {
     "seed": _whole(0),
     "steps": _whole(1),
     "log_every": _whole(1, free=True),
+    "profile": Field(_is_profile, profiling.EXPECTED, free=True),
     "data.name": _text(),
     "data.dir": _text(free=True),
     "data.cache_dir": _text(free=True),
@@ -121,7 +131,9 @@ FIELDS = {
     "model.head_channels": _whole(1),
     "model.dropout": _between(0, 1),
     "model.dtype": _one_of("bfloat16", "float32"),
-    "model.remat": _FLAG,
+    "model.remat": dataclasses.replace(_one_of(*remat.POLICIES), free=True),
+    "model.fold_columns": dataclasses.replace(_one_of(*column_folding.SETTINGS), free=True),
+    "model.batch_norm_group": _whole(0),
     "objective.scales": _SCALES,
     "objective.fusion_resolution": _RESOLUTION,
     "objective.main_loss": _one_of(*objective.LOSSES),
@@ -211,6 +223,16 @@ def _contradictions(config: ml_collections.ConfigDict) -> list[str]:
         problems.append(
             f"optimizer.accumulate is {parts}; expected a divisor of data.batch_size={batch}"
         )
+    elif model.batch_norm_group and batch // parts % model.batch_norm_group:
+        problems.append(
+            f"model.batch_norm_group is {model.batch_norm_group}; expected 0 or a divisor of"
+            f" data.batch_size / optimizer.accumulate={batch // parts}"
+        )
+    if model.batch_norm_group == 1 and model.trunk not in hrnet.SIZES:
+        problems.append(
+            f"model.batch_norm_group is 1, but {model.trunk} goes with a pyramid that normalises"
+            " one pixel of an image, its mean, which by itself becomes 0; set it to 2 or more"
+        )
     if config.objective.aux_weight and model.trunk not in hrnet.SIZES:
         problems.append(
             f"objective.aux_weight is {config.objective.aux_weight}, but {model.trunk} has no"
@@ -245,11 +267,18 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir) -> None:
 
     Args:
       config: a checked config.
-      workdir: `pathlib.Path` of a directory, which is made if it is missing.
+      workdir: `pathlib.Path` of a directory, which is made if it is missing; of several processes
+        the first one makes it.
 
     Raises:
-      ValueError: the workdir belongs to another config; the fields that differ are listed.
+      ValueError: the workdir belongs to another config; the fields that differ are listed. Or it is
+        another one for each process.
     """
+    with hosts.first_before_others("workdir"):
+        _claim(config, workdir)
+
+
+def _claim(config: ml_collections.ConfigDict, workdir) -> None:
     path = workdir / "config.json"
     ours = json.loads(json.dumps(flatten(config)))
     if path.exists():
@@ -264,6 +293,11 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir) -> None:
                 f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
                 + "\n  ".join(differing)
             )
+    elif jax.process_index() > 0:
+        raise ValueError(
+            f"process {jax.process_index()} does not find {path}, which process 0 wrote; name a"
+            " --workdir on a file system that they share"
+        )
     else:
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(ours, indent=2) + "\n")

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import jax
 import ml_collections
 import optax
 from flax import nnx
@@ -15,7 +16,7 @@ from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax import sharding
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
-from hmsa_jax.models import multiscale
+from hmsa_jax.models import column_folding, multiscale
 from hmsa_jax.state import TrainState, initial_state
 from hmsa_jax.train_step import make_train_step
 
@@ -61,21 +62,31 @@ class Experiment:
         )
 
 
-def assemble(config: ml_collections.ConfigDict) -> Experiment:
+def assemble(
+    config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None
+) -> Experiment:
     """Checks the config and draws the network, on the host.
+
+    Args:
+      config: of the experiment.
+      devices: what the mesh is made of, here or only described; all devices if it is left out.
 
     Raises:
       ValueError: a field is wrong.
       FileNotFoundError: the data set's classes are listed in a directory that is not there.
     """
     config_lib.check(config)
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
     dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)
     graphdef, params, batch_stats = multiscale.initialize(
         architecture,
         dtype=config.model.dtype,
         remat=config.model.remat,
+        fold_columns=column_folding.is_wanted(
+            config.model.fold_columns, mesh.devices.flat[0].platform
+        ),
+        batch_norm_group=config.model.batch_norm_group,
         seed=config.seed,
     )
     schedule = optimizer_lib.poly_schedule(

@@ -63,6 +63,9 @@ def test_all_problems_are_listed_at_once():
         ("optimizer.learning_rate", float("nan")),
         ("mesh.data", 0),
         ("model.dtype", "float16"),
+        ("model.batch_norm_group", -1),
+        ("model.fold_columns", True),
+        ("model.remat", True),
         ("model.attention", "True"),
         ("objective.main_loss", "dice"),
         ("objective.aux_loss", "rmi"),
@@ -101,6 +104,26 @@ def test_explicit_attention_evaluates_the_scales_it_was_trained_on():
     config_lib.check(config)
     config.evaluate.protocols = ("explicit:0.5,1",)
     with pytest.raises(ValueError, match=r"explicit \(0\.5, 1\).* objective\.scales=\(0\.5, 1"):
+        config_lib.check(config)
+
+
+def test_batch_norm_groups_divide_what_is_normalised_together():
+    config = load()
+    config.data.batch_size, config.optimizer.accumulate = 16, 4
+    config.model.batch_norm_group = 2
+    config_lib.check(config)
+    for group in (3, 8):
+        config.model.batch_norm_group = group
+        with pytest.raises(ValueError, match=rf"batch_norm_group is {group}; .*accumulate=4"):
+            config_lib.check(config)
+
+
+def test_pooled_images_are_not_normalised_by_themselves():
+    config = load()
+    config.model.batch_norm_group = 1
+    config_lib.check(config)
+    config.model.trunk, config.objective.aux_weight = "resnet50", 0.0
+    with pytest.raises(ValueError, match=r"batch_norm_group is 1, but resnet50"):
         config_lib.check(config)
 
 

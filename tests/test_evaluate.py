@@ -17,7 +17,7 @@ def network():
     architecture = multiscale.Architecture(
         "tiny", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
     )
-    return multiscale.initialize(architecture, dtype="float32", remat=False, seed=0)
+    return multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
 
 
 @pytest.fixture(scope="module")

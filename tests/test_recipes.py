@@ -40,7 +40,7 @@ BOTH = {
     "augment.blur": True,
     "model.semantic_head": "paper",
     "model.dtype": "bfloat16",
-    "model.remat": True,
+    "model.remat": "modules",
     "objective.main_loss": "rmi",
     "objective.aux_loss": "cross_entropy",
     "objective.fusion_resolution": "features",

@@ -19,9 +19,22 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
 
-def run(mesh, dtype, steps, architecture=ARCHITECTURE, objective=OBJECTIVE, frozen=(), **extras):
-    """A few steps from one seed; returns state, metrics of each step and the compiled step."""
-    graphdef, *values = multiscale.initialize(architecture, dtype=dtype, remat=False, seed=0)
+def run(
+    mesh,
+    dtype,
+    steps,
+    architecture=ARCHITECTURE,
+    objective=OBJECTIVE,
+    frozen=(),
+    network=None,
+    **extras,
+):
+    """A few steps from one seed; returns state, metrics of each step and the compiled step.
+
+    `network` holds further arguments of `multiscale.initialize`, `extras` of `make_train_step`.
+    """
+    network = {"dtype": dtype, "remat": "none", "seed": 0} | (network or {})
+    graphdef, *values = multiscale.initialize(architecture, **network)
     if dtype == "float64":
         values = jax.tree.map(lambda x: x.astype(dtype), values)
     sgd = optimizer.sgd(
@@ -93,6 +106,13 @@ def test_sharded_deeplab_equals_unsharded(monkeypatch):
     assert_equal_runs(one, eight)
 
 
+def test_folded_columns_change_nothing(on_one_device):
+    """On eight devices, at two scales; the branches of odd width are not folded."""
+    with jax.enable_x64(True):
+        folded = run(sharding.make_mesh(4, 2), "float64", 2, network={"fold_columns": True})
+    assert_equal_runs(on_one_device, folded)
+
+
 def assert_equal_runs(one, eight):
     one, one_metrics, _ = one
     eight, eight_metrics, _ = eight
@@ -126,9 +146,10 @@ def test_step_counts_and_learns(on_one_device):
 
 
 def test_extras_all_at_once(on_one_device):
-    """A frozen trunk, two parts a batch on four devices, and a moving average."""
+    """A frozen trunk, two parts a batch on four devices, BatchNorm of each image, an average."""
     plain = dataclasses.replace(ARCHITECTURE, dropout=0.0)  # parts have dropout of their own
-    extras = {"architecture": plain, "frozen": ("trunk",), "ema_decay": 0.75}
+    network = {"batch_norm_group": 1}
+    extras = {"architecture": plain, "frozen": ("trunk",), "ema_decay": 0.75, "network": network}
     mesh, four = (
         sharding.make_mesh(1, 1, jax.devices()[:1]),
         sharding.make_mesh(2, 2, jax.devices()[:4]),
@@ -136,13 +157,13 @@ def test_extras_all_at_once(on_one_device):
     with jax.enable_x64(True):
         one = run(mesh, "float64", 2, accumulate=2, **extras)
         assert_equal_runs(one, run(four, "float64", 2, accumulate=2, **extras))
-        _, initial, _ = multiscale.initialize(plain, dtype="float32", remat=False, seed=0)
+        _, initial, _ = multiscale.initialize(plain, dtype="float32", remat="none", seed=0)
     last, metrics, _ = one
     jax.tree.map(np.testing.assert_array_equal, last.params["trunk"], initial["trunk"])
     moved = jax.tree.map(lambda a, b: (a != b).any(), last.params["decoder"], initial["decoder"])
     assert all(jax.tree.leaves(moved))
     assert metrics[1]["loss"] < metrics[0]["loss"]
-    # The parts' statistics differ from the batch's, but not by much: the loss is near.
+    # An image's statistics differ from the batch's, but not by much: the loss is near.
     _, (whole, _), _ = on_one_device
     np.testing.assert_allclose(metrics[0]["loss"], whole["loss"], rtol=0.05)
 
@@ -157,7 +178,7 @@ def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(on_one_
     np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
 
     assert last.best_params is last.ema_params
-    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat=False, seed=0)
+    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat="none", seed=0)
     for average, old, new in zip(
         *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True
     ):

@@ -20,7 +20,7 @@ def get_config():
     config.optimizer.poly_exponent = 1.0
 
     config.model.attention = "none"
-    config.model.remat = True  # less memory for more time: activations are computed twice
+    config.model.remat = "modules"  # less memory for more time: activations are computed twice
     config.objective.scales = (1.0,)
 
     # Images have many sizes. At the lowest scale of the evaluation, 0.25, a multiple of 128 still

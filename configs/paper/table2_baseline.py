@@ -46,7 +46,7 @@ def get_config():
     config.data.pool.boost_until_epoch = 150
 
     config.model.attention = "none"
-    config.model.remat = True  # less memory for more time: activations are computed twice
+    config.model.remat = "modules"  # less memory for more time: activations are computed twice
     config.objective.scales = (1.0,)
 
     config.evaluate.protocols = ("average:0.5,1,2",)

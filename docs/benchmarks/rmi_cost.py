@@ -29,7 +29,7 @@ GIB = 2**30
 def main() -> None:
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
     graphdef, params, batch_stats = multiscale.initialize(
-        multiscale.Architecture("w48", CLASSES), dtype="float32", remat=True, seed=0
+        multiscale.Architecture("w48", CLASSES), dtype="float32", remat="modules", seed=0
     )
     sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
     state = initial_state(params, batch_stats, sgd, sharding.replicated(mesh))

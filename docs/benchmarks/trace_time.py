@@ -27,7 +27,7 @@ RUNS = 3
 def main() -> None:
     architecture = multiscale.Architecture("w48", classes=19)
     graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype="bfloat16", remat=False, seed=0
+        architecture, dtype="bfloat16", remat="none", seed=0
     )
     mesh = sharding.make_mesh(-1, 1)
     sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)

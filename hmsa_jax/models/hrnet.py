@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hmsa_jax.models import column_folding
 from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
+from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.resize import resize_bilinear
 
 COARSEST_STRIDE = 32  # of the lowest branch; the features have stride 4
@@ -88,8 +90,42 @@ class BasicBlock(nnx.Module):
         self.conv1 = ConvBN(channels, channels, **layer)
         self.conv2 = ConvBN(channels, channels, relu=False, **layer)
 
+    def __call__(self, x: jax.Array, *, train: bool, folded: bool = False) -> jax.Array:
+        y = self.conv1(x, train=train, folded=folded)
+        y = self.conv2(y, train=train, folded=folded)
+        return jax.nn.relu(x + y)
+
+
+class Branch(nnx.Module):
+    """Basic blocks at one resolution, one after the other.
+
+    Args:
+      channels: of the features.
+      blocks: number of blocks.
+      fold_columns: compute narrow features with pairs of columns folded into channels, where the
+        number of columns is even: another order of the same numbers.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        blocks: int,
+        *,
+        fold_columns: bool,
+        dtype: jnp.dtype,
+        rng: np.random.Generator,
+    ):
+        self.layers = nnx.List(BasicBlock(channels, dtype=dtype, rng=rng) for _ in range(blocks))
+        self.fold_columns = fold_columns
+
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        return jax.nn.relu(x + self.conv2(self.conv1(x, train=train), train=train))
+        folded = self.fold_columns and column_folding.can_fold(x)
+        x = column_folding.fold(x) if folded else x
+        for block in self.layers:
+            x = block(x, train=train, folded=folded)
+        return column_folding.unfold(x) if folded else x
 
 
 class Exchange(nnx.Module):
@@ -143,10 +179,10 @@ class Exchange(nnx.Module):
 class MultiResolutionModule(nnx.Module):
     """Basic blocks on each branch, then the exchange between branches."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: int, *, dtype, rng: np.random.Generator):
+    def __init__(self, widths: tuple[int, ...], blocks: int, *, fold_columns: bool, dtype, rng):
         layer = {"dtype": dtype, "rng": rng}
         self.branches = nnx.List(
-            Sequence(*(BasicBlock(width, **layer) for _ in range(blocks))) for width in widths
+            Branch(width, blocks, fold_columns=fold_columns, **layer) for width in widths
         )
         self.exchange = Exchange(widths, **layer)
 
@@ -178,7 +214,8 @@ class HRNet(nnx.Module):
 
     Args:
       size: one of `SIZES`, or numbers of one's own.
-      remat: recompute each module's activations in the backward pass instead of keeping them.
+      remat: one of `remat.POLICIES`, for stage 1 and for each module of the other stages.
+      fold_columns: as for `Branch`.
       dtype: dtype to compute in.
       rng: generator that the kernels are drawn from.
 
@@ -186,7 +223,15 @@ class HRNet(nnx.Module):
       channels: channels of the features, the sum of the branches' widths.
     """
 
-    def __init__(self, size: HRNetSize, *, remat: bool, dtype: jnp.dtype, rng: np.random.Generator):
+    def __init__(
+        self,
+        size: HRNetSize,
+        *,
+        remat: str,
+        fold_columns: bool,
+        dtype: jnp.dtype,
+        rng: np.random.Generator,
+    ):
         layer = {"dtype": dtype, "rng": rng}
         self.channels = sum(size.widths)
         self.remat = remat
@@ -208,7 +253,8 @@ class HRNet(nnx.Module):
             self.transitions.append(Transition(previous, widths, **layer))
             self.stages.append(
                 nnx.List(
-                    MultiResolutionModule(widths, size.blocks, **layer) for _ in range(modules)
+                    MultiResolutionModule(widths, size.blocks, fold_columns=fold_columns, **layer)
+                    for _ in range(modules)
                 )
             )
             previous = widths
@@ -219,8 +265,8 @@ class HRNet(nnx.Module):
         def run(module, xs):
             return module(xs, train=train)
 
-        if self.remat and train:
-            run = nnx.remat(run)
+        if train:
+            run = with_policy(run, self.remat)
         xs = [run(self.stage1, self.stem(images, train=train))]
         for transition, stage in zip(self.transitions, self.stages, strict=True):
             xs = transition(xs, train=train)

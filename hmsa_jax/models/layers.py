@@ -1,18 +1,17 @@
-"""Convolution and BatchNorm, the two layers everything else is made of.
+"""Convolution, alone and with BatchNorm: the layers everything else is made of.
 
 Parameters, statistics and the normalisation itself stay in float32 (or float64, when the
 parameters are); `dtype` is the type of the convolutions and of the activations between layers.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-EPSILON = 1e-5
-MOMENTUM = 0.1  # share of the new batch in the running statistics
+from hmsa_jax.models.batch_norm import BatchNorm
+from hmsa_jax.models.column_folding import fold_kernel, fold_vector
+
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
@@ -55,11 +54,32 @@ class Conv(nnx.Module):
         self.dilation = dilation
         self.dtype = dtype
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[B, H, W, inputs]` to `[B, ceil(H / stride), ceil(W / stride), outputs]`."""
+    def __call__(self, x: jax.Array, *, folded: bool = False) -> jax.Array:
+        """Convolves.
+
+        Args:
+          x: `[B, H, W, inputs]`, or, if `folded`, `[B, H, W / 2, 2 inputs]`.
+          folded: pairs of columns lie in the channels, of `x` and of the result, as
+            `column_folding.fold` puts them. Only a 3x3 window of stride 1, not dilated, can.
+
+        Returns:
+          `[B, ceil(H / stride), ceil(W / stride), outputs]`, or, if `folded`,
+          `[B, H, W / 2, 2 outputs]`.
+
+        Raises:
+          ValueError: `folded`, and the window is another one.
+        """
         x = x.astype(self.dtype)
-        kernel = self.kernel.get_value().astype(self.dtype)
+        kernel = self.kernel.get_value()
         size = kernel.shape[0]
+        if folded:
+            if (size, self.stride, self.dilation) != (3, 1, 1):
+                raise ValueError(
+                    f"a {size}x{size} convolution of stride {self.stride} and dilation"
+                    f" {self.dilation} is not for folded columns, only 3x3, 1 and 1"
+                )
+            kernel = fold_kernel(kernel)
+        kernel = kernel.astype(self.dtype)
         if size == 1 and self.stride == 1:
             y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
@@ -72,65 +92,9 @@ class Conv(nnx.Module):
                 dimension_numbers=_DIMENSIONS,
             )
         if self.bias is not None:
-            y = y + self.bias.get_value().astype(self.dtype)
+            bias = self.bias.get_value().astype(self.dtype)
+            y = y + (fold_vector(bias) if folded else bias)
         return y
-
-
-class BatchNorm(nnx.Module):
-    """Batch normalisation with the published momentum, epsilon and unbiased running variance.
-
-    Under `jax.jit` with the batch sharded over devices the mean is that of the global batch: the
-    cross-replica reduction comes from the sharding. `flax.nnx.BatchNorm` keeps the biased
-    variance, rounds the statistics to `dtype` in evaluation, and traces in quadratic time.
-
-    Args:
-      channels: size of the last axis of the input.
-      dtype: dtype of the output.
-    """
-
-    def __init__(self, channels: int, *, dtype: jnp.dtype):
-        self.scale = nnx.Param(np.ones(channels, np.float32))
-        self.bias = nnx.Param(np.zeros(channels, np.float32))
-        self.mean = nnx.BatchStat(np.zeros(channels, np.float32))
-        self.var = nnx.BatchStat(np.ones(channels, np.float32))
-        self.dtype = dtype
-
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Normalises `[B, H, W, channels]`; in training it updates the running statistics."""
-        scale, bias = self.scale.get_value(), self.bias.get_value()
-        mean, var = self.mean.get_value(), self.var.get_value()
-        if not train:
-            return normalize(x, mean, var, scale, bias, self.dtype)
-        y, mean, var = normalize_batch(x, mean, var, scale, bias, self.dtype)
-        # set_value: assigning through [...] asks a tracer for its sharding, at quadratic cost.
-        self.mean.set_value(mean)
-        self.var.set_value(var)
-        return y
-
-
-# Both are jitted so that a network of hundreds of layers traces each shape once.
-@functools.partial(jax.jit, static_argnames="dtype")
-def normalize(x, mean, var, scale, bias, dtype):
-    """(x - mean) / sqrt(var + EPSILON) x scale + bias in the dtype of `scale`, then cast."""
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    return (x.astype(scale.dtype) * factor + (bias - mean * factor)).astype(dtype)
-
-
-@functools.partial(jax.jit, static_argnames="dtype")
-def normalize_batch(x, running_mean, running_var, scale, bias, dtype):
-    """`normalize` with the batch's own statistics; returns also the running ones, moved."""
-    wide = x.astype(scale.dtype)
-    mean = wide.mean((0, 1, 2))
-    # One pass over the activations: both sums fuse into one read and one all-reduce.
-    var = jnp.maximum(jnp.square(wide).mean((0, 1, 2)) - jnp.square(mean), 0)
-    count = x.size // x.shape[-1]
-    unbiased = var * (count / max(count - 1, 1))
-
-    def move(running, batch_value):
-        return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(batch_value)
-
-    y = normalize(wide, mean, var, scale, bias, dtype)
-    return y, move(running_mean, mean), move(running_var, unbiased)
 
 
 class ConvBN(nnx.Module):
@@ -143,8 +107,8 @@ class ConvBN(nnx.Module):
         self.bn = BatchNorm(outputs, dtype=dtype)
         self.relu = relu
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = self.bn(self.conv(x), train=train)
+    def __call__(self, x: jax.Array, *, train: bool, folded: bool = False) -> jax.Array:
+        x = self.bn(self.conv(x, folded=folded), train=train, folded=folded)
         return jax.nn.relu(x) if self.relu else x
 
 

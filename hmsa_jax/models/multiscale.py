@@ -8,9 +8,11 @@ import numpy as np
 from flax import nnx
 
 from hmsa_jax.models import heads, hrnet, resnet
+from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.ocr import OCR
+from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.resize import resize_bilinear
 
 ATTENTIONS = ("none", "hierarchical", "explicit")
@@ -77,14 +79,20 @@ class MultiscaleNetwork(nnx.Module):
     """A trunk and its heads, which every scale of an image goes through by itself."""
 
     def __init__(
-        self, architecture: Architecture, *, dtype: jnp.dtype, remat: bool, rng: np.random.Generator
+        self,
+        architecture: Architecture,
+        *,
+        dtype: jnp.dtype,
+        remat: str,
+        fold_columns: bool,
+        rng: np.random.Generator,
     ):
         a = architecture
         layer = {"dtype": dtype, "rng": rng}
         self.remat = remat
         self.attention = a.attention
         self.weighed_scales = a.scales if a.attention == "explicit" else ()
-        self.trunk, self.decoder = _trunk_and_decoder(a, remat, layer)
+        self.trunk, self.decoder = _trunk_and_decoder(a, remat, fold_columns, layer)
         pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
             a.semantic_head, pixels, a.head_channels, a.classes, after_ocr=a.has_ocr, **layer
@@ -137,7 +145,9 @@ class MultiscaleNetwork(nnx.Module):
         def heads_of(network, features):
             return network.run_heads(features, train=train, dropout_key=dropout_key)
 
-        return (nnx.remat(heads_of) if self.remat and train else heads_of)(self, features)
+        if train:
+            heads_of = with_policy(heads_of, self.remat)
+        return heads_of(self, features)
 
     def run_heads(
         self, features, *, train: bool, dropout_key: jax.Array | None
@@ -172,9 +182,11 @@ class MultiscaleNetwork(nnx.Module):
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
 
 
-def _trunk_and_decoder(a: Architecture, remat: bool, layer: dict) -> tuple[nnx.Module, nnx.Module]:
+def _trunk_and_decoder(
+    a: Architecture, remat: str, fold_columns: bool, layer: dict
+) -> tuple[nnx.Module, nnx.Module]:
     if a.has_ocr:
-        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **layer)
+        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, fold_columns=fold_columns, **layer)
         decoder = OCR(
             trunk.channels,
             a.classes,
@@ -188,13 +200,23 @@ def _trunk_and_decoder(a: Architecture, remat: bool, layer: dict) -> tuple[nnx.M
     return trunk, DeepLab(trunk.fine_channels, trunk.channels, **layer)
 
 
-def initialize(architecture: Architecture, *, dtype: str, remat: bool, seed: int):
+def initialize(
+    architecture: Architecture,
+    *,
+    dtype: str,
+    remat: str,
+    fold_columns: bool = False,
+    batch_norm_group: int = 0,
+    seed: int,
+):
     """Builds the network and takes it apart: modules describe, pure functions run.
 
     Args:
       architecture: see `Architecture`.
       dtype: name of the dtype to compute in, `bfloat16` or `float32`.
-      remat: as for `MultiscaleNetwork`.
+      remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
+      fold_columns: as for `hrnet.Branch`; a ResNet has none.
+      batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
       seed: of the kernels.
 
     Returns:
@@ -202,8 +224,13 @@ def initialize(architecture: Architecture, *, dtype: str, remat: bool, seed: int
       arrays, as `apply` takes them.
     """
     network = MultiscaleNetwork(
-        architecture, dtype=jnp.dtype(dtype), remat=remat, rng=np.random.default_rng(seed)
+        architecture,
+        dtype=jnp.dtype(dtype),
+        remat=remat,
+        fold_columns=fold_columns,
+        rng=np.random.default_rng(seed),
     )
+    network.set_attributes(BatchNorm, group=batch_norm_group)
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
 

@@ -9,6 +9,7 @@ from flax import nnx
 
 from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
+from hmsa_jax.models.remat import with_policy
 
 COARSEST_STRIDE = 8
 _STEM_CHANNELS = 64
@@ -56,7 +57,7 @@ class ResNet(nnx.Module):
 
     Args:
       size: one of `SIZES`, or numbers of one's own.
-      remat: recompute each stage's activations in the backward pass instead of keeping them.
+      remat: one of `remat.POLICIES`, for each stage.
       dtype: dtype to compute in.
       rng: generator that the kernels are drawn from.
 
@@ -65,9 +66,7 @@ class ResNet(nnx.Module):
       channels: channels of the features at stride 8.
     """
 
-    def __init__(
-        self, size: ResNetSize, *, remat: bool, dtype: jnp.dtype, rng: np.random.Generator
-    ):
+    def __init__(self, size: ResNetSize, *, remat: str, dtype: jnp.dtype, rng: np.random.Generator):
         layer = {"dtype": dtype, "rng": rng}
         self.remat = remat
         self.stem = ConvBN(3, _STEM_CHANNELS, kernel=7, stride=2, **layer)
@@ -104,8 +103,8 @@ class ResNet(nnx.Module):
         def run(module, x):
             return module(x, train=train)
 
-        if self.remat and train:
-            run = nnx.remat(run)
+        if train:
+            run = with_policy(run, self.remat)
         x = nnx.max_pool(
             self.stem(images, train=train), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
         )

@@ -19,7 +19,7 @@ RESNET = {"trunk": "resnet50", "semantic_head": "published", "classes": 19}
 def network(architecture: multiscale.Architecture, state=None, *, dtype: str = "float32"):
     """`(graphdef, params, batch_stats)` with a state dict, by default the seeded one (11)."""
     graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype=dtype, remat=False, seed=0
+        architecture, dtype=dtype, remat="none", seed=0
     )
     if state is None:
         drawn = pretrained.export(params, batch_stats, architecture, updates=0)

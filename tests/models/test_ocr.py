@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from hmsa_jax.models.layers import EPSILON
+from hmsa_jax.models.batch_norm import EPSILON
 from hmsa_jax.models.ocr import OCR, drop_channels, gather_regions
 
 KEY = jax.random.key(0)

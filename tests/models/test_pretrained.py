@@ -24,7 +24,7 @@ MANIFESTS = {
 def draw(**fields):
     architecture = multiscale.Architecture(**fields)
     _, params, batch_stats = multiscale.initialize(
-        architecture, dtype="float32", remat=False, seed=0
+        architecture, dtype="float32", remat="none", seed=0
     )
     return architecture, params, batch_stats
 

@@ -1,0 +1,26 @@
+"""Rematerialisation: what the backward pass computes again rather than keep in memory."""
+
+from collections.abc import Callable
+
+import jax
+from flax import nnx
+
+# What is kept of a module's activations: everything, nothing, or what one of jax's policies says.
+# `dots_saveable` keeps the results of convolutions and matrix products.
+POLICIES = {
+    "none": None,
+    "modules": jax.checkpoint_policies.nothing_saveable,
+    "dots_saveable": jax.checkpoint_policies.dots_saveable,
+}
+
+
+def with_policy(run: Callable, name: str) -> Callable:
+    """`run` with another memory, and the same results.
+
+    Args:
+      run: a function of a module and arrays; `jax.checkpoint` by itself would lose the running
+        statistics that the module has moved.
+      name: one of `POLICIES`.
+    """
+    policy = POLICIES[name]
+    return run if policy is None else nnx.remat(run, policy=policy)

@@ -1,0 +1,172 @@
+"""BatchNorm against plain numpy: a batch, groups of a batch, on one device and on eight."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from hmsa_jax.models.batch_norm import EPSILON, BatchNorm, normalize_batch
+from hmsa_jax.sharding import make_mesh
+
+BATCH = 8
+
+
+def random(shape, seed=1):
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def normalise(x, mean, var, scale, bias):
+    return (x - mean) / np.sqrt(var + EPSILON) * scale + bias
+
+
+@pytest.fixture
+def batch_norm():
+    layer = BatchNorm(5, dtype=jnp.float32)
+    rng = np.random.default_rng(3)
+    layer.scale.set_value(jnp.asarray(rng.uniform(0.5, 2, 5), jnp.float32))
+    layer.bias.set_value(jnp.asarray(rng.normal(size=5), jnp.float32))
+    return layer
+
+
+def test_batch_norm_in_training_uses_and_remembers_the_batch(batch_norm):
+    scale, bias = batch_norm.scale.get_value(), batch_norm.bias.get_value()
+    running_mean, running_var = np.zeros(5), np.ones(5)
+    for seed in range(3):
+        x = 1 + 2 * random((2, 4, 6, 5), seed)
+        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        y = batch_norm(x, train=True)
+        np.testing.assert_allclose(y, normalise(x, mean, var, scale, bias), atol=1e-5)
+        # The running variance is of the unbiased kind, as in the published implementation.
+        running_mean = 0.9 * running_mean + 0.1 * mean
+        running_var = 0.9 * running_var + 0.1 * x.var((0, 1, 2), ddof=1)
+        np.testing.assert_allclose(batch_norm.mean.get_value(), running_mean, rtol=1e-5)
+        np.testing.assert_allclose(batch_norm.var.get_value(), running_var, rtol=1e-5)
+
+
+def test_batch_norm_in_evaluation_uses_the_running_statistics_and_leaves_them(batch_norm):
+    mean, var = random(5), np.float32([0.3, 1, 2, 5, 0])
+    batch_norm.mean.set_value(jnp.asarray(mean))
+    batch_norm.var.set_value(jnp.asarray(var))
+    x = 1 + 2 * random((2, 4, 6, 5))
+    y = batch_norm(x, train=False)
+    expected = normalise(x, mean, var, batch_norm.scale.get_value(), batch_norm.bias.get_value())
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(batch_norm.mean.get_value(), mean)
+    np.testing.assert_array_equal(batch_norm.var.get_value(), var)
+
+
+def test_batch_norm_of_bfloat16_keeps_its_statistics_in_float32():
+    layer = BatchNorm(5, dtype=jnp.bfloat16)
+    x = jnp.asarray(3 + random((2, 16, 16, 5)), jnp.bfloat16)
+    y = layer(x, train=True)
+    assert y.dtype == jnp.bfloat16
+    wide = np.asarray(x, np.float64)
+    mean, var = wide.mean((0, 1, 2)), wide.var((0, 1, 2), ddof=1)
+    assert layer.mean.get_value().dtype == layer.var.get_value().dtype == jnp.float32
+    np.testing.assert_allclose(layer.mean.get_value(), 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.var.get_value(), 0.9 + 0.1 * var, rtol=1e-5)
+    # Rounded once, at the very end: bfloat16 has 8 bits.
+    expected = (wide - mean) / np.sqrt(wide.var((0, 1, 2)) + EPSILON)
+    np.testing.assert_allclose(np.asarray(y, np.float64), expected, rtol=2**-8, atol=1e-4)
+
+
+def groups_of(x, group):
+    """Normalised values of each group, its mean and its unbiased variance, one after the other."""
+    parts = [x[i : i + group] for i in range(0, len(x), group)]
+    axes = (0, 1, 2)
+    normalised = [normalise(p, p.mean(axes), p.var(axes), 1, 0) for p in parts]
+    means = [p.mean(axes) for p in parts]
+    return (
+        np.concatenate(normalised),
+        np.array(means),
+        np.array([p.var(axes, ddof=1) for p in parts]),
+    )
+
+
+def different_images(channels=3):
+    """`[BATCH, 4, 6, channels]` float64: images so different that it matters who is with whom."""
+    rng = np.random.default_rng(0)
+    shape = (BATCH, 1, 1, channels)
+    deviation, mean = rng.uniform(0.5, 3, shape), 2 * rng.standard_normal(shape)
+    return mean + deviation * rng.standard_normal((BATCH, 4, 6, channels))
+
+
+def values_of(channels=3):
+    """Running mean, running variance, scale and bias, float64."""
+    rng = np.random.default_rng(1)
+    return (
+        rng.standard_normal(channels),
+        rng.uniform(0.5, 2, channels),
+        rng.uniform(0.5, 2, channels),
+        rng.standard_normal(channels),
+    )
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, BATCH])
+@pytest.mark.parametrize("mesh_shape", [(1, 1), (8, 1), (4, 2), (2, 4)])
+def test_groups_equal_numpy_on_every_mesh(group, mesh_shape):
+    """Batch and rows over the devices: a group is a part of a device's images, or many devices'."""
+    x, values = different_images(), values_of()
+    running_mean, running_var, scale, bias = values
+    normalised, means, variances = groups_of(x, group)
+    mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
+    with jax.enable_x64(True):
+        sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "spatial")))
+        y, mean, var = normalize_batch(sharded, *values, group, False, jnp.dtype("float64"))
+    np.testing.assert_allclose(y, normalised * scale + bias, rtol=1e-10, atol=1e-10)
+    # The running statistics move by the means over the groups.
+    np.testing.assert_allclose(mean, 0.9 * running_mean + 0.1 * means.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(var, 0.9 * running_var + 0.1 * variances.mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, BATCH])
+def test_gradients_of_groups_equal_difference_quotients(group):
+    x, (*running, scale, bias) = different_images(), values_of()
+    rng = np.random.default_rng(2)
+    arguments = (x, scale, bias)
+    weights, *directions = (rng.standard_normal(a.shape) for a in (x, *arguments))
+
+    def by_numpy(step):
+        x, scale, bias = (a + step * d for a, d in zip(arguments, directions, strict=True))
+        return (weights * np.tanh(groups_of(x, group)[0] * scale + bias)).sum()
+
+    def loss(x, scale, bias):
+        y, *_ = normalize_batch(x, *running, scale, bias, group, False, jnp.dtype("float64"))
+        return (weights * jnp.tanh(y)).sum()
+
+    with jax.enable_x64(True):
+        gradients = jax.grad(loss, (0, 1, 2))(*arguments)
+    slope = sum((np.asarray(g) * d).sum() for g, d in zip(gradients, directions, strict=True))
+    step = 1e-5
+    quotient = (by_numpy(step) - by_numpy(-step)) / (2 * step)
+    np.testing.assert_allclose(slope, quotient, rtol=1e-7)
+
+
+def collectives(group, mesh_shape):
+    """How many of each kind normalising takes; the running statistics are left out."""
+    mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
+    batch = NamedSharding(mesh, PartitionSpec("data", "spatial"))
+
+    def normalised(x):
+        return normalize_batch(x, *values_of(), group, False, jnp.dtype("float32"))[0]
+
+    x = jax.ShapeDtypeStruct((BATCH, 4, 6, 3), jnp.float32)
+    program = jax.jit(normalised, in_shardings=batch, out_shardings=batch).lower(x).compile()
+    kinds = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    return re.findall(kinds, program.as_text())
+
+
+def test_groups_of_one_device_need_no_other():
+    assert collectives(group=2, mesh_shape=(4, 1)) == []
+    assert collectives(group=1, mesh_shape=(4, 1)) == []
+    assert collectives(group=2, mesh_shape=(4, 2)) == ["all-reduce"]  # over the rows
+
+
+def test_bigger_groups_exchange_sums_and_no_images():
+    """The mean and the mean square travel together, once over each axis of the mesh."""
+    for group in (4, BATCH):
+        assert collectives(group, mesh_shape=(8, 1)) == ["all-reduce"]
+        assert collectives(group, mesh_shape=(4, 2)) == ["all-reduce"] * 2
