@@ -1,0 +1,145 @@
+"""What a compiled program says of itself: memory, communication and modelled time."""
+
+import dataclasses
+import math
+import re
+
+import jax
+
+_COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+    "ragged-all-to-all",
+)
+# `%name = SHAPE opcode(`; a start has a done, which is the same transfer.
+_INSTRUCTION = re.compile(
+    rf"^\s*(?:ROOT )?%?\S+ = (.+?) ({'|'.join(_COLLECTIVES)})(-start)?\(", re.MULTILINE
+)
+_CUSTOM_CALL = re.compile(r"^\s*(?:ROOT )?%?\S+ = .+? custom-call\(", re.MULTILINE)
+_ARRAY = re.compile(r"\b(pred|token|[a-z]+(\d+)(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_OUT_OF_MEMORY = (
+    re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
+    re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes that a program takes on one device.
+
+    Attributes:
+      arguments: what it is given.
+      temporaries: what it needs in between.
+      outputs: what it returns.
+      aliased: the part of the outputs that reuses the memory of arguments.
+    """
+
+    arguments: int
+    temporaries: int
+    outputs: int
+    aliased: int
+
+    @property
+    def peak(self) -> int:
+        """All of it at once: arguments + temporaries + outputs - aliased."""
+        return self.arguments + self.temporaries + self.outputs - self.aliased
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """Collective operations of one kind.
+
+    Attributes:
+      count: how many; one in the body of a loop counts once.
+      bytes: size of their results on one device, together.
+    """
+
+    count: int
+    bytes: int
+
+
+def memory_of(program: jax.stages.Compiled) -> Memory | None:
+    """What the compiler has laid out for the program, None if it does not say."""
+    sizes = program.memory_analysis()
+    if sizes is None:
+        return None
+    return Memory(
+        arguments=sizes.argument_size_in_bytes,
+        temporaries=sizes.temp_size_in_bytes,
+        outputs=sizes.output_size_in_bytes,
+        aliased=sizes.alias_size_in_bytes,
+    )
+
+
+def collectives_of(text: str) -> dict[str, Traffic]:
+    """Counts the collective operations of a compiled program, by kind.
+
+    Args:
+      text: the program, `compiled.as_text()`.
+    """
+    found: dict[str, Traffic] = {}
+    for shape, kind, start in _INSTRUCTION.findall(text):
+        before = found.get(kind, Traffic(0, 0))
+        size = _result_bytes(shape, kind, bool(start))
+        found[kind] = Traffic(before.count + 1, before.bytes + size)
+    return found
+
+
+def modelled_seconds(program: jax.stages.Compiled, text: str) -> float | None:
+    """How long the TPU compiler expects one device to compute, communication left out.
+
+    Its `optimal_seconds` lacks a second for each custom call (libtpu 0.0.42), which is added again.
+    The body of a loop is in it once.
+
+    Returns:
+      Seconds, or None if the compiler has no model, as for CPU and GPU.
+    """
+    cost = program.cost_analysis() or {}
+    if "optimal_seconds" not in cost:
+        return None
+    seconds = cost["optimal_seconds"] + len(_CUSTOM_CALL.findall(text))
+    return seconds if seconds > 0 else None
+
+
+def sizes_of_failure(message: str) -> tuple[int, int] | None:
+    """The bytes that a program needs and those that there are, from RESOURCE_EXHAUSTED's text."""
+    for pattern in _OUT_OF_MEMORY:
+        if match := pattern.search(message):
+            need, need_unit, limit, limit_unit = match.groups()
+            return round(float(need) * _UNITS[need_unit]), round(float(limit) * _UNITS[limit_unit])
+    return None
+
+
+def _result_bytes(shape: str, kind: str, start: bool) -> int:
+    sizes = [_array_bytes(*match) for match in _ARRAY.findall(shape)]
+    if start and kind != "all-reduce":
+        # (operands, results, contexts): a start holds on to what it sends.
+        operands, results = _first_two(shape)
+        sizes = [_array_bytes(*match) for match in _ARRAY.findall(results or operands)]
+    return sum(sizes)
+
+
+def _first_two(shape: str) -> tuple[str, str]:
+    """The first two parts of a tuple's shape, `((f32[8], f32[4]), (f32[16], f32[8]), u32[])`."""
+    parts, depth, current = [], 0, ""
+    for character in shape.strip().removeprefix("(").removesuffix(")"):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    parts = [*parts, current, ""]
+    return parts[0], parts[1]
+
+
+def _array_bytes(dtype: str, bits: str, dimensions: str) -> int:
+    count = math.prod(int(n) for n in dimensions.split(",") if n)
+    if dtype == "token":
+        return 0
+    return -(-count * (8 if dtype == "pred" else int(bits)) // 8)

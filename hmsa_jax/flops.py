@@ -1,0 +1,117 @@
+"""How much arithmetic a program asks for, counted before any compiler sees it.
+
+What counts is what the figures of a chip's peak count: multiplications and additions of
+convolutions and matrix products, two for each pair of numbers that meet. Taps on padding and on the
+zeros that a gradient of a strided convolution inserts do not count. The body of a loop counts as
+often as it runs. The same program counts the same for every chip and for any number of them.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from flax import nnx
+from jax.extend import core
+
+# Settings of modules with which they do useful work only.
+_USEFUL = {"remat": "none", "fold_columns": False}
+
+
+def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, loops_once: bool = False) -> int:
+    """Floating-point operations of a traced program, of all devices together.
+
+    Args:
+      jaxpr: `jax.jit(f).trace(...).jaxpr`.
+      loops_once: count the body of a `jax.lax.scan` once, as XLA's own cost analysis does. That of
+        a `while` counts once either way: nothing says how often it runs.
+    """
+    jaxpr = jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
+    total = 0
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if name == "dot_general":
+            total += _of_product(equation)
+        elif name == "conv_general_dilated":
+            total += _of_convolution(equation)
+        elif name == "cond":
+            branches = equation.params["branches"]
+            total += max(count(branch, loops_once=loops_once) for branch in branches)
+        else:
+            inner = sum(count(j, loops_once=loops_once) for j in _programs(equation.params))
+            runs = equation.params["length"] if name == "scan" and not loops_once else 1
+            total += runs * inner
+    return total
+
+
+def plain(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphDef:
+    """The same network, doing nothing twice and nothing with zeros: all that it does is useful.
+
+    Args:
+      graphdef: of a network, as from `multiscale.initialize`.
+      params: of the network.
+      batch_stats: of the network.
+
+    Returns:
+      The network without rematerialisation and without columns folded into channels; `graphdef`
+      itself if it has neither.
+    """
+    network = nnx.merge(graphdef, params, batch_stats)
+    extras = [
+        (module, name, useful)
+        for _, module in nnx.iter_modules(network)
+        for name, useful in _USEFUL.items()
+        if getattr(module, name, useful) != useful
+    ]
+    for extra in extras:
+        setattr(*extra)
+    return nnx.split(network, nnx.Param, nnx.BatchStat)[0] if extras else graphdef
+
+
+def _programs(value) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
+    """All programs among the parameters of an equation, such as the body of an inner jit."""
+    if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _programs(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _programs(item)
+
+
+def _of_product(equation) -> int:
+    left = equation.invars[0].aval.shape
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    return 2 * equation.outvars[0].aval.size * math.prod(left[i] for i in contracted)
+
+
+def _of_convolution(equation) -> int:
+    image, kernel = (variable.aval.shape for variable in equation.invars)
+    result = equation.outvars[0].aval.shape
+    p = equation.params
+    numbers = p["dimension_numbers"]
+    taps = math.prod(
+        _taps(
+            image[numbers.lhs_spec[2 + i]],
+            kernel[numbers.rhs_spec[2 + i]],
+            result[numbers.out_spec[2 + i]],
+            p["window_strides"][i],
+            p["padding"][i][0],
+            p["lhs_dilation"][i],
+            p["rhs_dilation"][i],
+        )
+        for i in range(len(image) - 2)
+    )
+    batch, channels = (result[numbers.out_spec[i]] for i in (0, 1))
+    # The kernel's input channels are those of one group already.
+    return 2 * batch * channels * kernel[numbers.rhs_spec[1]] * taps
+
+
+@functools.cache
+def _taps(size, kernel, result, stride, padding, dilation, kernel_dilation) -> int:
+    """Along one axis: how many pairs of a result and a tap meet a number that is really there."""
+    # Position of every tap of every result in the image that `dilation` spreads out.
+    at = np.arange(result)[:, None] * stride + np.arange(kernel) * kernel_dilation - padding
+    there = (at >= 0) & (at <= (size - 1) * dilation) & (at % dilation == 0)
+    return int(there.sum())

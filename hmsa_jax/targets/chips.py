@@ -1,0 +1,74 @@
+"""Facts about chips: what they are called, their peak, their memory. The only place for them."""
+
+import dataclasses
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A kind of accelerator; every figure is that of one device as JAX counts devices.
+
+    Attributes:
+      name: as in `--targets`.
+      kinds: what JAX calls it, `device_kind`.
+      platform: `tpu` or `cuda`.
+      peak: published dense bfloat16 peak, FLOP/s.
+      memory: bytes of device memory that the compiler lets a program have.
+      source: where the peak was published.
+      dimensions: of a TPU's topology, 2 or 3; 0 for a GPU.
+      devices_per_chip: devices that JAX makes of one chip.
+      options: what the compiler has to be told besides the topology.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    platform: str
+    peak: float
+    memory: int
+    source: str
+    dimensions: int = 0
+    devices_per_chip: int = 1
+    options: tuple[tuple[str, str], ...] = ()
+
+
+def _tpu(name, kinds, tflops, gib, page, dimensions, **more) -> Chip:
+    source = f"Google Cloud TPU documentation, '{page}': peak compute per chip, bf16"
+    return Chip(name, kinds, "tpu", tflops * 1e12, int(gib * GIB), source, dimensions, **more)
+
+
+def _gpu(name, kinds, tflops, memory, sheet) -> Chip:
+    source = f"NVIDIA, '{sheet}' data sheet: BFLOAT16 tensor core, without sparsity"
+    return Chip(name, kinds, "cuda", tflops * 1e12, memory, source)
+
+
+# Memory of a TPU: the limit in the compiler's own message about a program that does not fit
+# (libtpu 0.0.42). Of a GPU: what the driver reports, `device_memory_size` in NAME.txtpb.
+CHIPS = (
+    _tpu(
+        "v4",
+        ("TPU v4",),
+        275,
+        30.75,
+        "TPU v4",
+        3,
+        options=(("chip_config_name", "megacore"),),
+    ),
+    _tpu("v5e", ("TPU v5 lite", "TPU v5e"), 197, 15.75, "TPU v5e", 2),
+    _tpu("v5p", ("TPU v5", "TPU v5p"), 459, 95.74, "TPU v5p", 3),
+    _tpu("v6e", ("TPU v6 lite", "TPU v6e"), 918, 31.25, "TPU v6e", 2),
+    # A chip is two devices, with half of its 2307 TFLOP/s each.
+    _tpu("tpu7x", ("TPU7x",), 2307 / 2, 94.75, "TPU7x (Ironwood)", 3, devices_per_chip=2),
+    _gpu("a100", ("NVIDIA A100-SXM4-80GB",), 312, 85_100_068_864, "A100 Tensor Core GPU"),
+    _gpu("h100", ("NVIDIA H100 80GB HBM3",), 989.4, 84_942_979_072, "H100 Tensor Core GPU"),
+)
+
+
+def named(name: str) -> Chip | None:
+    """The chip of that name, as in `--targets`."""
+    return next((chip for chip in CHIPS if chip.name == name), None)
+
+
+def of_kind(device_kind: str) -> Chip | None:
+    """The chip that JAX calls so, or None for a CPU or a chip that is not known."""
+    return next((chip for chip in CHIPS if device_kind in chip.kinds), None)

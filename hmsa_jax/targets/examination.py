@@ -1,0 +1,240 @@
+"""One step of a config on one target: compiled, and run where the devices are there.
+
+A process of its own examines each step, `python -m hmsa_jax.targets.examination`, since variables
+that the compilers read must be set before it starts and since only its end returns their memory.
+"""
+
+import copy
+import dataclasses
+import json
+import os
+import pathlib
+import pickle
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from hmsa_jax import compiled, efficiency, evaluate, experiment, flops, sharding
+from hmsa_jax import config as config_lib
+from hmsa_jax.files import write_atomically
+from hmsa_jax.targets import target as target_lib
+from hmsa_jax.targets.target import Target
+
+STEPS = ("train", "evaluate")
+_WARM_UP = 2
+_RUNS = 10
+_PATIENCE = 120.0  # seconds, after which three runs are enough
+_REPEATED = 0.1  # share of the work that a modelled time may leave out
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A step that can be compiled.
+
+    Attributes:
+      step: the jitted function.
+      plain: the same function without what is no use, to count the rest.
+      arguments: abstract arguments of both.
+      images: of a batch, on all devices together.
+      run: `(compiled, state, batch) -> (state, result)`.
+    """
+
+    step: Callable
+    plain: Callable
+    arguments: tuple
+    images: int
+    run: Callable
+
+
+def examine(
+    config: ml_collections.ConfigDict, target: Target, step: str, *, images_per_device: int
+) -> dict:
+    """Compiles a step and says what it takes.
+
+    Args:
+      config: of the experiment.
+      target: what to compile for.
+      step: one of `STEPS`.
+      images_per_device: of the train step, for each device on the mesh axis 'data' and each part
+        of an accumulated batch; the evaluation step has `evaluate.images_per_device`.
+
+    Returns:
+      A row, which JSON can hold: `target`, `step`, `status` ('fits', 'does not fit' or 'failed')
+      and `message`; as far as it got `device`, `devices`, `mesh`, `images`, `image_size`,
+      `memory` (bytes on a device), `useful_flops` (of all devices), `time` (seconds, measured or
+      modelled), `mfu`, `collectives`, `lower_seconds` and `compile_seconds`.
+    """
+    row = {"target": target.name, "step": step, "status": "failed", "message": ""}
+    row["compiler"] = target_lib.compiler_version(target)
+    try:
+        _examine(row, config, target, step, images_per_device)
+    except jax.errors.JaxRuntimeError as error:
+        row["message"] = str(error).splitlines()[0]
+        if _OUT_OF_MEMORY in row["message"]:
+            row["status"] = "does not fit"
+            sizes = compiled.sizes_of_failure(str(error))
+            if sizes:
+                row["memory"] = {"peak": sizes[0], "limit": sizes[1]}
+    except (ValueError, target_lib.CompilerMissingError) as error:
+        row["message"] = str(error)
+    return row
+
+
+def _examine(row, config, target, step, images_per_device) -> None:
+    devices = target_lib.present_devices(target)
+    is_here = devices is not None
+    if not is_here:
+        devices = target_lib.described_devices(target)
+    parts = experiment.assemble(config, devices)
+    make = _train_program if step == "train" else _evaluation_program
+    program = make(config, parts, images_per_device)
+    row |= {
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "mesh": dict(parts.mesh.shape),
+        "images": program.images,
+        "image_size": list(config.data.crop_size),
+        "useful_flops": flops.count(program.plain.trace(*program.arguments).jaxpr),
+    }
+    begin = time.monotonic()
+    traced = program.step.trace(*program.arguments)
+    lowered = traced.lower()
+    row["lower_seconds"] = round(time.monotonic() - begin, 2)
+    begin = time.monotonic()
+    executable = lowered.compile()
+    row["compile_seconds"] = round(time.monotonic() - begin, 2)
+    _read(row, executable, target)
+    if is_here:
+        row["time"] = _measure(program, executable, parts)
+    elif "time" in row:
+        _check_model(row, traced.jaxpr)
+    _rate(row, target)
+
+
+def _train_program(config, parts, images_per_device) -> Program:
+    images = images_per_device * parts.mesh.shape["data"] * config.optimizer.accumulate
+    config = copy.deepcopy(config)
+    config.data.batch_size = images
+    experiment.check_shares(config, parts)
+    shardings = sharding.batch_shardings(parts.mesh)
+    return Program(
+        step=experiment.train_step_of(config, parts),
+        plain=experiment.train_step_of(config, efficiency.plain(parts)),
+        arguments=(jax.eval_shape(parts.initial_state), _batch(images, config, shardings)),
+        images=images,
+        run=lambda step, state, batch: step(state, batch),
+    )
+
+
+def _evaluation_program(config, parts, images_per_device) -> Program:
+    del images_per_device
+    images = config.evaluate.images_per_device * parts.mesh.size
+    everywhere = NamedSharding(parts.mesh, PartitionSpec(("data", "spatial")))
+    shardings = {"image": everywhere, "label": everywhere}
+    state = jax.eval_shape(parts.initial_state)
+    return Program(
+        step=evaluate.evaluation_step_of(config, parts),
+        plain=evaluate.evaluation_step_of(config, efficiency.plain(parts)),
+        arguments=(state.best_params, state.batch_stats, _batch(images, config, shardings)),
+        images=images,
+        run=lambda step, state, batch: (state, step(state.best_params, state.batch_stats, batch)),
+    )
+
+
+def _batch(images, config, shardings) -> dict[str, jax.ShapeDtypeStruct]:
+    shape = (images, *config.data.crop_size)
+    return {
+        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8, sharding=shardings["image"]),
+        "label": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=shardings["label"]),
+    }
+
+
+def _read(row, executable, target) -> None:
+    """Memory, communication and modelled time, as the compiled program has them."""
+    text = executable.as_text()
+    memory = compiled.memory_of(executable)
+    if memory is not None:
+        limit = target.chip.memory if target.chip else _host_memory() // target.devices
+        row["memory"] = dataclasses.asdict(memory) | {"peak": memory.peak, "limit": limit}
+        row["status"] = "fits" if memory.peak <= limit else "does not fit"
+    row["collectives"] = {
+        kind: dataclasses.asdict(traffic)
+        for kind, traffic in sorted(compiled.collectives_of(text).items())
+    }
+    if target.platform == "tpu":
+        seconds = compiled.modelled_seconds(executable, text)
+        if seconds is not None:
+            row["time"] = {"kind": "modelled", "median": seconds}
+
+
+def _check_model(row, jaxpr) -> None:
+    """Says how much of the work the modelled time leaves out; drops a time that is no guide."""
+    repeated = 1 - flops.count(jaxpr, loops_once=True) / flops.count(jaxpr)
+    if not repeated:
+        return
+    row["message"] = (
+        f"the modelled time has the bodies of loops once, {repeated:.1%} of the work is in their"
+        " repetition"
+    )
+    if repeated > _REPEATED:
+        row["message"] += "; it is left out"
+        del row["time"]
+
+
+def _measure(program, executable, parts) -> dict:
+    """Runs the step on random images: the median and the quartiles of the runs after a warm-up."""
+    rng = np.random.default_rng(0)
+    image, label = (program.arguments[-1][name] for name in ("image", "label"))
+    batch = {
+        "image": rng.integers(0, 256, image.shape, np.uint8),
+        "label": rng.integers(0, parts.dataset.num_classes, label.shape, np.uint8),
+    }
+    batch = jax.device_put(batch, {"image": image.sharding, "label": label.sharding})
+    state = parts.initial_state()
+    times = []
+    for i in range(_WARM_UP + _RUNS):
+        begin = time.perf_counter()
+        state, result = program.run(executable, state, batch)
+        jax.block_until_ready((state, result))
+        if i >= _WARM_UP:
+            times.append(time.perf_counter() - begin)
+        if len(times) >= 3 and sum(times) > _PATIENCE:
+            break
+    low, median, high = (float(value) for value in np.percentile(times, [25, 50, 75]))
+    figures = {"median": median, "lower_quartile": low, "upper_quartile": high}
+    return {"kind": "measured", **figures, "runs": len(times)}
+
+
+def _rate(row, target) -> None:
+    """The share of the chip's bfloat16 peak that the useful operations make."""
+    if target.chip is not None and "time" in row:
+        rate = row["useful_flops"] / row["devices"] / row["time"]["median"]
+        row["mfu"] = rate / target.chip.peak
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def main() -> None:
+    """Reads a pickled request from standard input and writes the row to the file it is given."""
+    request = pickle.load(sys.stdin.buffer)
+    config_lib.check(request["config"])
+    row = examine(
+        request["config"],
+        target_lib.parse(request["target"]),
+        request["step"],
+        images_per_device=request["images_per_device"],
+    )
+    write_atomically(pathlib.Path(sys.argv[1]), json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
