@@ -3,23 +3,26 @@
 import difflib
 import os
 import pathlib
+import shlex
 import sys
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from hmsa_jax import autolabel, check_data, config, convert, evaluate, train
+from hmsa_jax import autolabel, backends, check_data, config, convert, evaluate, hosts, train
 from hmsa_jax.progress import console
 
 # The flags that a command takes besides --config and --workdir.
 _COMMANDS = {
-    "train": (),
-    "evaluate": (),
+    "train": ("distributed",),
+    "evaluate": ("distributed",),
     "convert": ("from", "to"),
-    "autolabel": ("images", "out", "threshold", "protocol", "flip", "previews"),
+    "autolabel": ("images", "out", "threshold", "protocol", "flip", "previews", "distributed"),
     "check-data": (),
+    "backends": ("targets", "out", "steps", "images_per_device"),
 }
+_WITHOUT_WORKDIR = ("check-data", "backends")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _OVERRIDE = "--config."
 _USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
@@ -40,15 +43,24 @@ _refuse_unknown_fields(sys.argv)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run; check-data needs none")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "directory of the run; check-data and backends need none"
+)
 _FROM = flags.DEFINE_string("from", None, "convert: a .pth or .safetensors file to read")
 _TO = flags.DEFINE_string("to", None, "convert: a .pth or .safetensors file to write")
 _IMAGES = flags.DEFINE_string("images", None, "autolabel: a directory, or DATASET/SPLIT")
-_OUT = flags.DEFINE_string("out", None, "autolabel: directory of the labelled data set")
+_OUT = flags.DEFINE_string("out", None, "autolabel, backends: directory of what is made")
 _THRESHOLD = flags.DEFINE_float("threshold", 0.9, "autolabel: probability of a label that is kept")
 _PROTOCOL = flags.DEFINE_string("protocol", None, "autolabel: as in evaluate.protocols")
 _FLIP = flags.DEFINE_bool("flip", True, "autolabel: average with the mirror image")
+_TARGETS = flags.DEFINE_string("targets", "cpu", "backends: like cpu,v5e:2x2,v5p:2x2x1,h100:8")
+_STEPS = flags.DEFINE_string("steps", "train,evaluate", "backends: one of them, or both")
+_IMAGES_PER_DEVICE = flags.DEFINE_integer("images_per_device", 1, "backends: of the train step")
 _PREVIEWS = flags.DEFINE_bool("previews", False, "autolabel: write pictures to look at")
+
+_DISTRIBUTED = flags.DEFINE_string(
+    "distributed", "off", f"several processes, see docs/hosts.md: {hosts.EXPECTED}"
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -56,12 +68,13 @@ def main(arguments: list[str]) -> None:
         raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
     command = arguments[1]
     _check_flags(command)
-    if command != "check-data" and _WORKDIR.value is None:
+    if command not in _WITHOUT_WORKDIR and _WORKDIR.value is None:
         raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
     logging.set_verbosity(logging.WARNING)  # orbax reports every file
     _cache_compilations()
     try:
-        _run(command, _CONFIG.value)
+        with hosts.joined(_DISTRIBUTED.value):
+            _run(command, _CONFIG.value)
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
             raise
@@ -79,12 +92,17 @@ def _check_flags(command: str) -> None:
         raise app.UsageError("convert needs --from=FILE or --to=FILE")
     if command == "autolabel" and (_IMAGES.value is None or _OUT.value is None):
         raise app.UsageError("autolabel needs --images=DIR or DATASET/SPLIT, and --out=DIR")
+    if command == "backends" and _OUT.value is None:
+        raise app.UsageError("backends needs --out=DIR, the directory of its table")
 
 
 def _run(command: str, experiment) -> None:
     if command == "check-data":
         if not check_data.check_data(experiment):
             sys.exit(1)
+        return
+    if command == "backends":
+        _run_backends(experiment)
         return
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     if command == "train":
@@ -100,6 +118,17 @@ def _run(command: str, experiment) -> None:
         convert.convert_from(experiment, workdir, pathlib.Path(_FROM.value).expanduser())
     else:
         convert.convert_to(experiment, workdir, pathlib.Path(_TO.value).expanduser())
+
+
+def _run_backends(experiment) -> None:
+    backends.backends(
+        experiment,
+        pathlib.Path(_OUT.value).expanduser(),
+        targets=_TARGETS.value,
+        steps=_STEPS.value,
+        images_per_device=_IMAGES_PER_DEVICE.value,
+        command=shlex.join(["python", "main.py", *sys.argv[1:]]),
+    )
 
 
 def _cache_compilations() -> None:

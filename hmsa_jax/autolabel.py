@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data import registry
-from hmsa_jax import checkpoint, evaluation_protocol, experiment, sharding
+from hmsa_jax import checkpoint, evaluation_protocol, experiment, hosts, sharding
 from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
@@ -79,22 +79,25 @@ def autolabel(
         "threshold": threshold,
     }
     index, count = jax.process_index(), jax.process_count()
-    with LabelledImages(
-        out, parts.dataset.legend, settings, previews=previews, process_index=index
-    ) as target:
+    with hosts.first_before_others("directory of labels"):
+        target = LabelledImages(
+            out, parts.dataset.legend, settings, previews=previews, process_index=index
+        )
+    with target:
+        hosts.wait_for_all("records")  # from now on each is found by all
         mine = range(index, len(source), count)
         teacher = _Teacher(config, parts, workdir, way, threshold=threshold, flip=flip)
-        all_mine = _label(source, mine, target, teacher)
-        done = target.done()
+        _label(source, mine, target, teacher)
+    hosts.wait_for_all("labels")
+    done = target.done()
     if len(done) < len(source):
-        if not all_mine:
-            console.print(
-                f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes"
-                " on.",
-                highlight=False,
-            )
+        console.print(
+            f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on.",
+            highlight=False,
+        )
         return False
-    _report(out, auto_labels.summarize(done.values(), parts.dataset.classes))
+    if index == 0:
+        _report(out, auto_labels.summarize(done.values(), parts.dataset.classes))
     return True
 
 
@@ -173,8 +176,8 @@ class _Teacher:
         return batch, self._step(*self._weights, jax.device_put(batch["image"], _rows(self.mesh)))
 
 
-def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> bool:
-    """Labels this process's images that are not done; False if a signal stopped it."""
+def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> None:
+    """Labels this process's images that are not done, until a signal stops it."""
     done = target.done()
     todo = _Selection(source, [i for i in mine if source[i]["id"] not in done])
     with (
@@ -183,7 +186,7 @@ def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teache
         futures.ThreadPoolExecutor(_WRITERS, "hmsa-write") as pool,
     ):
         if not len(todo):
-            return True
+            return
         batches = whole_images.image_batches(
             todo, batch_size=teacher.batch_size, size_multiple=teacher.size_multiple
         )
@@ -197,10 +200,9 @@ def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teache
             if pending is not None:  # one batch late, so that writing overlaps computing
                 _record(pool.map(write, *_predictions(pending)), target, progress)
             pending = started
-            if stop.requested:
+            if stop.requested_of_any():
                 break
         _record(pool.map(write, *_predictions(pending)), target, progress)
-    return not stop.requested
 
 
 def _record(written: Iterator, target: LabelledImages, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data import registry
-from hmsa_jax import checkpoint, evaluation_protocol, experiment, metrics
+from hmsa_jax import checkpoint, evaluation_protocol, experiment, hosts, metrics
 from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
@@ -105,7 +105,7 @@ def score_source(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    total, pending = 0, None
+    total, pending, shown = 0, None, 0
     with Progress("evaluate", len(source)) as progress:
         for batch in batches:
             global_batch = {
@@ -116,7 +116,10 @@ def score_source(
             if pending is not None:  # fetched one batch late, so that decoding overlaps computing
                 total = total + jax.device_get(pending).astype(np.int64)
             pending = counts
-            progress.advance(int(batch["valid"].sum()) * jax.process_count())
+            # Too many where padding is in the shares of the other processes.
+            done = min(shown + int(batch["valid"].sum()) * jax.process_count(), len(source))
+            progress.advance(done - shown)
+            shown = done
         return total + jax.device_get(pending).astype(np.int64)
 
 
@@ -181,6 +184,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
     )
+    hosts.wait_for_all("data")
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:

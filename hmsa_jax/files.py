@@ -2,8 +2,8 @@
 
 import contextlib
 import fcntl
-import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 
 
@@ -13,7 +13,8 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     After an error it is removed, and what stood at `path` before stays.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # At random: processes on several machines may have one number.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -1,10 +1,14 @@
 """The mesh, and how batches and state lie on it."""
 
+import collections
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+_AXES = ("data", "spatial")
+_AXIS_TYPES = (AxisType.Auto,) * 2
 
 
 def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -16,7 +20,8 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
       devices: the devices; those of all processes if it is left out.
 
     Raises:
-      ValueError: the product is not the number of devices.
+      ValueError: the product is not the number of devices, or `spatial` does not divide those of a
+        process.
     """
     devices = jax.devices() if devices is None else devices
     if data == -1:
@@ -26,9 +31,28 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
             f"mesh.data x mesh.spatial is {data} x {spatial}, but there are {len(devices)} devices"
             f" ({devices[0].platform}); their product must be the number of devices"
         )
-    return jax.make_mesh(
-        (data, spatial), ("data", "spatial"), axis_types=(AxisType.Auto,) * 2, devices=devices
-    )
+    if len({device.process_index for device in devices}) > 1:
+        return _mesh_by_process(data, spatial, devices)
+    return jax.make_mesh((data, spatial), _AXES, axis_types=_AXIS_TYPES, devices=devices)
+
+
+def _mesh_by_process(data: int, spatial: int, devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh on which each process has whole rows, one after the other.
+
+    A process reads whole images. It has all their rows only if the devices that share them out are
+    its own, which `jax.make_mesh` does not see to.
+    """
+    grid = np.array(sorted(devices, key=lambda device: device.process_index)).reshape(data, spatial)
+    for row in grid:
+        if len({device.process_index for device in row}) > 1:
+            owners = collections.Counter(device.process_index for device in devices)
+            fewest = min(owners.values())
+            raise ValueError(
+                f"mesh.spatial is {spatial}, but the rows of an image are shared out among the"
+                f" devices of one process, which has {fewest}; expected a divisor of {fewest}, or"
+                " start fewer processes with more devices each"
+            )
+    return Mesh(grid, _AXES, axis_types=_AXIS_TYPES)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -49,10 +73,12 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
       batch: `image` `[b, H, W, 3]` and `label` `[b, H, W]`, uint8, this process's share.
       mesh: from `make_mesh`.
     """
-    return {
-        name: jax.make_array_from_process_local_data(sharding, batch[name])
-        for name, sharding in batch_shardings(mesh).items()
-    }
+    # With several processes JAX takes this transfer for one that nobody asked for.
+    with jax.transfer_guard_host_to_device("allow"):
+        return {
+            name: jax.make_array_from_process_local_data(sharding, batch[name])
+            for name, sharding in batch_shardings(mesh).items()
+        }
 
 
 def check_batch_size(field: str, batch_size: int, mesh: Mesh) -> None:

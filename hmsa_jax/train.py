@@ -9,12 +9,13 @@ import ml_collections
 import numpy as np
 
 from data import registry
-from hmsa_jax import checkpoint, evaluate, experiment, sharding, train_input
+from hmsa_jax import checkpoint, efficiency, evaluate, experiment, hosts, sharding, train_input
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
+from hmsa_jax.profiling import Profile
 from hmsa_jax.progress import Progress, console
-from hmsa_jax.stop_signal import StopSignal
-from hmsa_jax.writers import MetricWriter
+from hmsa_jax.stop_signal import StopSignal, StopStep
+from hmsa_jax.writers import MetricWriter, NoWriter
 
 _STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
 
@@ -22,7 +23,8 @@ _STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     """The command: trains to the last step, from the newest checkpoint if there is one.
 
-    Ends with an evaluation. SIGTERM or Ctrl-C saves a checkpoint and returns early.
+    Ends with an evaluation. SIGTERM or Ctrl-C, in any process, saves a checkpoint and returns early
+    in all of them.
 
     Args:
       config: of the experiment.
@@ -44,6 +46,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
     )
+    hosts.wait_for_all("data")
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with (
         lock,
@@ -90,20 +93,26 @@ def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
     )
     with (
         contextlib.closing(batches),
-        MetricWriter(workdir, start_step) as writer,
+        MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
         Progress("train", config.steps, start_step) as progress,
         StopSignal() as stop,
+        Profile(config.profile, workdir / "profile") as profile,
         jax.transfer_guard("disallow"),
     ):
         batch = sharding.put_batch(next(batches), parts.mesh)
-        train_step = _compile_step(config, parts, state, batch)
-        log = StepLog(start_step, config.data.batch_size, parts.schedule, writer, progress)
+        hosts.wait_for_all("first batch")  # what is waited for here holds up no collective program
+        train_step, work = _compile_step(config, parts, state, batch)
+        hosts.wait_for_all("train step")
+        stop_step = StopStep(stop, _STEPS_AHEAD)
+        log = StepLog(start_step, config.data.batch_size, work, parts.schedule, writer, progress)
         for step in range(start_step + 1, config.steps + 1):
+            profile.before(step)
             state, step_metrics = train_step(state, batch)
+            profile.after(step, step_metrics)
             if step < config.steps:  # the next batch travels while this step runs
                 batch = sharding.put_batch(next(batches), parts.mesh)
             log.add(step, step_metrics)
-            last = stop.requested or step == config.steps
+            last = stop_step.is_after(step) or step == config.steps
             save = last or step % config.checkpoint.every == 0
             if save or step % config.log_every == 0:
                 log.check_finite(checkpoints)
@@ -117,14 +126,20 @@ def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
 
 
 def _compile_step(config, parts, state, batch):
-    """Compiles before the loop, so that its first step is as fast as the others."""
+    """Compiles before the loop, so that its first step is as fast as the others.
+
+    Returns:
+      The compiled step and its `StepWork`.
+    """
     console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
     begin = time.monotonic()
     train_step = experiment.train_step_of(config, parts)
     with jax.transfer_guard("allow"):
-        compiled = train_step.lower(state, batch).compile()
+        traced = train_step.trace(state, batch)
+        compiled = traced.lower().compile()
     console.print(f"Compiled in {time.monotonic() - begin:.0f} s.", highlight=False)
-    return compiled
+    with jax.transfer_guard("allow"):
+        return compiled, efficiency.work_of(config, parts, traced, state, batch)
 
 
 class StepLog:
@@ -133,13 +148,15 @@ class StepLog:
     Args:
       step: the last step done.
       batch_size: images a step.
+      work: what a step does.
       schedule: step -> learning rate.
       writer: takes the figures.
       progress: shows them.
     """
 
-    def __init__(self, step, batch_size, schedule, writer, progress):
+    def __init__(self, step, batch_size, work, schedule, writer, progress):
         self._batch_size = batch_size
+        self._work = work
         self._schedule = schedule
         self._writer = writer
         self._progress = progress
@@ -177,11 +194,13 @@ class StepLog:
         # The schedule is evaluated where the data are not: on the host, outside the guard.
         with jax.transfer_guard("allow"):
             figures["learning_rate"] = float(self._schedule(step - 1))
-        figures["images_per_second"] = self._batch_size * self._rate.steps_per_second(step)
+        rate = self._rate.steps_per_second(step)
+        figures["images_per_second"] = self._batch_size * rate
+        figures |= self._work.figures(rate)
         self._writer.write(step, figures)
         self._progress.show(
             f"loss {figures['loss']:.4f}  lr {figures['learning_rate']:.2g}"
-            f"  {figures['images_per_second']:.1f} img/s"
+            f"  {figures['images_per_second']:.1f} img/s  {efficiency.describe(figures)}"
         )
 
 

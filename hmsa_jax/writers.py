@@ -43,6 +43,19 @@ class MetricWriter:
             self._board.add_scalar(name, value, step)
 
 
+class NoWriter:
+    """Writes nothing: for the processes that leave writing to the first one."""
+
+    def __enter__(self) -> "NoWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Takes what `MetricWriter.write` takes."""
+
+
 def _lines_up_to(path: pathlib.Path, step: int) -> str:
     kept = []
     for line in path.read_text().splitlines():
