@@ -34,8 +34,8 @@ def make_train_step(
 ) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
     """Compiles to `(state, batch) -> (state, metrics)`; the given state's memory is reused.
 
-    BatchNorm statistics, loss and gradients are those of the global batch: the reductions come
-    from the shardings.
+    Loss, gradients and, unless the network has groups of its own, BatchNorm statistics are those of
+    the global batch: the reductions come from the shardings.
 
     Args:
       graphdef: the network, from `multiscale.initialize`.

@@ -192,10 +192,13 @@ def test_run_starts_from_another_run(command, uninterrupted, tmp_path):
 
 
 def test_convert_needs_a_file(command, tmp_path):
-    for verb, flags in (("convert", ()), ("train", ("--from=a.pth",))):
+    for verb, flags, problem in (
+        ("convert", (), "convert needs --from=FILE or --to=FILE"),
+        ("train", ("--from=a.pth",), "train takes no --from"),
+    ):
         status, output = finish(command(verb, tmp_path / "run", *flags))
         assert status == 1
-        assert "convert needs --from=FILE or --to=FILE" in output
+        assert problem in output
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(command, tmp_path):

@@ -1,7 +1,11 @@
 """A source in memory and what to draw from it; in a module, so that workers unpickle it."""
 
+import itertools
+
 import cv2
 import numpy as np
+
+from hmsa_jax.input.pipeline import train_batches
 
 IGNORE = 255
 TRAIN = {
@@ -48,3 +52,32 @@ class MemorySource:
         """Overwrites fields of one record."""
         self._records[index] = {**self._records[index], **fields}
         return self
+
+
+class Counting:
+    """A source that counts how often it is read."""
+
+    def __init__(self, source):
+        self._source = source
+        self.reads = 0
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        self.reads += 1
+        return self._source[index]
+
+
+def take(source, steps, **options):
+    """The first batches, stacked: {'image': [steps, b, h, w, 3], 'label': [steps, b, h, w]}."""
+    batches = train_batches(source, **{**TRAIN, **options})
+    taken = list(itertools.islice(batches, steps))
+    batches.close()
+    return {key: np.stack([batch[key] for batch in taken]) for key in ("image", "label")}
+
+
+def assert_equal(got, expected):
+    """Batches of the same images and labels."""
+    for key in ("image", "label"):
+        np.testing.assert_array_equal(got[key], expected[key])

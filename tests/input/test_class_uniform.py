@@ -1,19 +1,17 @@
 """Class-uniform sampling: which crops, of what, and the batches that hold them."""
 
 import dataclasses
-import itertools
 
 import grain
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import IGNORE, TRAIN, MemorySource, record
+from memory_source import IGNORE, Counting, MemorySource, assert_equal, record, take
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.geometric import cut_crop, draw_crop, random_crop
-from hmsa_jax.input.pipeline import train_batches
 
 
 def centroids_of(classes):
@@ -30,21 +28,8 @@ def flat(records, share, until_epoch=0, size=(8, 8)):
     return MemorySource([size] * records), ClassUniform(centroids_of(places), share, until_epoch)
 
 
-def take(source, steps, **options):
-    """The first batches, stacked: {'image': [steps, b, h, w, 3], 'label': [steps, b, h, w]}."""
-    batches = train_batches(source, **{**TRAIN, **options})
-    taken = list(itertools.islice(batches, steps))
-    batches.close()
-    return {key: np.stack([batch[key] for batch in taken]) for key in ("image", "label")}
-
-
 def records_seen(source, steps, **options):
     return take(source, steps, crop_size=(4, 4), **options)["label"].min(axis=(2, 3)).ravel()
-
-
-def assert_equal(got, expected):
-    for key in ("image", "label"):
-        np.testing.assert_array_equal(got[key], expected[key])
 
 
 # Where class-uniform crops come.
@@ -226,15 +211,9 @@ def test_start_step_continues_the_same_batches(share):
 
 
 def test_late_start_reads_only_the_batches_it_yields():
-    class Counting(Streets):
-        reads = 0
-
-        def __getitem__(self, index):
-            self.reads += 1
-            return super().__getitem__(index)
-
-    source = Counting(5)
-    take(source, 1, start_step=10**9, class_uniform=source.uniform(0.5))
+    streets = Streets(5)
+    source = Counting(streets)
+    take(source, 1, start_step=10**9, class_uniform=streets.uniform(0.5))
     assert source.reads <= 4 * 16
 
 

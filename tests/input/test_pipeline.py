@@ -1,4 +1,3 @@
-import itertools
 import multiprocessing
 import subprocess
 import sys
@@ -6,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import TRAIN, MemorySource, record
+from memory_source import TRAIN, Counting, MemorySource, assert_equal, record, take
 
 from hmsa_jax.input.pipeline import train_batches
 
@@ -24,19 +23,6 @@ class NoiseSource(MemorySource):
             )
             for i in range(count)
         ]
-
-
-def take(source, steps, **options):
-    """The first batches, stacked: {'image': [steps, b, h, w, 3], 'label': [steps, b, h, w]}."""
-    batches = train_batches(source, **{**TRAIN, **options})
-    taken = list(itertools.islice(batches, steps))
-    batches.close()
-    return {key: np.stack([batch[key] for batch in taken]) for key in ("image", "label")}
-
-
-def assert_equal(got, expected):
-    for key in ("image", "label"):
-        np.testing.assert_array_equal(got[key], expected[key])
 
 
 def test_shapes_and_types():
@@ -77,14 +63,7 @@ def test_start_step_continues_the_same_batches():
 
 
 def test_late_start_reads_only_the_batches_it_yields():
-    class Counting(MemorySource):
-        reads = 0
-
-        def __getitem__(self, index):
-            self.reads += 1
-            return super().__getitem__(index)
-
-    source = Counting([(8, 8)] * 5)
+    source = Counting(MemorySource([(8, 8)] * 5))
     take(source, 1, start_step=10**9)
     assert source.reads <= 4 * 16
 

@@ -1,18 +1,16 @@
 """The pool: how many crops are of it and until when, and the classes that it lends."""
 
 import dataclasses
-import itertools
 import pickle
 
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import TRAIN, MemorySource
+from memory_source import MemorySource, assert_equal, take
 from test_class_uniform import Streets, centroids_of
 
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.crop_order import crop_order
-from hmsa_jax.input.pipeline import train_batches
 from hmsa_jax.input.pool import Pool
 from hmsa_jax.input.share import Share
 from hmsa_jax.input.source import JoinedSource
@@ -55,18 +53,6 @@ def crops(stop, seed=7, **options):
 
 def records_of(found, *, pool, uniform=False):
     return [n for _, n, drawn in found if (n >= OURS) == pool and drawn == uniform]
-
-
-def take(source, steps, **options):
-    batches = train_batches(source, **{**TRAIN, **options})
-    taken = list(itertools.islice(batches, steps))
-    batches.close()
-    return {key: np.stack([batch[key] for batch in taken]) for key in ("image", "label")}
-
-
-def assert_equal(got, expected):
-    for key in ("image", "label"):
-        np.testing.assert_array_equal(got[key], expected[key])
 
 
 # How many crops are of the pool.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from memory_source import IGNORE, MemorySource
+from memory_source import IGNORE, Counting, MemorySource
 
 from hmsa_jax.input.whole_images import eval_batches, image_batches
 
@@ -56,14 +56,7 @@ def test_one_size_keeps_the_order_and_pads_only_the_end():
 
 
 def test_it_reads_ahead_but_not_far():
-    class Counting(MemorySource):
-        reads = 0
-
-        def __getitem__(self, index):
-            self.reads += 1
-            return super().__getitem__(index)
-
-    source = Counting([(6, 6)] * 100)
+    source = Counting(MemorySource([(6, 6)] * 100))
     batches = eval_batches(source, batch_size=1, ignore_label=IGNORE)
     next(batches)
     batches.close()
