@@ -118,7 +118,7 @@ def classes_text(legend: Legend) -> str:
         )
     ]
     used = {entry["id"] for entry in classes}
-    ignored = [value for value in (*legend.values, legend.ignored_value) if value not in used]
+    ignored = [value for value in (*legend.values, legend.uncertain_value) if value not in used]
     lines = ",\n  ".join(map(json.dumps, classes))
     return f'{{"classes": [\n  {lines}],\n "ignore": {json.dumps(sorted(set(ignored)))}}}\n'
 

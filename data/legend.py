@@ -59,11 +59,14 @@ class Legend:
 
     @property
     def ignored_value(self) -> int:
-        """A stored value that is ignored, for pixels without a label."""
-        listed = [value for value in self.values if self.table[value] == IGNORE]
-        if listed:
-            return listed[0]
+        """A stored value that is ignored, for images that have no label."""
         return IGNORE if self.table[IGNORE] == IGNORE else self.table.index(IGNORE)
+
+    @property
+    def uncertain_value(self) -> int:
+        """A stored value that is ignored, for pixels of a label: one that labels hold, if any."""
+        listed = [value for value in self.values if self.table[value] == IGNORE]
+        return listed[0] if listed else self.ignored_value
 
     @property
     def class_values(self) -> bytes:

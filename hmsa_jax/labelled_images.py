@@ -136,7 +136,7 @@ class LabelledImages:
         """
         name = record["id"]
         labels = np.where(prediction.kept, prediction.classes, np.uint8(IGNORE))
-        values = bytearray([self._legend.ignored_value] * 256)
+        values = bytearray([self._legend.uncertain_value] * 256)
         values[: len(self._legend.names)] = self._legend.class_values
         mask = encode_label(cv2.LUT(labels, np.frombuffer(values, np.uint8)))
         probability = encode_label(prediction.probability)

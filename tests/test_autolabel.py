@@ -349,6 +349,8 @@ def test_masks_hold_the_values_of_the_legend(legend, tmp_path):
     np.testing.assert_array_equal(np.frombuffer(again.table, np.uint8)[mask], expected)
     np.testing.assert_array_equal(np.frombuffer(legend.table, np.uint8)[mask], expected)
     assert set(mask.ravel()) <= set(again.values)
+    if legend is cityscapes.LEGEND:
+        assert set(mask.ravel()) <= set(legend.values)  # the owners' ids, also where it is ignored
 
 
 def test_the_papers_arithmetic():
