@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
             raise
-        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
         console.print("(HMSA_TRACEBACK=1 shows where.)")
         sys.exit(1)
 
