@@ -179,7 +179,9 @@ class _Teacher:
 def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> None:
     """Labels this process's images that are not done, until a signal stops it."""
     done = target.done()
-    todo = _Selection(source, [i for i in mine if source[i]["id"] not in done])
+    # Without any done, no image is read for its id alone.
+    left = [i for i in mine if source[i]["id"] not in done] if done else list(mine)
+    todo = _Selection(source, left)
     with (
         Progress("autolabel", len(mine), len(mine) - len(todo)) as progress,
         StopSignal() as stop,
@@ -250,7 +252,8 @@ def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
             raise ValueError(f"--images is {images}; expected a split, like {name}/train")
         directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
         builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
-        return registry.open_source(builder, split), f"{images} of {directory or 'its own'}"
+        origin = f"{images} of {directory}" if directory else images
+        return registry.open_source(builder, split), origin
     directory = pathlib.Path(images).expanduser().resolve()
     if directory in (out.resolve(), *out.resolve().parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
