@@ -140,7 +140,7 @@ def _kinds_here(wanted) -> list[str]:
 def _examine_apart(config, target, step, images_per_device, kinds) -> dict:
     """`examination.examine` in a process of its own; a crash becomes a row, too."""
     request = {
-        "config": config,
+        "config": config.copy_and_resolve_references(),  # a reference holds functions
         "target": target.name,
         "step": step,
         "images_per_device": images_per_device,

@@ -1,4 +1,4 @@
-"""What a compiled program says of itself: memory, communication and modelled time."""
+"""What a compiled program says of itself: memory and communication."""
 
 import dataclasses
 import math
@@ -19,7 +19,6 @@ _COLLECTIVES = (
 _INSTRUCTION = re.compile(
     rf"^\s*(?:ROOT )?%?\S+ = (.+?) ({'|'.join(_COLLECTIVES)})(-start)?\(", re.MULTILINE
 )
-_CUSTOM_CALL = re.compile(r"^\s*(?:ROOT )?%?\S+ = .+? custom-call\(", re.MULTILINE)
 _ARRAY = re.compile(r"\b(pred|token|[a-z]+(\d+)(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _OUT_OF_MEMORY = (
@@ -88,22 +87,6 @@ def collectives_of(text: str) -> dict[str, Traffic]:
         size = _result_bytes(shape, kind, bool(start))
         found[kind] = Traffic(before.count + 1, before.bytes + size)
     return found
-
-
-def modelled_seconds(program: jax.stages.Compiled, text: str) -> float | None:
-    """How long the TPU compiler expects one device to compute, communication left out.
-
-    Its `optimal_seconds` lacks a second for each custom call (libtpu 0.0.42), which is added again.
-    The body of a loop is in it once.
-
-    Returns:
-      Seconds, or None if the compiler has no model, as for CPU and GPU.
-    """
-    cost = program.cost_analysis() or {}
-    if "optimal_seconds" not in cost:
-        return None
-    seconds = cost["optimal_seconds"] + len(_CUSTOM_CALL.findall(text))
-    return seconds if seconds > 0 else None
 
 
 def sizes_of_failure(message: str) -> tuple[int, int] | None:

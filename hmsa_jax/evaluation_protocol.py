@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from hmsa_jax.input.photometric import normalize
@@ -106,7 +107,12 @@ def predict_all(
         )
         return [protocol.predict(outputs, size, resolution) for protocol in protocols]
 
+    def predict_view(is_mirrored):
+        logits = predict(jnp.where(is_mirrored, images[:, :, ::-1], images))
+        return [jnp.where(is_mirrored, x[:, :, ::-1], x) for x in logits]
+
     if not flip:
         return predict(images)
-    mirrored = predict(images[:, :, ::-1])
-    return [(a + b[:, :, ::-1]) / 2 for a, b in zip(predict(images), mirrored, strict=True)]
+    # A loop: half as much to compile as both views written out, and never both in memory.
+    both = jax.lax.map(predict_view, jnp.array([False, True]))
+    return [(plain + mirrored) / 2 for plain, mirrored in both]

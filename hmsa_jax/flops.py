@@ -18,13 +18,11 @@ from jax.extend import core
 _USEFUL = {"remat": "none", "fold_columns": False}
 
 
-def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, loops_once: bool = False) -> int:
+def count(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> int:
     """Floating-point operations of a traced program, of all devices together.
 
     Args:
       jaxpr: `jax.jit(f).trace(...).jaxpr`.
-      loops_once: count the body of a `jax.lax.scan` once, as XLA's own cost analysis does. That of
-        a `while` counts once either way: nothing says how often it runs.
     """
     jaxpr = jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
     total = 0
@@ -35,11 +33,13 @@ def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, *, loops_once: bool = False) -> 
         elif name == "conv_general_dilated":
             total += _of_convolution(equation)
         elif name == "cond":
-            branches = equation.params["branches"]
-            total += max(count(branch, loops_once=loops_once) for branch in branches)
+            branches = [count(b) for b in equation.params["branches"]]
+            # Of one way for each kind of device the plainest is what has to be done.
+            is_choice_of_device = equation.params.get("branches_platforms") is not None
+            total += min(branches) if is_choice_of_device else max(branches)
         else:
-            inner = sum(count(j, loops_once=loops_once) for j in _programs(equation.params))
-            runs = equation.params["length"] if name == "scan" and not loops_once else 1
+            inner = sum(count(j) for j in _programs(equation.params))
+            runs = equation.params["length"] if name == "scan" else 1
             total += runs * inner
     return total
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from configs import street_scenes
 from hmsa_jax import backends, compiled, experiment, flops, sharding
 from hmsa_jax.models import multiscale
 from hmsa_jax.report import backends as report
-from hmsa_jax.targets import chips, examination
+from hmsa_jax.targets import chips, examination, modelled_time
 from hmsa_jax.targets import target as target_lib
 
 HLO = """
@@ -48,6 +49,42 @@ def test_collectives_of_a_written_program():
         "collective-permute": compiled.Traffic(1, 5),
         "reduce-scatter": compiled.Traffic(1, 7),
     }
+
+
+TPU_PROGRAM = """
+HloModule jit_step, is_scheduled=true
+
+%fused (p: f32[8]) -> f32[8] {
+  ROOT %add = f32[8]{0:T(128)} add(%p, %p)
+}
+
+%body (p: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %fusion.1 = f32[8] fusion(%x), calls=%fused, backend_config={"estimated_cycles":"100"}
+}
+
+%condition (p: (s32[], f32[8])) -> pred[] {
+  %constant.7 = s32[]{:T(128)} constant(5)
+  ROOT %compare = pred[]{:T(512)} compare(%i, %constant.7), direction=LT
+}
+
+ENTRY %main (p: f32[8]) -> f32[8] {
+  %fusion.2 = f32[8] fusion(%p), calls=%fused, backend_config={"estimated_cycles":"30"}
+  %while.1 = (s32[], f32[8]) while(%tuple), condition=%condition, body=%body
+  %custom-call = f32[8] custom-call(%a, %b), custom_call_target="ConcatBitcast"
+  %custom-call.1 = f32[8] custom-call(), custom_call_target="AllocateBuffer"
+}
+"""
+
+
+def test_rounds_of_a_loop_are_in_the_modelled_time():
+    assert modelled_time.cycles_of(TPU_PROGRAM) == (130, 530)
+    program = types.SimpleNamespace(
+        as_text=lambda: TPU_PROGRAM, cost_analysis=lambda: {"optimal_seconds": 0.26 - 1}
+    )
+    assert modelled_time.modelled_seconds(program) == pytest.approx(0.26 * 530 / 130)
+    for cost in (None, {}, {"optimal_seconds": -1.5}):
+        program.cost_analysis = lambda cost=cost: cost
+        assert modelled_time.modelled_seconds(program) is None
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +181,10 @@ def test_work_in_loops_branches_and_inner_programs():
         return jax.lax.scan(lambda y, _: (jax.jit(jnp.matmul)(y, x), None), x, length=5)[0]
 
     assert count_of(loop, square) == 5 * once
-    assert count_of(loop, square, loops_once=True) == once
+    by_device = lambda x: jax.lax.platform_dependent(  # noqa: E731
+        x, tpu=lambda y: y @ y @ y, default=lambda y: y @ y
+    )
+    assert count_of(by_device, square) == once
     choice = lambda x: jax.lax.cond(x[0, 0] > 0, lambda y: y @ y @ y, lambda y: y @ y, x)  # noqa: E731
     assert count_of(choice, square) == 2 * once
     grouped = lambda x, k: jax.lax.conv_general_dilated(  # noqa: E731
@@ -239,6 +279,7 @@ def failing(*arguments, **options):
 def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
     """The evaluation step in a process of its own; the same command again compiles nothing."""
     options = {"targets": "cpu:2", "steps": "evaluate", "command": "python main.py backends"}
+    config.steps = config.get_ref("log_every") * 10  # recipes have references to other fields
     (row,) = backends.backends(config, tmp_path, **options)
     assert row["status"] == "fits", row["message"]
     assert (row["devices"], row["images"]) == (2, 4)

@@ -22,6 +22,7 @@ from hmsa_jax import compiled
 from hmsa_jax.models import column_folding
 from hmsa_jax.models.hrnet import Branch
 from hmsa_jax.targets import target as target_lib
+from hmsa_jax.targets.modelled_time import modelled_seconds
 
 TARGETS = ("v5e:2x2", "v6e:2x2")  # of which the first chip
 BLOCKS, ROWS, COLUMNS = 4, 256, 512
@@ -73,7 +74,7 @@ def cost(channels: int, fold_columns: bool, device: jax.Device) -> tuple[float, 
     )
     step = jax.jit(jax.value_and_grad(loss, (0, 2), has_aux=True))
     program = step.lower(*arguments).compile()
-    seconds = compiled.modelled_seconds(program, program.as_text())
+    seconds = modelled_seconds(program)
     return seconds, compiled.memory_of(program).temporaries
 
 

@@ -28,6 +28,7 @@ from hmsa_jax.models.hrnet import SIZES, MultiResolutionModule
 from hmsa_jax.models.remat import POLICIES, with_policy
 from hmsa_jax.state import initial_state
 from hmsa_jax.targets import target as target_lib
+from hmsa_jax.targets.modelled_time import modelled_seconds
 
 TARGETS = {"h100": "h100:1", "v5e": "v5e:2x2"}  # of which the first device
 CROP, CLASSES, MODULES = (1024, 2048), 19, 2
@@ -45,7 +46,7 @@ def main() -> None:
     print("|---|---:|---:|", flush=True)
     for policy in POLICIES:
         program = compile_with(policy, device)
-        seconds = compiled.modelled_seconds(program, program.as_text())
+        seconds = modelled_seconds(program)
         print(
             f"| `{policy}` | {compiled.memory_of(program).temporaries / MIB:.0f} MiB"
             f" | {f'{1e3 * seconds:.1f} ms' if seconds else ''} |",

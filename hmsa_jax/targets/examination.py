@@ -24,13 +24,13 @@ from hmsa_jax import compiled, efficiency, evaluate, experiment, flops, sharding
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import write_atomically
 from hmsa_jax.targets import target as target_lib
+from hmsa_jax.targets.modelled_time import modelled_seconds
 from hmsa_jax.targets.target import Target
 
 STEPS = ("train", "evaluate")
 _WARM_UP = 2
 _RUNS = 10
-_PATIENCE = 120.0  # seconds, after which three runs are enough
-_REPEATED = 0.1  # share of the work that a modelled time may leave out
+_PATIENCE = 120.0  # seconds, after which three runs are enough; one, if it takes as long
 _OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
@@ -93,7 +93,7 @@ def _examine(row, config, target, step, images_per_device) -> None:
     if not is_here:
         devices = target_lib.described_devices(target)
     parts = experiment.assemble(config, devices)
-    make = _train_program if step == "train" else _evaluation_program
+    make = train_program if step == "train" else evaluation_program
     program = make(config, parts, images_per_device)
     row |= {
         "device": devices[0].device_kind,
@@ -104,8 +104,7 @@ def _examine(row, config, target, step, images_per_device) -> None:
         "useful_flops": flops.count(program.plain.trace(*program.arguments).jaxpr),
     }
     begin = time.monotonic()
-    traced = program.step.trace(*program.arguments)
-    lowered = traced.lower()
+    lowered = program.step.lower(*program.arguments)
     row["lower_seconds"] = round(time.monotonic() - begin, 2)
     begin = time.monotonic()
     executable = lowered.compile()
@@ -113,12 +112,13 @@ def _examine(row, config, target, step, images_per_device) -> None:
     _read(row, executable, target)
     if is_here:
         row["time"] = _measure(program, executable, parts)
-    elif "time" in row:
-        _check_model(row, traced.jaxpr)
     _rate(row, target)
 
 
-def _train_program(config, parts, images_per_device) -> Program:
+def train_program(
+    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
+) -> Program:
+    """The config's train step, with another batch; arguments as for `examine`."""
     images = images_per_device * parts.mesh.shape["data"] * config.optimizer.accumulate
     config = copy.deepcopy(config)
     config.data.batch_size = images
@@ -133,7 +133,10 @@ def _train_program(config, parts, images_per_device) -> Program:
     )
 
 
-def _evaluation_program(config, parts, images_per_device) -> Program:
+def evaluation_program(
+    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
+) -> Program:
+    """The config's evaluation step, with the batch that it has; arguments as for `examine`."""
     del images_per_device
     images = config.evaluate.images_per_device * parts.mesh.size
     everywhere = NamedSharding(parts.mesh, PartitionSpec(("data", "spatial")))
@@ -169,23 +172,9 @@ def _read(row, executable, target) -> None:
         for kind, traffic in sorted(compiled.collectives_of(text).items())
     }
     if target.platform == "tpu":
-        seconds = compiled.modelled_seconds(executable, text)
+        seconds = modelled_seconds(executable)
         if seconds is not None:
             row["time"] = {"kind": "modelled", "median": seconds}
-
-
-def _check_model(row, jaxpr) -> None:
-    """Says how much of the work the modelled time leaves out; drops a time that is no guide."""
-    repeated = 1 - flops.count(jaxpr, loops_once=True) / flops.count(jaxpr)
-    if not repeated:
-        return
-    row["message"] = (
-        f"the modelled time has the bodies of loops once, {repeated:.1%} of the work is in their"
-        " repetition"
-    )
-    if repeated > _REPEATED:
-        row["message"] += "; it is left out"
-        del row["time"]
 
 
 def _measure(program, executable, parts) -> dict:
@@ -199,14 +188,14 @@ def _measure(program, executable, parts) -> dict:
     batch = jax.device_put(batch, {"image": image.sharding, "label": label.sharding})
     state = parts.initial_state()
     times = []
-    for i in range(_WARM_UP + _RUNS):
+    for _ in range(_WARM_UP + _RUNS):
         begin = time.perf_counter()
         state, result = program.run(executable, state, batch)
         jax.block_until_ready((state, result))
-        if i >= _WARM_UP:
-            times.append(time.perf_counter() - begin)
-        if len(times) >= 3 and sum(times) > _PATIENCE:
+        times.append(time.perf_counter() - begin)
+        if times[0] > _PATIENCE or (sum(times) > _PATIENCE and len(times) >= _WARM_UP + 3):
             break
+    times = times[_WARM_UP:] or times  # so slow a step needs no warm-up: it is compiled already
     low, median, high = (float(value) for value in np.percentile(times, [25, 50, 75]))
     figures = {"median": median, "lower_quartile": low, "upper_quartile": high}
     return {"kind": "measured", **figures, "runs": len(times)}

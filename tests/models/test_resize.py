@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hmsa_jax.models import resize
 from hmsa_jax.models.resize import resize_bilinear
 from tests.fixtures.arrays import nhwc, read
 from tests.models import numpy_reference
@@ -64,3 +65,25 @@ def test_bfloat16_is_interpolated_in_float32(target):
 def test_integer_factors_need_no_gather(target, gathers):
     jaxpr = jax.make_jaxpr(lambda x: resize_bilinear(x, target))(random((1, 8, 12, 3)))
     assert ("gather" in str(jaxpr)) == gathers
+
+
+@pytest.mark.parametrize(("source", "target"), [(7, 28), (12, 24), (5, 13), (6, 9)])
+def test_matrix_for_columns_does_the_same(source, target):
+    """What a TPU does, run here."""
+    x, y = random((2, 4, source, 3)), random((2, 4, target, 3), seed=1)
+    got, vjp = jax.vjp(lambda x: resize._multiply(x, target), x)
+    np.testing.assert_allclose(got, numpy_reference.resize(x, (4, target)), atol=1e-5)
+    expected = numpy_reference.resize_transposed(y, (4, source))
+    np.testing.assert_allclose(vjp(jnp.asarray(y))[0], expected, atol=1e-5)
+
+
+def test_only_a_tpu_and_only_columns_are_multiplied_by_a_matrix():
+    def products(platform, target):
+        traced = jax.jit(lambda x: resize_bilinear(x, target)).trace(random((1, 8, 12, 3)))
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        return text.count("dot_general")
+
+    assert products("tpu", (16, 24)) == 1
+    assert products("tpu", (16, 12)) == 0
+    assert products("tpu", (4, 6)) == 0
+    assert products("cpu", (16, 24)) == products("cuda", (16, 24)) == 0
