@@ -20,7 +20,7 @@ _COMMANDS = {
     "convert": ("from", "to"),
     "autolabel": ("images", "out", "threshold", "protocol", "flip", "previews", "distributed"),
     "check-data": (),
-    "backends": ("targets", "out", "steps", "images_per_device"),
+    "backends": ("targets", "out", "steps", "images_per_device", "quick"),
 }
 _WITHOUT_WORKDIR = ("check-data", "backends")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
@@ -55,6 +55,9 @@ _PROTOCOL = flags.DEFINE_string("protocol", None, "autolabel: as in evaluate.pro
 _FLIP = flags.DEFINE_bool("flip", True, "autolabel: average with the mirror image")
 _TARGETS = flags.DEFINE_string("targets", "cpu", "backends: like cpu,v5e:2x2,v5p:2x2x1,h100:8")
 _STEPS = flags.DEFINE_string("steps", "train,evaluate", "backends: one of them, or both")
+_QUICK = flags.DEFINE_bool(
+    "quick", False, "backends: compile for TPUs with little optimisation, in minutes; no time then"
+)
 _IMAGES_PER_DEVICE = flags.DEFINE_integer("images_per_device", 1, "backends: of the train step")
 _PREVIEWS = flags.DEFINE_bool("previews", False, "autolabel: write pictures to look at")
 
@@ -127,6 +130,7 @@ def _run_backends(experiment) -> None:
         targets=_TARGETS.value,
         steps=_STEPS.value,
         images_per_device=_IMAGES_PER_DEVICE.value,
+        quick=_QUICK.value,
         command=shlex.join(["python", "main.py", *sys.argv[1:]]),
     )
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pickle
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from hmsa_jax.targets.examination import STEPS
 from hmsa_jax.targets.target import Target
 
 _ROOT = pathlib.Path(__file__).parents[1]
+_FACTS = ("jax", "images_per_device", "quick")  # as the config, one for all rows
 _FREE = ("data.dir", "data.cache_dir", "data.workers", "log_every", "profile")
 _KINDS = "import jax; print(*(d.device_kind for d in jax.devices()), sep='\\n')"
 
@@ -33,6 +35,7 @@ def backends(
     targets: str,
     steps: str = ",".join(STEPS),
     images_per_device: int = 1,
+    quick: bool = False,
     command: str = "",
 ) -> list[dict]:
     """The command: compiles each step for each target, and runs it where the devices are there.
@@ -46,6 +49,8 @@ def backends(
       targets: names with commas between them, as `target.parse_all` reads them.
       steps: some of `STEPS`, with commas between them.
       images_per_device: of the train step.
+      quick: compile for TPUs with little optimisation, in minutes: memory, which is rather more
+        than it would be, work and communication, but no time.
       command: what a reader has to type to get the same.
 
     Returns:
@@ -65,6 +70,7 @@ def backends(
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "jax": jax.__version__,
         "images_per_device": images_per_device,
+        "quick": quick,
         "config": json.loads(json.dumps(config_lib.flatten(config))),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -76,7 +82,8 @@ def backends(
                 console.print(f"{target.name} {step}: done before", highlight=False)
                 continue
             console.print(f"{target.name} {step}: compiling ...", highlight=False)
-            row = _examine_apart(config, target, step, images_per_device, kinds)
+            environment = _environment(target, kinds, quick)
+            row = _examine_apart(config, target, step, images_per_device, environment)
             rows[target.name, step] = row
             console.print(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
             _write(out, facts, rows.values())
@@ -100,7 +107,7 @@ def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict
     if not path.exists():
         return {}
     earlier = json.loads(path.read_text())
-    differing = [name for name in ("jax", "images_per_device") if earlier[name] != facts[name]]
+    differing = [name for name in _FACTS if earlier.get(name) != facts[name]]
     differing += [
         name
         for name in sorted(earlier["config"].keys() | facts["config"].keys())
@@ -137,7 +144,7 @@ def _kinds_here(wanted) -> list[str]:
     return process.stdout.splitlines() if process.returncode == 0 else []
 
 
-def _examine_apart(config, target, step, images_per_device, kinds) -> dict:
+def _examine_apart(config, target, step, images_per_device, environment) -> dict:
     """`examination.examine` in a process of its own; a crash becomes a row, too."""
     request = {
         "config": config.copy_and_resolve_references(),  # a reference holds functions
@@ -152,26 +159,34 @@ def _examine_apart(config, target, step, images_per_device, kinds) -> dict:
             input=pickle.dumps(request),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env=_environment(target, kinds),
+            env=environment,
         )
         if result.exists():
             return json.loads(result.read_text())
     last = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    message = f"the process ended with status {process.returncode}: {''.join(last)}"
+    if process.returncode == -signal.SIGKILL:
+        message = (
+            "the compiler was killed, as when this machine's memory is spent: leave more of it"
+            " free, or try --quick"
+        )
     return {
         "target": target.name,
         "step": step,
         "status": "failed",
-        "message": f"the process ended with status {process.returncode}: {''.join(last)}",
+        "message": message,
         "compiler": target_lib.compiler_version(target),
     }
 
 
-def _environment(target: Target, kinds: list[str]) -> dict[str, str]:
+def _environment(target: Target, kinds: list[str], quick: bool) -> dict[str, str]:
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     # Without the cache, so that the time of compiling is that.
     environment = {**os.environ, "PYTHONPATH": path, "JAX_ENABLE_COMPILATION_CACHE": "false"}
     if not _is_here(target, kinds):
         environment |= target_lib.environment(target)
+    if quick and target.platform == "tpu":
+        environment["JAX_OPTIMIZATION_LEVEL"] = "O1"
     if target.platform == "cpu":
         flag = f"--xla_force_host_platform_device_count={target.devices}"
         environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()

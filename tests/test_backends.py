@@ -2,6 +2,8 @@
 
 import json
 import math
+import signal
+import subprocess
 import types
 
 import jax
@@ -303,7 +305,7 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
 def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
     examined = []
 
-    def examine(config, target, step, images_per_device, kinds):
+    def examine(config, target, step, images_per_device, environment):
         examined.append((target.name, step))
         row = {"target": target.name, "step": step, "status": "fits", "message": ""}
         if step == "train" and len(examined) == 2:
@@ -321,6 +323,33 @@ def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
     assert examined[2:] == [("cpu:1", "train"), ("cpu:2", "train"), ("cpu:2", "evaluate")]
     assert [row["status"] for row in rows] == ["fits"] * 4
     assert len(json.loads(path.read_text())["rows"]) == 4
+
+
+def test_killed_compiler_is_a_row_with_a_hint(config, tmp_path, monkeypatch):
+    killed = subprocess.CompletedProcess([], -signal.SIGKILL, stderr=b"a warning")
+    monkeypatch.setattr(backends.subprocess, "run", lambda *arguments, **options: killed)
+    (row,) = backends.backends(config, tmp_path, targets="cpu:1", steps="train")
+    assert row["status"] == "failed"
+    assert "memory is spent" in row["message"]
+    assert "--quick" in row["message"]
+
+
+def test_quick_is_for_tpus_and_not_mixed_with_others(config, tmp_path, monkeypatch):
+    levels = {}
+
+    def examine(config, target, step, images_per_device, environment):
+        levels[target.name] = environment.get("JAX_OPTIMIZATION_LEVEL")
+        return {"target": target.name, "step": step, "status": "fits", "message": ""}
+
+    monkeypatch.setattr(backends, "_examine_apart", examine)
+    monkeypatch.setattr(backends, "_kinds_here", lambda wanted: [])
+    monkeypatch.setattr(report, "verdict", lambda row: "")
+    options = {"targets": "cpu:1,v5e,h100:1", "steps": "train"}
+    backends.backends(config, tmp_path, quick=True, **options)
+    assert levels == {"cpu:1": None, "v5e:1x1": "O1", "h100:1": None}
+    assert "little optimisation" in (tmp_path / "backends.md").read_text()
+    with pytest.raises(ValueError, match="differs in quick; name another --out"):
+        backends.backends(config, tmp_path, **options)
 
 
 def test_train_step_is_the_one_of_the_config(config):

@@ -34,7 +34,7 @@ def run_in_turn(modules: Sequence[nnx.Module], x, run: Callable, *, loop: bool):
     Returns:
       What the last one returns.
     """
-    if not loop or len(modules) == 1:
+    if not loop or len(modules) <= 1:
         for module in modules:
             x = run(module, x)
         return x

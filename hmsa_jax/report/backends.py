@@ -115,7 +115,7 @@ def to_markdown(facts: dict, rows: list[dict]) -> str:
     compilers = sorted({row["compiler"] for row in rows if row.get("compiler")})
     versions = ", ".join([f"jax {facts['jax']}", *compilers])
     lines += [
-        f"Compiled on {facts['machine']}, with {versions}.",
+        f"Compiled on {facts['machine']}, with {versions}{_effort(facts)}.",
         "",
         "Memory is that of one device; peak = arguments + temporaries + outputs - what reuses the"
         " memory of arguments. Useful work is that of convolutions and matrix products, two"
@@ -254,3 +254,7 @@ def _flops(count: float) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _effort(facts: dict) -> str:
+    return ", for TPUs with little optimisation (`--quick`)" if facts.get("quick") else ""

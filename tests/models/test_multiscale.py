@@ -28,9 +28,12 @@ def trace(architecture, size, *, dtype="float32", scales=(1.0,)):
 
 
 def equations(jaxpr):
-    """All equations, those of inner functions included."""
+    """All equations, those of inner functions included; of ways for each device the default."""
     for equation in jaxpr.eqns:
         yield equation
+        if equation.params.get("branches_platforms"):
+            yield from equations(equation.params["branches"][-1].jaxpr)
+            continue
         for inner in core.jaxprs_in_params(equation.params):
             yield from equations(inner)
 
