@@ -27,7 +27,7 @@ SETTINGS = {
     "steps": STEPS,
     "log_every": 1,
     "data.name": "camvid",
-    "data.batch_size": 4,
+    "data.batch_size": 8,
     "data.crop_size": (64, 64),
     "data.scale_range": (0.5, 2.0),
     "model.attention": "none",
@@ -36,7 +36,7 @@ SETTINGS = {
     "model.head_channels": 8,
     "model.dropout": 0.5,
     "objective.scales": (1.0,),
-    "optimizer.learning_rate": 1e-5,  # with more, rounding errors grow tenfold a step
+    "optimizer.learning_rate": 1e-6,  # with more, rounding errors soon grow tenfold a step
     "evaluate.protocols": ("single",),
 }
 # Compiling takes most of the time; a process of several does not find what another one compiled.
