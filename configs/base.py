@@ -66,9 +66,6 @@ def get_config() -> ConfigDict:
     # Narrow features with pairs of columns folded into channels, which a TPU has room for anyway:
     # the same network, sooner. 'auto' does so on a TPU; or 'always', or 'never'.
     config.model.fold_columns = "auto"
-    # The equal modules of an HRNet's stage as a loop, which is compiled sooner. 'auto' does so on a
-    # TPU with remat 'modules'; or 'always', or 'never'.
-    config.model.loop_modules = "auto"
     # Images whose BatchNorm statistics are taken together; 0 for all of a batch, on whatever number
     # of devices. With optimizer.accumulate a batch is one of the parts.
     config.model.batch_norm_group = 0

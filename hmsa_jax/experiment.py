@@ -16,7 +16,7 @@ from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax import sharding
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
-from hmsa_jax.models import column_folding, multiscale, repetition
+from hmsa_jax.models import column_folding, multiscale
 from hmsa_jax.state import TrainState, initial_state
 from hmsa_jax.train_step import make_train_step
 
@@ -79,13 +79,13 @@ def assemble(
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
     dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)
-    platform = mesh.devices.flat[0].platform
     graphdef, params, batch_stats = multiscale.initialize(
         architecture,
         dtype=config.model.dtype,
         remat=config.model.remat,
-        fold_columns=column_folding.is_wanted(config.model.fold_columns, platform),
-        loop_modules=repetition.is_wanted(config.model.loop_modules, platform, config.model.remat),
+        fold_columns=column_folding.is_wanted(
+            config.model.fold_columns, mesh.devices.flat[0].platform
+        ),
         batch_norm_group=config.model.batch_norm_group,
         seed=config.seed,
     )

@@ -15,7 +15,6 @@ from hmsa_jax.models import column_folding
 from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
 from hmsa_jax.models.remat import with_policy
-from hmsa_jax.models.repetition import run_in_turn
 from hmsa_jax.models.resize import resize_bilinear
 
 COARSEST_STRIDE = 32  # of the lowest branch; the features have stride 4
@@ -216,7 +215,6 @@ class HRNet(nnx.Module):
     Args:
       size: one of `SIZES`, or numbers of one's own.
       remat: one of `remat.POLICIES`, for stage 1 and for each module of the other stages.
-      loop_modules: whether the modules of a stage run as a loop, as `run_in_turn` says.
       fold_columns: as for `Branch`.
       dtype: dtype to compute in.
       rng: generator that the kernels are drawn from.
@@ -230,7 +228,6 @@ class HRNet(nnx.Module):
         size: HRNetSize,
         *,
         remat: str,
-        loop_modules: bool,
         fold_columns: bool,
         dtype: jnp.dtype,
         rng: np.random.Generator,
@@ -238,7 +235,6 @@ class HRNet(nnx.Module):
         layer = {"dtype": dtype, "rng": rng}
         self.channels = sum(size.widths)
         self.remat = remat
-        self.loop_modules = loop_modules
         self.stem = Sequence(
             ConvBN(3, _STEM_CHANNELS, kernel=3, stride=2, **layer),
             ConvBN(_STEM_CHANNELS, _STEM_CHANNELS, kernel=3, stride=2, **layer),
@@ -274,6 +270,7 @@ class HRNet(nnx.Module):
         xs = [run(self.stage1, self.stem(images, train=train))]
         for transition, stage in zip(self.transitions, self.stages, strict=True):
             xs = transition(xs, train=train)
-            xs = run_in_turn(stage, xs, run, loop=self.loop_modules)
+            for module in stage:
+                xs = run(module, xs)
         size = xs[0].shape[1:3]
         return jnp.concatenate([resize_bilinear(x, size) for x in xs], axis=-1)

@@ -84,7 +84,6 @@ class MultiscaleNetwork(nnx.Module):
         *,
         dtype: jnp.dtype,
         remat: str,
-        loop_modules: bool,
         fold_columns: bool,
         rng: np.random.Generator,
     ):
@@ -93,9 +92,7 @@ class MultiscaleNetwork(nnx.Module):
         self.remat = remat
         self.attention = a.attention
         self.weighed_scales = a.scales if a.attention == "explicit" else ()
-        self.trunk, self.decoder = _trunk_and_decoder(
-            a, layer, remat=remat, loop_modules=loop_modules, fold_columns=fold_columns
-        )
+        self.trunk, self.decoder = _trunk_and_decoder(a, remat, fold_columns, layer)
         pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
             a.semantic_head, pixels, a.head_channels, a.classes, after_ocr=a.has_ocr, **layer
@@ -186,10 +183,10 @@ class MultiscaleNetwork(nnx.Module):
 
 
 def _trunk_and_decoder(
-    a: Architecture, layer: dict, *, remat: str, **of_hrnet
+    a: Architecture, remat: str, fold_columns: bool, layer: dict
 ) -> tuple[nnx.Module, nnx.Module]:
     if a.has_ocr:
-        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **of_hrnet, **layer)
+        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, fold_columns=fold_columns, **layer)
         decoder = OCR(
             trunk.channels,
             a.classes,
@@ -209,7 +206,6 @@ def initialize(
     dtype: str,
     remat: str,
     fold_columns: bool = False,
-    loop_modules: bool = False,
     batch_norm_group: int = 0,
     seed: int,
 ):
@@ -220,7 +216,6 @@ def initialize(
       dtype: name of the dtype to compute in, `bfloat16` or `float32`.
       remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
       fold_columns: as for `hrnet.Branch`; a ResNet has none.
-      loop_modules: as for `hrnet.HRNet`; a ResNet has none.
       batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
       seed: of the kernels.
 
@@ -232,7 +227,6 @@ def initialize(
         architecture,
         dtype=jnp.dtype(dtype),
         remat=remat,
-        loop_modules=loop_modules,
         fold_columns=fold_columns,
         rng=np.random.default_rng(seed),
     )
