@@ -63,9 +63,6 @@ def get_config() -> ConfigDict:
     # what each module of the trunk, and decoder and heads, are given; 'dots_saveable' also what
     # the convolutions return, so that only what is cheap is done twice; 'none' keeps everything.
     config.model.remat = "none"
-    # Narrow features with pairs of columns folded into channels, which a TPU has room for anyway:
-    # the same network, sooner. 'auto' does so on a TPU; or 'always', or 'never'.
-    config.model.fold_columns = "auto"
     # Images whose BatchNorm statistics are taken together; 0 for all of a batch, on whatever number
     # of devices. With optimizer.accumulate a batch is one of the parts.
     config.model.batch_norm_group = 0

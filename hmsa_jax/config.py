@@ -12,7 +12,7 @@ import ml_collections
 from hmsa_jax import evaluation_protocol, hosts, profiling
 from hmsa_jax.files import write_atomically
 from hmsa_jax.losses import objective, rmi
-from hmsa_jax.models import column_folding, fusion, heads, hrnet, multiscale, remat
+from hmsa_jax.models import fusion, heads, hrnet, multiscale, remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,6 @@ FIELDS = {
     "model.dropout": _between(0, 1),
     "model.dtype": _one_of("bfloat16", "float32"),
     "model.remat": dataclasses.replace(_one_of(*remat.POLICIES), free=True),
-    "model.fold_columns": dataclasses.replace(_one_of(*column_folding.SETTINGS), free=True),
     "model.batch_norm_group": _whole(0),
     "objective.scales": _SCALES,
     "objective.fusion_resolution": _RESOLUTION,

@@ -66,7 +66,7 @@ def work_of(
 ) -> StepWork:
     """Counts the work of a train step that is traced already.
 
-    A network that recomputes, or folds columns, is traced once more without: see `flops.plain`.
+    A network that recomputes is traced once more without: see `flops.plain`.
 
     Args:
       config: of the experiment.

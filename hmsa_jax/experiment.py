@@ -16,7 +16,7 @@ from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax import sharding
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
-from hmsa_jax.models import column_folding, multiscale
+from hmsa_jax.models import multiscale
 from hmsa_jax.state import TrainState, initial_state
 from hmsa_jax.train_step import make_train_step
 
@@ -83,9 +83,7 @@ def assemble(
         architecture,
         dtype=config.model.dtype,
         remat=config.model.remat,
-        fold_columns=column_folding.is_wanted(
-            config.model.fold_columns, mesh.devices.flat[0].platform
-        ),
+        merge_rows=_merges_rows(config, mesh),
         batch_norm_group=config.model.batch_norm_group,
         seed=config.seed,
     )
@@ -112,6 +110,12 @@ def assemble(
         batch_stats,
         has_ema=config.optimizer.ema_decay > 0,
     )
+
+
+def _merges_rows(config: ml_collections.ConfigDict, mesh: Mesh) -> bool:
+    """Whether each device has whole rows, or rows of one image only."""
+    images = config.data.batch_size // config.optimizer.accumulate
+    return mesh.shape["spatial"] == 1 or images <= mesh.shape["data"]
 
 
 def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:

@@ -7,45 +7,54 @@ often as it runs. The same program counts the same for every chip and for any nu
 """
 
 import functools
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from flax import nnx
 from jax.extend import core
 
-# Settings of modules with which they do useful work only.
-_USEFUL = {"remat": "none", "fold_columns": False}
 
-
-def count(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> int:
+def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, read: Sequence[bool] | None = None) -> int:
     """Floating-point operations of a traced program, of all devices together.
 
     Args:
       jaxpr: `jax.jit(f).trace(...).jaxpr`.
+      read: which of its results somebody reads, all if it is left out; what nobody reads does not
+        count, such as the gradient of the images.
     """
     jaxpr = jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
+    results = itertools.compress(jaxpr.outvars, read or itertools.repeat(True))
+    wanted = {variable for variable in results if isinstance(variable, core.Var)}
     total = 0
-    for equation in jaxpr.eqns:
-        name = equation.primitive.name
-        if name == "dot_general":
-            total += _of_product(equation)
-        elif name == "conv_general_dilated":
-            total += _of_convolution(equation)
-        elif name == "cond":
-            branches = [count(b) for b in equation.params["branches"]]
-            # Of one way for each kind of device the plainest is what has to be done.
-            is_choice_of_device = equation.params.get("branches_platforms") is not None
-            total += min(branches) if is_choice_of_device else max(branches)
-        else:
-            inner = sum(count(j) for j in _programs(equation.params))
-            runs = equation.params["length"] if name == "scan" else 1
-            total += runs * inner
+    for equation in reversed(jaxpr.eqns):
+        read = [variable in wanted for variable in equation.outvars]
+        if any(read) or equation.effects:
+            wanted.update(v for v in equation.invars if isinstance(v, core.Var))
+            total += _of_equation(equation, read)
     return total
 
 
+def _of_equation(equation, read: list[bool]) -> int:
+    name = equation.primitive.name
+    if name == "dot_general":
+        return _of_product(equation)
+    if name == "conv_general_dilated":
+        return _of_convolution(equation)
+    if name == "cond":
+        branches = [count(b, read) for b in equation.params["branches"]]
+        # Of one way for each kind of device the plainest is what has to be done.
+        is_choice_of_device = equation.params.get("branches_platforms") is not None
+        return min(branches) if is_choice_of_device else max(branches)
+    if name == "jit":
+        return count(equation.params["jaxpr"], read)
+    runs = equation.params["length"] if name == "scan" else 1
+    return runs * sum(count(j) for j in _programs(equation.params))
+
+
 def plain(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphDef:
-    """The same network, doing nothing twice and nothing with zeros: all that it does is useful.
+    """The same network, doing nothing twice: all that it does is useful.
 
     Args:
       graphdef: of a network, as from `multiscale.initialize`.
@@ -53,19 +62,13 @@ def plain(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphD
       batch_stats: of the network.
 
     Returns:
-      The network without rematerialisation and without columns folded into channels; `graphdef`
-      itself if it has neither.
+      The network without rematerialisation; `graphdef` itself if it has none.
     """
     network = nnx.merge(graphdef, params, batch_stats)
-    extras = [
-        (module, name, useful)
-        for _, module in nnx.iter_modules(network)
-        for name, useful in _USEFUL.items()
-        if getattr(module, name, useful) != useful
-    ]
-    for extra in extras:
-        setattr(*extra)
-    return nnx.split(network, nnx.Param, nnx.BatchStat)[0] if extras else graphdef
+    modules = [m for _, m in nnx.iter_modules(network) if getattr(m, "remat", "none") != "none"]
+    for module in modules:
+        module.remat = "none"
+    return nnx.split(network, nnx.Param, nnx.BatchStat)[0] if modules else graphdef
 
 
 def _programs(value) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:

@@ -197,7 +197,7 @@ def test_work_in_loops_branches_and_inner_programs():
 
 def test_recomputed_work_is_no_use():
     architecture = multiscale.Architecture(
-        "tiny", 3, ocr_channels=8, ocr_key_channels=4, head_channels=4
+        "w18_small", 3, ocr_channels=8, ocr_key_channels=4, head_channels=4
     )
 
     def work(graphdef, params, stats):

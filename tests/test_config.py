@@ -64,7 +64,6 @@ def test_all_problems_are_listed_at_once():
         ("mesh.data", 0),
         ("model.dtype", "float16"),
         ("model.batch_norm_group", -1),
-        ("model.fold_columns", True),
         ("model.remat", True),
         ("model.attention", "True"),
         ("objective.main_loss", "dice"),

@@ -1,16 +1,13 @@
 """What a config is made into."""
 
-import types
-
 import jax
-import numpy as np
 import pytest
 from flax import nnx
 
 from configs import street_scenes
-from hmsa_jax import experiment, sharding
+from hmsa_jax import experiment
 from hmsa_jax.models.batch_norm import BatchNorm
-from hmsa_jax.models.hrnet import Branch
+from hmsa_jax.models.layers import Conv
 
 
 def layers_of(parts, kind):
@@ -20,28 +17,18 @@ def layers_of(parts, kind):
 
 
 @pytest.mark.parametrize(
-    ("setting", "platform", "folds"),
-    [
-        ("auto", "tpu", True),
-        ("auto", "cpu", False),
-        ("always", "cpu", True),
-        ("never", "tpu", False),
-    ],
+    ("spatial", "batch_size", "accumulate", "merged"),
+    [(1, 16, 1, True), (2, 4, 1, True), (2, 8, 1, False), (2, 8, 2, True)],
 )
-def test_columns_are_folded_where_the_devices_ask_for_it(monkeypatch, setting, platform, folds):
-    """The devices of the mesh count, be they here or only described."""
-    device = types.SimpleNamespace(platform=platform)
-
-    def mesh_of(data, spatial, devices):
-        assert devices == [device]
-        return types.SimpleNamespace(devices=np.array(devices))
-
-    monkeypatch.setattr(sharding, "make_mesh", mesh_of)
+def test_rows_are_merged_unless_devices_share_those_of_several_images(
+    spatial, batch_size, accumulate, merged
+):
     config = street_scenes.get_config()
-    config.model.fold_columns = setting
-    branches = layers_of(experiment.assemble(config, [device]), Branch)
-    assert len(branches) == 2 + 3 + 4
-    assert {branch.fold_columns for branch in branches} == {folds}
+    config.mesh.spatial = spatial
+    config.data.batch_size = batch_size
+    config.optimizer.accumulate = accumulate
+    layers = layers_of(experiment.assemble(config), Conv)  # on eight devices
+    assert {layer.merge_rows for layer in layers} == {merged}
 
 
 def test_mesh_is_made_of_the_devices_that_are_given():

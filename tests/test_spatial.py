@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax import optimizer, sharding, state, train_step
 from hmsa_jax.losses.objective import Objective
-from hmsa_jax.models import hrnet, multiscale
+from hmsa_jax.models import convolution, hrnet, multiscale
 from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.layers import Conv
 from hmsa_jax.models.resize import resize_bilinear
@@ -124,11 +124,11 @@ def kinds(function, shape, spatial):
 
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     forward, y = compiled_kinds(function, x)
-    backward, _ = compiled_kinds(lambda y: jax.linear_transpose(function, x)(y)[0], y)
+    backward, _ = compiled_kinds(lambda y: jax.vjp(function, jnp.zeros_like(x))[1](y)[0], y)
     return forward, backward
 
 
-def convolution(kernel, stride=1, dilation=1):
+def layer_of(kernel, stride=1, dilation=1):
     rng = np.random.default_rng(0)
     settings = {"kernel": kernel, "stride": stride, "dilation": dilation}
     return Conv(4, 4, **settings, dtype=jnp.float32, rng=rng)
@@ -138,11 +138,11 @@ def convolution(kernel, stride=1, dilation=1):
 @pytest.mark.parametrize(
     ("layer", "permutes"),
     [
-        (convolution(1), 0),
-        (convolution(3), 2),
-        (convolution(3, stride=2), 1),
-        (convolution(3, dilation=4), 2),
-        (convolution(7, stride=2), 2),
+        (layer_of(1), 0),
+        (layer_of(3), 2),
+        (layer_of(3, stride=2), 1),
+        (layer_of(3, dilation=4), 2),
+        (layer_of(7, stride=2), 2),
     ],
 )
 def test_convolution_passes_on_an_edge_or_two(layer, permutes, spatial):
@@ -150,9 +150,22 @@ def test_convolution_passes_on_an_edge_or_two(layer, permutes, spatial):
     assert kinds(layer, (1, 32, 6, 4), spatial) == (expected, expected)
 
 
+@pytest.mark.parametrize("spatial", [2, 4])
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 4)])
+def test_rows_as_images_pass_on_an_edge_or_two(stride, dilation, spatial):
+    """The form for TPUs."""
+    kernel = jnp.ones((3, 3, 4, 4))
+
+    def convolve(x):
+        return convolution.of_rows(x, kernel, stride, dilation)
+
+    one, both = ["collective-permute"], ["collective-permute"] * 2
+    assert kinds(convolve, (1, 32, 6, 4), spatial) == (one if stride == 2 else both, both)
+
+
 def test_window_beyond_a_share_may_gather_all_rows():
     """DeepLab's pyramid does, where a device has fewer than 36 rows of its features."""
-    layer = convolution(3, dilation=4)
+    layer = layer_of(3, dilation=4)
     assert kinds(layer, (1, 16, 6, 4), 4) == (["collective-permute"] * 2,) * 2
     assert kinds(layer, (1, 8, 6, 4), 4) == (["all-gather"],) * 2
 

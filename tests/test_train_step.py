@@ -8,7 +8,7 @@ import pytest
 
 from hmsa_jax import optimizer, sharding, state, train_step
 from hmsa_jax.losses.objective import Objective
-from hmsa_jax.models import hrnet, multiscale, resnet
+from hmsa_jax.models import convolution, hrnet, multiscale, resnet
 
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
@@ -106,11 +106,22 @@ def test_sharded_deeplab_equals_unsharded(monkeypatch):
     assert_equal_runs(one, eight)
 
 
-def test_folded_columns_change_nothing(on_one_device):
-    """On eight devices, at two scales; the branches of odd width are not folded."""
+@pytest.fixture
+def rows_as_images(monkeypatch):
+    """Convolutions in the form for TPUs."""
+    jax.clear_caches()  # of what was traced in the other form
+    monkeypatch.setattr(convolution, "of_windows", convolution.of_rows)
+    monkeypatch.setattr(convolution, "gradients_of_windows", convolution.gradients_of_rows)
+    yield
+    jax.clear_caches()
+
+
+def test_rows_as_images_change_nothing(on_one_device, rows_as_images):
+    """On eight devices, two of which share out the rows of an image."""
     with jax.enable_x64(True):
-        folded = run(sharding.make_mesh(4, 2), "float64", 2, network={"fold_columns": True})
-    assert_equal_runs(on_one_device, folded)
+        eight = run(sharding.make_mesh(4, 2), "float64", 2)
+    assert_equal_runs(on_one_device, eight)
+    assert "all-gather" not in eight[2].as_text()
 
 
 def assert_equal_runs(one, eight):

@@ -77,8 +77,7 @@ def compile_pair(policy: str, device: jax.Device) -> jax.stages.Compiled:
     """Loss, gradients and running statistics of two modules."""
     widths, rng = SIZES["w48"].widths, np.random.default_rng(0)
     modules = nnx.List(
-        MultiResolutionModule(widths, 4, fold_columns=True, dtype=jnp.bfloat16, rng=rng)
-        for _ in range(MODULES)
+        MultiResolutionModule(widths, 4, dtype=jnp.bfloat16, rng=rng) for _ in range(MODULES)
     )
     graphdef, *values = nnx.split(modules, nnx.Param, nnx.BatchStat)
     run = with_policy(lambda module, xs: module(xs, train=True), policy)

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models.column_folding import fold_vector, mean_of_columns
-
 EPSILON = 1e-5
 MOMENTUM = 0.1  # share of the new batch in the running statistics
 
@@ -39,13 +37,12 @@ class BatchNorm(nnx.Module):
         self.dtype = dtype
         self.group = 0
 
-    def __call__(self, x: jax.Array, *, train: bool, folded: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises; in training it updates the running statistics.
 
         Args:
-          x: `[B, H, W, channels]`, or, if `folded`, `[B, H, W / 2, 2 channels]`.
+          x: `[B, H, W, channels]`.
           train: with statistics of the batch, or with the running ones.
-          folded: pairs of columns lie in the channels, as `column_folding.fold` puts them.
 
         Returns:
           The shape of `x`, in `dtype`.
@@ -53,9 +50,9 @@ class BatchNorm(nnx.Module):
         scale, bias = self.scale.get_value(), self.bias.get_value()
         mean, var = self.mean.get_value(), self.var.get_value()
         if not train:
-            return normalize(x, mean, var, scale, bias, folded, self.dtype)
+            return normalize(x, mean, var, scale, bias, self.dtype)
         group = self.group or x.shape[0]
-        y, mean, var = normalize_batch(x, mean, var, scale, bias, group, folded, self.dtype)
+        y, mean, var = normalize_batch(x, mean, var, scale, bias, group, self.dtype)
         # set_value: assigning through [...] asks a tracer for its sharding, at quadratic cost.
         self.mean.set_value(mean)
         self.var.set_value(var)
@@ -63,23 +60,21 @@ class BatchNorm(nnx.Module):
 
 
 # Both are jitted so that a network of hundreds of layers traces each shape once.
-@functools.partial(jax.jit, static_argnames=("folded", "dtype"))
-def normalize(x, mean, var, scale, bias, folded, dtype):
+@functools.partial(jax.jit, static_argnames="dtype")
+def normalize(x, mean, var, scale, bias, dtype):
     """(x - mean) / sqrt(var + EPSILON) x scale + bias in the dtype of `scale`, then cast."""
     factor = scale * jax.lax.rsqrt(var + EPSILON)
     shift = bias - mean * factor
-    if folded:
-        factor, shift = fold_vector(factor), fold_vector(shift)
     return (x.astype(scale.dtype) * factor + shift).astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("group", "folded", "dtype"))
-def normalize_batch(x, running_mean, running_var, scale, bias, group, folded, dtype):
+@functools.partial(jax.jit, static_argnames=("group", "dtype"))
+def normalize_batch(x, running_mean, running_var, scale, bias, group, dtype):
     """`normalize` with statistics of each `group` images; returns also the running ones, moved."""
     wide = x.astype(scale.dtype)
-    mean = _mean_of_groups(wide, group, folded)
+    mean = _mean_of_groups(wide, group)
     # One pass over the activations: both sums fuse into one read and one all-reduce.
-    var = jnp.maximum(_mean_of_groups(jnp.square(wide), group, folded) - jnp.square(mean), 0)
+    var = jnp.maximum(_mean_of_groups(jnp.square(wide), group) - jnp.square(mean), 0)
     count = group * x.size // (x.shape[0] * len(scale))
     unbiased = var * (count / max(count - 1, 1))
 
@@ -91,15 +86,13 @@ def normalize_batch(x, running_mean, running_var, scale, bias, group, folded, dt
     def move(running, of_groups):
         return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean(0))
 
-    y = normalize(wide, of_images(mean), of_images(var), scale, bias, folded, dtype)
+    y = normalize(wide, of_images(mean), of_images(var), scale, bias, dtype)
     return y, move(running_mean, mean), move(running_var, unbiased)
 
 
-def _mean_of_groups(x: jax.Array, group: int, folded: bool) -> jax.Array:
+def _mean_of_groups(x: jax.Array, group: int) -> jax.Array:
     """The mean of each channel in each `group` images: `[B / group, channels]`."""
     if group == x.shape[0]:
-        means = x.mean((0, 1, 2))[None]
-    else:
-        # Images first: a group on one device needs no other, and others exchange [B, C] only.
-        means = x.mean((1, 2)).reshape(-1, group, x.shape[-1]).mean(1)
-    return mean_of_columns(means) if folded else means
+        return x.mean((0, 1, 2))[None]
+    # Images first: a group on one device needs no other, and others exchange [B, C] only.
+    return x.mean((1, 2)).reshape(-1, group, x.shape[-1]).mean(1)

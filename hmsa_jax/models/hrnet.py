@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models import column_folding
 from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
 from hmsa_jax.models.remat import with_policy
@@ -90,42 +89,9 @@ class BasicBlock(nnx.Module):
         self.conv1 = ConvBN(channels, channels, **layer)
         self.conv2 = ConvBN(channels, channels, relu=False, **layer)
 
-    def __call__(self, x: jax.Array, *, train: bool, folded: bool = False) -> jax.Array:
-        y = self.conv1(x, train=train, folded=folded)
-        y = self.conv2(y, train=train, folded=folded)
-        return jax.nn.relu(x + y)
-
-
-class Branch(nnx.Module):
-    """Basic blocks at one resolution, one after the other.
-
-    Args:
-      channels: of the features.
-      blocks: number of blocks.
-      fold_columns: compute narrow features with pairs of columns folded into channels, where the
-        number of columns is even: another order of the same numbers.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        blocks: int,
-        *,
-        fold_columns: bool,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
-    ):
-        self.layers = nnx.List(BasicBlock(channels, dtype=dtype, rng=rng) for _ in range(blocks))
-        self.fold_columns = fold_columns
-
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        folded = self.fold_columns and column_folding.can_fold(x)
-        x = column_folding.fold(x) if folded else x
-        for block in self.layers:
-            x = block(x, train=train, folded=folded)
-        return column_folding.unfold(x) if folded else x
+        y = self.conv2(self.conv1(x, train=train), train=train)
+        return jax.nn.relu(x + y)
 
 
 class Exchange(nnx.Module):
@@ -179,10 +145,10 @@ class Exchange(nnx.Module):
 class MultiResolutionModule(nnx.Module):
     """Basic blocks on each branch, then the exchange between branches."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: int, *, fold_columns: bool, dtype, rng):
+    def __init__(self, widths: tuple[int, ...], blocks: int, *, dtype, rng):
         layer = {"dtype": dtype, "rng": rng}
         self.branches = nnx.List(
-            Branch(width, blocks, fold_columns=fold_columns, **layer) for width in widths
+            Sequence(*(BasicBlock(width, **layer) for _ in range(blocks))) for width in widths
         )
         self.exchange = Exchange(widths, **layer)
 
@@ -215,7 +181,6 @@ class HRNet(nnx.Module):
     Args:
       size: one of `SIZES`, or numbers of one's own.
       remat: one of `remat.POLICIES`, for stage 1 and for each module of the other stages.
-      fold_columns: as for `Branch`.
       dtype: dtype to compute in.
       rng: generator that the kernels are drawn from.
 
@@ -228,7 +193,6 @@ class HRNet(nnx.Module):
         size: HRNetSize,
         *,
         remat: str,
-        fold_columns: bool,
         dtype: jnp.dtype,
         rng: np.random.Generator,
     ):
@@ -253,8 +217,7 @@ class HRNet(nnx.Module):
             self.transitions.append(Transition(previous, widths, **layer))
             self.stages.append(
                 nnx.List(
-                    MultiResolutionModule(widths, size.blocks, fold_columns=fold_columns, **layer)
-                    for _ in range(modules)
+                    MultiResolutionModule(widths, size.blocks, **layer) for _ in range(modules)
                 )
             )
             previous = widths

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from hmsa_jax.models.batch_norm import BatchNorm
-from hmsa_jax.models.column_folding import fold_kernel, fold_vector
+from hmsa_jax.models.convolution import convolve
 
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+CONVOLUTION = "convolution"  # the name of its result for policies of rematerialisation
 
 
 class Conv(nnx.Module):
@@ -30,6 +31,9 @@ class Conv(nnx.Module):
       bias: whether a bias is added.
       dtype: dtype to compute in.
       rng: generator that the kernel is drawn from.
+
+    Attributes:
+      merge_rows: see `convolve`.
     """
 
     def __init__(
@@ -53,48 +57,18 @@ class Conv(nnx.Module):
         self.stride = stride
         self.dilation = dilation
         self.dtype = dtype
+        self.merge_rows = True
 
-    def __call__(self, x: jax.Array, *, folded: bool = False) -> jax.Array:
-        """Convolves.
-
-        Args:
-          x: `[B, H, W, inputs]`, or, if `folded`, `[B, H, W / 2, 2 inputs]`.
-          folded: pairs of columns lie in the channels, of `x` and of the result, as
-            `column_folding.fold` puts them. Only a 3x3 window of stride 1, not dilated, can.
-
-        Returns:
-          `[B, ceil(H / stride), ceil(W / stride), outputs]`, or, if `folded`,
-          `[B, H, W / 2, 2 outputs]`.
-
-        Raises:
-          ValueError: `folded`, and the window is another one.
-        """
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[B, H, W, inputs]` to `[B, ceil(H / stride), ceil(W / stride), outputs]`."""
         x = x.astype(self.dtype)
-        kernel = self.kernel.get_value()
-        size = kernel.shape[0]
-        if folded:
-            if (size, self.stride, self.dilation) != (3, 1, 1):
-                raise ValueError(
-                    f"a {size}x{size} convolution of stride {self.stride} and dilation"
-                    f" {self.dilation} is not for folded columns, only 3x3, 1 and 1"
-                )
-            kernel = fold_kernel(kernel)
-        kernel = kernel.astype(self.dtype)
-        if size == 1 and self.stride == 1:
+        kernel = self.kernel.get_value().astype(self.dtype)
+        if len(kernel) == 1 and self.stride == 1:
             y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
-            y = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=[(size // 2 * self.dilation,) * 2] * 2,
-                rhs_dilation=(self.dilation, self.dilation),
-                dimension_numbers=_DIMENSIONS,
-            )
-        if self.bias is not None:
-            bias = self.bias.get_value().astype(self.dtype)
-            y = y + (fold_vector(bias) if folded else bias)
-        return y
+            y = convolve(x, kernel, self.stride, self.dilation, self.merge_rows)
+            y = checkpoint_name(y, CONVOLUTION)
+        return y if self.bias is None else y + self.bias.get_value().astype(self.dtype)
 
 
 class ConvBN(nnx.Module):
@@ -107,8 +81,8 @@ class ConvBN(nnx.Module):
         self.bn = BatchNorm(outputs, dtype=dtype)
         self.relu = relu
 
-    def __call__(self, x: jax.Array, *, train: bool, folded: bool = False) -> jax.Array:
-        x = self.bn(self.conv(x, folded=folded), train=train, folded=folded)
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        x = self.bn(self.conv(x), train=train)
         return jax.nn.relu(x) if self.relu else x
 
 

@@ -11,6 +11,7 @@ from hmsa_jax.models import heads, hrnet, resnet
 from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.fusion import scaled_size
+from hmsa_jax.models.layers import Conv
 from hmsa_jax.models.ocr import OCR
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.resize import resize_bilinear
@@ -84,7 +85,6 @@ class MultiscaleNetwork(nnx.Module):
         *,
         dtype: jnp.dtype,
         remat: str,
-        fold_columns: bool,
         rng: np.random.Generator,
     ):
         a = architecture
@@ -92,7 +92,7 @@ class MultiscaleNetwork(nnx.Module):
         self.remat = remat
         self.attention = a.attention
         self.weighed_scales = a.scales if a.attention == "explicit" else ()
-        self.trunk, self.decoder = _trunk_and_decoder(a, remat, fold_columns, layer)
+        self.trunk, self.decoder = _trunk_and_decoder(a, remat, layer)
         pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
             a.semantic_head, pixels, a.head_channels, a.classes, after_ocr=a.has_ocr, **layer
@@ -182,11 +182,9 @@ class MultiscaleNetwork(nnx.Module):
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
 
 
-def _trunk_and_decoder(
-    a: Architecture, remat: str, fold_columns: bool, layer: dict
-) -> tuple[nnx.Module, nnx.Module]:
+def _trunk_and_decoder(a: Architecture, remat: str, layer: dict) -> tuple[nnx.Module, nnx.Module]:
     if a.has_ocr:
-        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, fold_columns=fold_columns, **layer)
+        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **layer)
         decoder = OCR(
             trunk.channels,
             a.classes,
@@ -205,7 +203,7 @@ def initialize(
     *,
     dtype: str,
     remat: str,
-    fold_columns: bool = False,
+    merge_rows: bool = True,
     batch_norm_group: int = 0,
     seed: int,
 ):
@@ -215,7 +213,7 @@ def initialize(
       architecture: see `Architecture`.
       dtype: name of the dtype to compute in, `bfloat16` or `float32`.
       remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
-      fold_columns: as for `hrnet.Branch`; a ResNet has none.
+      merge_rows: of all convolutions, see `convolve`.
       batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
       seed: of the kernels.
 
@@ -227,9 +225,9 @@ def initialize(
         architecture,
         dtype=jnp.dtype(dtype),
         remat=remat,
-        fold_columns=fold_columns,
         rng=np.random.default_rng(seed),
     )
+    network.set_attributes(Conv, merge_rows=merge_rows)
     network.set_attributes(BatchNorm, group=batch_norm_group)
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)

@@ -5,12 +5,17 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
+from hmsa_jax.models.layers import CONVOLUTION
+
 # What is kept of a module's activations: everything, nothing, or what one of jax's policies says.
 # `dots_saveable` keeps the results of convolutions and matrix products.
 POLICIES = {
     "none": None,
     "modules": jax.checkpoint_policies.nothing_saveable,
-    "dots_saveable": jax.checkpoint_policies.dots_saveable,
+    "dots_saveable": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_saveable,
+        jax.checkpoint_policies.save_only_these_names(CONVOLUTION),
+    ),
 }
 
 

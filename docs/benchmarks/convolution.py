@@ -1,0 +1,92 @@
+"""What rows as images save on a TPU in a convolution, by the compiler's own model.
+
+    python docs/benchmarks/convolution.py
+
+A 3x3 convolution with BatchNorm and ReLU, forward and backward, bfloat16, in both forms, compiled
+for one chip; no TPU is needed, only `requirements-targets.txt`.
+"""
+
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import SingleDeviceSharding
+
+from hmsa_jax import compiled
+from hmsa_jax.models.layers import ConvBN
+from hmsa_jax.targets import target as target_lib
+from hmsa_jax.targets.modelled_time import modelled_seconds
+
+TARGETS = ("v5e", "v6e")
+CASES = {  # of one image of 512 x 1024, unless said: input, outputs, further settings
+    "stem, 64 channels, stride 2": ((1, 256, 512, 64), 64, {"stride": 2}),
+    "stage 1, 64": ((1, 128, 256, 64), 64, {}),
+    "branch of 48": ((1, 128, 256, 48), 48, {}),
+    "two images": ((2, 128, 256, 48), 48, {}),
+    "1024 x 2048": ((1, 256, 512, 48), 48, {}),
+    "branch of 96": ((1, 64, 128, 96), 96, {}),
+    "branch of 192": ((1, 32, 64, 192), 192, {}),
+    "branch of 384": ((1, 16, 32, 384), 384, {}),
+    "OCR, 720 to 512": ((1, 128, 256, 720), 512, {}),
+    "head, 512 to 256": ((1, 128, 256, 512), 256, {}),
+    "pyramid, 2048 to 256, dilation 12": ((1, 64, 128, 2048), 256, {"dilation": 12}),
+}
+MIB = 2**20
+
+
+def main() -> None:
+    targets = [target_lib.parse(name) for name in TARGETS]
+    os.environ.update(target_lib.environment(targets[0]))
+    jax.config.update("jax_platforms", "cpu")
+    print(f"jax {jax.__version__}, {target_lib.compiler_version(targets[0])}\n")
+    print("| chip | what | time, windows | rows | windows / rows | memory, windows | rows |")
+    print("|---|---|---:|---:|---:|---:|---:|", flush=True)
+    for target in targets:
+        device = target_lib.described_devices(target)[0]
+        for name, case in CASES.items():
+            windows, rows = (cost(*case, merge_rows, device) for merge_rows in (False, True))
+            print(
+                f"| {target.chip.name} | {name}"
+                f" | {1e3 * windows[0]:.3f} ms | {1e3 * rows[0]:.3f} ms"
+                f" | {windows[0] / rows[0]:.2f}"
+                f" | {windows[1] / MIB:.0f} MiB | {rows[1] / MIB:.0f} MiB |",
+                flush=True,
+            )
+
+
+def cost(shape, outputs, settings, merge_rows, device: jax.Device) -> tuple[float, int]:
+    """Modelled seconds and bytes of temporaries."""
+    rng = np.random.default_rng(0)
+    layer = ConvBN(shape[-1], outputs, kernel=3, dtype=jnp.bfloat16, rng=rng, **settings)
+    layer.conv.merge_rows = merge_rows
+    graphdef, *values = nnx.split(layer, nnx.Param, nnx.BatchStat)
+
+    def run(params, statistics, x):
+        layer = nnx.merge(graphdef, params, statistics, copy=True)
+        return layer(x, train=True), nnx.state(layer, nnx.BatchStat)
+
+    def step(params, statistics, x, cotangent):
+        y, backward, moved = jax.vjp(
+            lambda params, x: run(params, statistics, x), params, x, has_aux=True
+        )
+        return y, backward(cotangent), moved
+
+    here = SingleDeviceSharding(device)
+
+    def described(tree):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), tree)
+
+    arguments = described((*values, jax.ShapeDtypeStruct(shape, jnp.bfloat16)))
+    y, _ = jax.eval_shape(run, *arguments)
+    program = jax.jit(step).lower(*arguments, described(y)).compile()
+    return modelled_seconds(program), compiled.memory_of(program).temporaries
+
+
+if __name__ == "__main__":
+    main()

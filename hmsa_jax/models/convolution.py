@@ -1,0 +1,127 @@
+"""A convolution and its gradients, in the form that each kind of device is fast at.
+
+A TPU is fast where many images are small: it tiles channels and images, and one large image leaves
+tiles empty, or is first cut up and copied. There every row becomes an image of its own, with the
+rows of its window side by side in the channels, and the window has columns only: the same products.
+docs/results/tpu_speed.md has the measurements.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+_ROWS = 1
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def convolve(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1, merge_rows: bool = True
+) -> jax.Array:
+    """Convolves, padded so that stride 1 keeps the size and stride 2 halves it (up).
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[k, k, C, D]` in the dtype of `x`, k odd.
+      stride: step of the window.
+      dilation: distance between the samples of the window.
+      merge_rows: whether rows may become images. Not where devices share out the rows and have
+        several images each: those rows would have to be gathered.
+
+    Returns:
+      `[B, ceil(H / stride), ceil(W / stride), D]` in the dtype of `x`.
+    """
+    return _forward(x, kernel, stride, dilation, merge_rows)
+
+
+def _forward_and_residuals(x, kernel, stride, dilation, merge_rows):
+    return _forward(x, kernel, stride, dilation, merge_rows), (x, kernel)
+
+
+def _gradients(stride, dilation, merge_rows, residuals, g):
+    return _backward(*residuals, g, stride, dilation, merge_rows)
+
+
+convolve.defvjp(_forward_and_residuals, _gradients)
+
+
+# Both are jitted so that a network traces each shape once.
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _forward(x, kernel, stride, dilation, merge_rows):
+    by_windows = functools.partial(of_windows, stride=stride, dilation=dilation)
+    by_rows = functools.partial(of_rows, stride=stride, dilation=dilation)
+    if not merge_rows:
+        return by_windows(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, tpu=by_rows, default=by_windows)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def _backward(x, kernel, g, stride, dilation, merge_rows):
+    by_windows = functools.partial(gradients_of_windows, stride=stride, dilation=dilation)
+    by_rows = functools.partial(gradients_of_rows, stride=stride, dilation=dilation)
+    if not merge_rows:
+        return by_windows(x, kernel, g)
+    return jax.lax.platform_dependent(x, kernel, g, tpu=by_rows, default=by_windows)
+
+
+def of_windows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """`convolve` as one operation."""
+    padding = len(kernel) // 2 * dilation
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=[(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def gradients_of_windows(x, kernel, g, stride: int, dilation: int) -> tuple[jax.Array, jax.Array]:
+    """Of x and kernel, for the gradient `g` of the result of `of_windows`."""
+    run = functools.partial(of_windows, stride=stride, dilation=dilation)
+    return jax.vjp(run, x, kernel)[1](g)
+
+
+def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns."""
+    size, _, inputs, outputs = kernel.shape
+    padding = size // 2 * dilation
+    windows = [_rows_from(x, tap * dilation - padding, stride) for tap in range(size)]
+    windows = jnp.concatenate(windows, axis=-1)
+    batch, rows, columns, channels = windows.shape
+    y = jax.lax.conv_general_dilated(
+        windows.reshape(batch * rows, columns, channels),
+        kernel.swapaxes(0, 1).reshape(size, size * inputs, outputs),
+        window_strides=(stride,),
+        padding=[(padding, padding)],
+        rhs_dilation=(dilation,),
+        dimension_numbers=("NWC", "WIO", "NWC"),
+    )
+    return y.reshape(batch, rows, -1, outputs)
+
+
+def gradients_of_rows(x, kernel, g, stride: int, dilation: int) -> tuple[jax.Array, jax.Array]:
+    """Of x and kernel, for the gradient `g` of the result of `of_rows`."""
+    run = functools.partial(of_rows, stride=stride, dilation=dilation)
+    # Else the compiler would keep the shifted rows of x from the forward pass on, twice its size.
+    x, g = jax.lax.optimization_barrier((x, g))
+    if stride > 1:
+        return jax.vjp(run, x, kernel)[1](g)
+    return run(g, _turned(kernel)), jax.vjp(functools.partial(run, x), kernel)[1](g)[0]
+
+
+def _turned(kernel: jax.Array) -> jax.Array:
+    """The kernel that leads from the gradient of a result of stride 1 to that of what it is of."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _rows_from(x: jax.Array, start: int, stride: int) -> jax.Array:
+    """Rows `start`, `start + stride`, ..., as many as in `x[:, ::stride]`; zeros where none are.
+
+    Shifted by padding: of rows that devices share out each passes on those that others need.
+    """
+    padding = [(0, 0, 0)] * x.ndim
+    padding[_ROWS] = (-start, start, 0)
+    shifted = jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
+    return jax.lax.slice_in_dim(shifted, 0, None, stride, _ROWS)
