@@ -83,7 +83,7 @@ def assemble(
         architecture,
         dtype=config.model.dtype,
         remat=config.model.remat,
-        merge_rows=_merges_rows(config, mesh),
+        merge_rows=_merge_rows(config, mesh),
         batch_norm_group=config.model.batch_norm_group,
         seed=config.seed,
     )
@@ -112,10 +112,15 @@ def assemble(
     )
 
 
-def _merges_rows(config: ml_collections.ConfigDict, mesh: Mesh) -> bool:
-    """Whether each device has whole rows, or rows of one image only."""
+def _merge_rows(config: ml_collections.ConfigDict, mesh: Mesh) -> str:
+    """Of `layers.Conv`: all rows where a device has one image, or part of one, at a time.
+
+    Those of several images are merged where that is faster, and not where devices share them out.
+    """
     images = config.data.batch_size // config.optimizer.accumulate
-    return mesh.shape["spatial"] == 1 or images <= mesh.shape["data"]
+    if images <= mesh.shape["data"]:
+        return "all"
+    return "narrow" if mesh.shape["spatial"] == 1 else "none"
 
 
 def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:

@@ -18,9 +18,16 @@ def layers_of(parts, kind):
 
 @pytest.mark.parametrize(
     ("spatial", "batch_size", "accumulate", "merged"),
-    [(1, 16, 1, True), (2, 4, 1, True), (2, 8, 1, False), (2, 8, 2, True)],
+    [
+        (1, 8, 1, "all"),
+        (1, 16, 1, "narrow"),
+        (1, 16, 2, "all"),
+        (2, 4, 1, "all"),
+        (2, 8, 1, "none"),
+        (2, 8, 2, "all"),
+    ],
 )
-def test_rows_are_merged_unless_devices_share_those_of_several_images(
+def test_rows_are_merged_where_that_is_faster_and_exchanges_none(
     spatial, batch_size, accumulate, merged
 ):
     config = street_scenes.get_config()

@@ -188,6 +188,20 @@ def test_two_processes_train_as_one_does(of_one, of_two):
     assert not list(workdir.rglob("*.partial"))
 
 
+def stop(running, workdir):
+    """Sends a signal to the last process as soon as steps are on record; returns the outputs."""
+    while len(figures(workdir)) < 2 and all(p.poll() is None for p in running.processes):
+        time.sleep(0.01)
+    running.processes[-1].send_signal(signal.SIGTERM)
+    statuses, outputs = running.finish()
+    assert not any(statuses), outputs
+    stopped_at = max(figures(workdir))
+    assert 2 <= stopped_at < STEPS
+    assert f"Stopped at step {stopped_at}" in outputs[0]
+    assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(stopped_at)]
+    return stopped_at
+
+
 def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
     """Both save the same step and end well; the same command goes on to the same bits.
 
@@ -195,16 +209,7 @@ def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
     """
     reference, _ = of_two
     workdir, alone = tmp_path / "run", tmp_path / "alone"
-    running = start("train", workdir, processes=2, devices=2)
-    while len(figures(workdir)) < 2 and all(p.poll() is None for p in running.processes):
-        time.sleep(0.01)
-    running.processes[1].send_signal(signal.SIGTERM)
-    statuses, outputs = running.finish()
-    assert statuses == [0, 0], outputs
-    stopped_at = max(figures(workdir))
-    assert 2 < stopped_at < STEPS
-    assert f"Stopped at step {stopped_at}" in outputs[0]
-    assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(stopped_at)]
+    stopped_at = stop(start("train", workdir, processes=2, devices=2), workdir)
     shutil.copytree(workdir, alone)
 
     first, _ = run("train", workdir, processes=2, devices=2)
@@ -218,7 +223,19 @@ def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
 
     (output,) = run("train", alone, processes=1, devices=4)
     assert f"Resuming at step {stopped_at}" in output
-    ours, theirs = figures(alone), figures(reference)
+    assert_equal_losses(alone, reference)
+
+
+def test_two_processes_go_on_where_one_stopped(start, run, of_one, tmp_path):
+    workdir = tmp_path / "run"
+    stopped_at = stop(start("train", workdir, processes=1, devices=4), workdir)
+    first, _ = run("train", workdir, processes=2, devices=2)
+    assert f"Resuming at step {stopped_at}" in first
+    assert_equal_losses(workdir, of_one)
+
+
+def assert_equal_losses(workdir, reference):
+    ours, theirs = figures(workdir), figures(reference)
     assert ours.keys() == theirs.keys()
     np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-3)
 

@@ -13,6 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.convolution import convolve
 
+_NARROW = 64  # channels; docs/results/tpu_speed.md has the measurements
 CONVOLUTION = "convolution"  # the name of its result for policies of rematerialisation
 
 
@@ -33,7 +34,8 @@ class Conv(nnx.Module):
       rng: generator that the kernel is drawn from.
 
     Attributes:
-      merge_rows: see `convolve`.
+      merge_rows: which convolutions may be computed with rows as images, see `convolve`: `all`,
+        those of `narrow` features, or `none`. Dilated ones never are.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Conv(nnx.Module):
         self.stride = stride
         self.dilation = dilation
         self.dtype = dtype
-        self.merge_rows = True
+        self.merge_rows = "all"
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[B, H, W, inputs]` to `[B, ceil(H / stride), ceil(W / stride), outputs]`."""
@@ -66,9 +68,14 @@ class Conv(nnx.Module):
         if len(kernel) == 1 and self.stride == 1:
             y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
-            y = convolve(x, kernel, self.stride, self.dilation, self.merge_rows)
+            y = convolve(x, kernel, self.stride, self.dilation, self.merges_rows(x.shape[-1]))
             y = checkpoint_name(y, CONVOLUTION)
         return y if self.bias is None else y + self.bias.get_value().astype(self.dtype)
+
+    def merges_rows(self, channels: int) -> bool:
+        """Whether features of so many channels are computed with rows as images."""
+        worth_it = self.merge_rows == "all" or (self.merge_rows == "narrow" and channels <= _NARROW)
+        return worth_it and self.dilation == 1
 
 
 class ConvBN(nnx.Module):

@@ -203,7 +203,7 @@ def initialize(
     *,
     dtype: str,
     remat: str,
-    merge_rows: bool = True,
+    merge_rows: str = "all",
     batch_norm_group: int = 0,
     seed: int,
 ):
@@ -213,7 +213,7 @@ def initialize(
       architecture: see `Architecture`.
       dtype: name of the dtype to compute in, `bfloat16` or `float32`.
       remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
-      merge_rows: of all convolutions, see `convolve`.
+      merge_rows: of all convolutions, see `layers.Conv`.
       batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
       seed: of the kernels.
 

@@ -62,3 +62,23 @@ def test_conv_bn_ends_with_relu_unless_told_otherwise():
     )
     assert without.min() < 0
     np.testing.assert_array_equal(with_relu, np.maximum(without, 0))
+
+
+@pytest.mark.parametrize(
+    ("merge_rows", "channels", "dilation", "merged"),
+    [
+        ("all", 512, 1, True),
+        ("narrow", 64, 1, True),
+        ("narrow", 96, 1, False),
+        ("none", 48, 1, False),
+        ("all", 512, 12, False),
+    ],
+)
+def test_which_convolutions_have_rows_as_images_on_a_tpu(merge_rows, channels, dilation, merged):
+    layer = Conv(
+        channels, 4, kernel=3, dilation=dilation, dtype=jnp.float32, rng=np.random.default_rng(0)
+    )
+    layer.merge_rows = merge_rows
+    x = jax.ShapeDtypeStruct((2, 8, 6, channels), jnp.float32)
+    program = jax.jit(layer).trace(x).lower(lowering_platforms=("tpu",)).as_text()
+    assert (f"tensor<16x6x{3 * channels}xf32>" in program) == merged
