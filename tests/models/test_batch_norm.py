@@ -115,7 +115,7 @@ def test_groups_equal_numpy_on_every_mesh(group, mesh_shape):
     mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
     with jax.enable_x64(True):
         sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "spatial")))
-        y, mean, var = normalize_batch(sharded, *values, group, False, jnp.dtype("float64"))
+        y, mean, var = normalize_batch(sharded, *values, group, jnp.dtype("float64"))
     np.testing.assert_allclose(y, normalised * scale + bias, rtol=1e-10, atol=1e-10)
     # The running statistics move by the means over the groups.
     np.testing.assert_allclose(mean, 0.9 * running_mean + 0.1 * means.mean(0), rtol=1e-12)
@@ -134,7 +134,7 @@ def test_gradients_of_groups_equal_difference_quotients(group):
         return (weights * np.tanh(groups_of(x, group)[0] * scale + bias)).sum()
 
     def loss(x, scale, bias):
-        y, *_ = normalize_batch(x, *running, scale, bias, group, False, jnp.dtype("float64"))
+        y, *_ = normalize_batch(x, *running, scale, bias, group, jnp.dtype("float64"))
         return (weights * jnp.tanh(y)).sum()
 
     with jax.enable_x64(True):
@@ -151,7 +151,7 @@ def collectives(group, mesh_shape):
     batch = NamedSharding(mesh, PartitionSpec("data", "spatial"))
 
     def normalised(x):
-        return normalize_batch(x, *values_of(), group, False, jnp.dtype("float32"))[0]
+        return normalize_batch(x, *values_of(), group, jnp.dtype("float32"))[0]
 
     x = jax.ShapeDtypeStruct((BATCH, 4, 6, 3), jnp.float32)
     program = jax.jit(normalised, in_shardings=batch, out_shardings=batch).lower(x).compile()
