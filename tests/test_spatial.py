@@ -154,7 +154,7 @@ def test_convolution_passes_on_an_edge_or_two(layer, permutes, spatial):
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 4)])
 def test_rows_as_images_pass_on_an_edge_or_two(stride, dilation, spatial):
     """The form for TPUs."""
-    kernel = jnp.ones((3, 3, 4, 4))
+    kernel = jnp.ones((3, 3, 4, 4), jnp.float32)
 
     def convolve(x):
         return convolution.of_rows(x, kernel, stride, dilation)
