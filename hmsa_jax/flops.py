@@ -29,10 +29,10 @@ def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, read: Sequence[bool] | None = No
     wanted = {variable for variable in results if isinstance(variable, core.Var)}
     total = 0
     for equation in reversed(jaxpr.eqns):
-        read = [variable in wanted for variable in equation.outvars]
-        if any(read) or equation.effects:
+        are_wanted = [variable in wanted for variable in equation.outvars]
+        if any(are_wanted) or equation.effects:
             wanted.update(v for v in equation.invars if isinstance(v, core.Var))
-            total += _of_equation(equation, read)
+            total += _of_equation(equation, are_wanted)
     return total
 
 

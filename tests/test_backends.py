@@ -197,6 +197,15 @@ def test_work_in_loops_branches_and_inner_programs():
     assert count_of(grouped, (1, 9, 8), (1, 2, 12)) == 2 * 9 * 2 * 12
 
 
+def test_results_that_nobody_reads_do_not_count():
+    both = jax.jit(lambda x: (x @ x, x @ x @ x))
+    once = 2 * 8**3
+    assert count_of(lambda x: both(x), (8, 8)) == 3 * once
+    assert count_of(lambda x: both(x)[0], (8, 8)) == once
+    assert count_of(lambda x: jax.lax.cond(x[0, 0] > 0, both, both, x)[0], (8, 8)) == once
+    assert count_of(lambda x: (x @ x, x)[1], (8, 8)) == 0
+
+
 def test_recomputed_work_is_no_use():
     architecture = multiscale.Architecture(
         "w18_small", 3, ocr_channels=8, ocr_key_channels=4, head_channels=4

@@ -114,10 +114,12 @@ def test_rows_become_images_on_a_tpu(platform, merge_rows, merged):
     assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in program) != merged
 
 
-def test_forms_are_used():
-    """The public function is one of the forms, forward and backward, in the dtype of its input."""
+def test_convolve_is_one_of_its_forms():
+    """Forward and backward, in the dtype of its input; here, not on a TPU, that of windows."""
     x, kernel, g = (jnp.asarray(a, jnp.bfloat16) for a in operands(3, 2, 6, 8))
     y, backward = jax.vjp(lambda x, k: convolve(x, k, 2, 1), x, kernel)
     np.testing.assert_array_equal(y, convolution.of_windows(x, kernel, 2, 1))
     of_x, of_kernel = backward(g)
+    expected = convolution.gradients_of_windows(x, kernel, g, 2, 1)
+    jax.tree.map(np.testing.assert_array_equal, (of_x, of_kernel), expected)
     assert (y.dtype, of_x.dtype, of_kernel.dtype) == (jnp.bfloat16,) * 3
