@@ -13,6 +13,7 @@ from flax import nnx
 
 from hmsa_jax.models.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.layers import ConvBN, Sequence
+from hmsa_jax.models.materialization import materialize
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.resize import resize_bilinear
 
@@ -230,10 +231,10 @@ class HRNet(nnx.Module):
 
         if train:
             run = with_policy(run, self.remat)
-        xs = [run(self.stage1, self.stem(images, train=train))]
+        xs = materialize([run(self.stage1, self.stem(images, train=train))])
         for transition, stage in zip(self.transitions, self.stages, strict=True):
             xs = transition(xs, train=train)
             for module in stage:
-                xs = run(module, xs)
+                xs = materialize(run(module, xs))
         size = xs[0].shape[1:3]
         return jnp.concatenate([resize_bilinear(x, size) for x in xs], axis=-1)
