@@ -24,6 +24,13 @@ def get_config() -> ConfigDict:
     config.data.crop_size = (1024, 2048)  # rows, columns
     config.data.scale_range = (0.5, 2.0)
     config.data.flip = True
+    # How images are scaled: 'bicubic', antialiased as published, or 'bilinear' without a filter, in
+    # a third of the time.
+    config.data.resampling = "bicubic"
+    # Where crops lie. 'published': smaller images in the middle; a class-uniform crop is drawn
+    # round its centroid and then moved into the image. 'even': smaller images at the top left; of
+    # all crops in the image that hold the centroid each is equally likely.
+    config.data.placement = "published"
     # This share of the crops shows all classes equally often, the rest all images.
     config.data.class_uniform_share = 0.5
     config.data.class_uniform_tile = 1024  # side of a tile, which has a centroid a class

@@ -17,6 +17,8 @@ def get_config():
     # streets more rarely. docs/results/street_scenes.md compares the two.
     config.data.scale_range = (0.75, 2.0)
     config.data.class_uniform_share = 0.0  # as in docs/results
+    config.data.resampling = "bilinear"  # these, too
+    config.data.placement = "even"
 
     config.augment.brightness = 0.0  # these, too
     config.augment.contrast = 0.0

@@ -11,6 +11,7 @@ import ml_collections
 
 from hmsa_jax import evaluation_protocol, hosts, profiling
 from hmsa_jax.files import write_atomically
+from hmsa_jax.input import geometric, resampling
 from hmsa_jax.losses import objective, rmi
 from hmsa_jax.models import fusion, heads, hrnet, multiscale, remat
 
@@ -23,11 +24,14 @@ class Field:
       accepts: whether a value is possible.
       expected: what is, in words.
       free: whether it may change when a run is resumed: it has no part in the result.
+      before: what a run did that is older than the field, and whose config lacks it; None for a
+        field that all have.
     """
 
     accepts: Callable[[Any], bool]
     expected: str
     free: bool = False
+    before: Any = None
 
 
 def _number(value: Any) -> bool:
@@ -46,8 +50,8 @@ def _between(low: float, high: float) -> Field:
     return Field(lambda v: _number(v) and low <= v < high, f"a number in [{low}, {high})")
 
 
-def _one_of(*options: str) -> Field:
-    return Field(lambda v: v in options, f"one of {options}")
+def _one_of(*options: str, before: str | None = None) -> Field:
+    return Field(lambda v: v in options, f"one of {options}", before=before)
 
 
 def _text(free: bool = False) -> Field:
@@ -102,6 +106,8 @@ FIELDS = {
         "a tuple (smallest, largest) of positive numbers",
     ),
     "data.flip": _FLAG,
+    "data.resampling": _one_of(*resampling.RESAMPLINGS, before="bilinear"),
+    "data.placement": _one_of(*geometric.PLACEMENTS, before="even"),
     "data.class_uniform_share": _SHARE,
     "data.class_uniform_tile": _whole(1),
     "data.class_uniform_until_epoch": _whole(0),
@@ -281,7 +287,8 @@ def _claim(config: ml_collections.ConfigDict, workdir) -> None:
     path = workdir / "config.json"
     ours = json.loads(json.dumps(flatten(config)))
     if path.exists():
-        theirs = json.loads(path.read_text())
+        theirs = {name: field.before for name, field in FIELDS.items() if field.before is not None}
+        theirs |= json.loads(path.read_text())
         differing = [
             f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
             for name in sorted(ours.keys() | theirs.keys())

@@ -74,6 +74,8 @@ def open_batches(
         crop_size=data.crop_size,
         scale_range=data.scale_range,
         flip=data.flip,
+        resampling=data.resampling,
+        placement=data.placement,
         ignore_label=dataset.ignore_label,
         seed=seed,
         start_step=start_step,

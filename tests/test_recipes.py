@@ -25,10 +25,12 @@ PROTOCOL = ROOT / "docs" / "paper_protocol.md"
 NO_RECIPES = {"__init__", "schedule"}
 RECIPES = sorted({path.stem for path in (ROOT / "configs/paper").glob("*.py")} - NO_RECIPES)
 
-# Section 5.1, and what the authors' code adds: the weights 0.4 and 0.05, colours, tiles.
+# Section 5.1, and what the authors' code adds: the weights 0.4 and 0.05, colours, tiles, crops.
 BOTH = {
     "data.scale_range": (0.5, 2.0),
     "data.flip": True,
+    "data.resampling": "bicubic",
+    "data.placement": "published",
     "data.class_uniform_share": 0.5,
     "data.class_uniform_tile": 1024,
     "data.class_uniform_until_epoch": 0,

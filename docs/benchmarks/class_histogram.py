@@ -67,6 +67,8 @@ def count(config, source, dataset, crop_size, uniform):
         crop_size=crop_size,
         scale_range=config.data.scale_range,
         flip=config.data.flip,
+        resampling=config.data.resampling,
+        placement=config.data.placement,
         ignore_label=dataset.ignore_label,
         seed=config.seed,
         start_step=0,

@@ -7,6 +7,7 @@ disk is measured. PNG and JPEG take turns. Times are the processor's, for this p
 other programs do still shows in caches and shared cores.
 """
 
+import collections
 import contextlib
 import itertools
 import os
@@ -26,6 +27,7 @@ from hmsa_jax.input.photometric import Photometric, normalize
 
 SIZE = (1024, 2048)
 SCALES = (0.5, 2.0)
+RESAMPLINGS = ("bicubic", "bilinear")
 IGNORE = 255
 IMAGES = 4
 BATCH = 2
@@ -72,7 +74,7 @@ def sources() -> dict[str, list[decoding.Record]]:
     return records
 
 
-def pipeline_rate(source: list[decoding.Record], seed: int) -> float:
+def pipeline_rate(source: list[decoding.Record], resampling: str, seed: int) -> float:
     """Images a second and core of `train_batches` at its steady pace."""
     batches = pipeline.train_batches(
         source,
@@ -84,6 +86,7 @@ def pipeline_rate(source: list[decoding.Record], seed: int) -> float:
         seed=seed,
         start_step=0,
         num_workers=0,
+        resampling=resampling,
     )
     with contextlib.closing(batches):
         for _ in itertools.islice(batches, FIRST_BATCHES):
@@ -94,7 +97,7 @@ def pipeline_rate(source: list[decoding.Record], seed: int) -> float:
         return BATCH * BATCHES / (time.process_time() - begin)
 
 
-def stages(source: list[decoding.Record], seed: int) -> tuple[float, float, float]:
+def stages(source: list[decoding.Record], resampling: str, seed: int) -> tuple[float, float, float]:
     """Milliseconds an image: decoding it, decoding its label, cropping both."""
     rng = np.random.default_rng(seed)
     times = np.zeros(3)
@@ -104,7 +107,9 @@ def stages(source: list[decoding.Record], seed: int) -> tuple[float, float, floa
         marks.append(time.thread_time())
         label = cv2.imdecode(np.frombuffer(record["label"], np.uint8), cv2.IMREAD_UNCHANGED)
         marks.append(time.thread_time())
-        geometric.random_crop(image, label, rng, crop_size=SIZE, scale_range=SCALES)
+        geometric.random_crop(
+            image, label, rng, crop_size=SIZE, scale_range=SCALES, resampling=resampling
+        )
         marks.append(time.thread_time())
         times += np.diff(marks)
     return tuple(1000 * times / len(source))
@@ -138,20 +143,25 @@ def main() -> None:
     )
     print()
     records = sources()
-    rates = {kind: [] for kind in records}
-    parts = {kind: [] for kind in records}
+    rates, parts = collections.defaultdict(list), collections.defaultdict(list)
     for run in range(RUNS):
-        for kind, source in records.items():
-            rates[kind].append(pipeline_rate(source, run))
-            parts[kind].append(stages(source, run))
-    print("| images | MB each | img/s/core, median (range) | decode image | decode label | crop |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for kind, source in records.items():
-        megabytes = statistics.mean(len(record["image"]) for record in source) / 1e6
-        median, low, high = (f(rates[kind]) for f in (statistics.median, min, max))
-        milliseconds = " | ".join(f"{part:.1f} ms" for part in np.median(parts[kind], axis=0))
+        for row in itertools.product(records, RESAMPLINGS):
+            kind, resampling = row
+            rates[row].append(pipeline_rate(records[kind], resampling, run))
+            parts[row].append(stages(records[kind], resampling, run))
+    print(
+        "| images | MB each | scaled | img/s/core, median (range) | decode image | decode label |"
+        " crop |"
+    )
+    print("|---|---:|---|---:|---:|---:|---:|")
+    for row, rate in rates.items():
+        kind, resampling = row
+        megabytes = statistics.mean(len(record["image"]) for record in records[kind]) / 1e6
+        median, low, high = (f(rate) for f in (statistics.median, min, max))
+        milliseconds = " | ".join(f"{part:.1f} ms" for part in np.median(parts[row], axis=0))
         print(
-            f"| {kind} | {megabytes:.2f} | {median:.1f} ({low:.1f}-{high:.1f}) | {milliseconds} |"
+            f"| {kind} | {megabytes:.2f} | {resampling} | {median:.1f} ({low:.1f}-{high:.1f}) |"
+            f" {milliseconds} |"
         )
     print()
     print("| colours | ms an image |")

@@ -40,6 +40,8 @@ def train_batches(
     seed: int,
     start_step: int,
     num_workers: int,
+    resampling: str = "bicubic",
+    placement: str = "published",
     process_index: int = 0,
     process_count: int = 1,
     class_uniform: ClassUniform | None = None,
@@ -65,6 +67,8 @@ def train_batches(
       seed: from 0 to 2**32 - 1; decides order and augmentation.
       start_step: the step of the first batch.
       num_workers: worker processes; 0 decodes in threads of this process.
+      resampling: how images are scaled, as for `geometric.random_crop`.
+      placement: where crops lie, as for `geometric.random_crop`.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
       class_uniform: how many crops are class-uniform; None: none.
@@ -93,6 +97,8 @@ def train_batches(
             crop_size=tuple(crop_size),
             scale_range=tuple(scale_range),
             flip=flip,
+            resampling=resampling,
+            placement=placement,
             ignore_label=ignore_label,
         ),
     )

@@ -11,7 +11,7 @@ from memory_source import IGNORE, Counting, MemorySource, assert_equal, record, 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.class_uniform import ClassUniform
-from hmsa_jax.input.geometric import cut_crop, draw_crop, random_crop
+from hmsa_jax.input.geometric import PLACEMENTS, cut_crop, draw_crop, random_crop
 
 
 def centroids_of(classes):
@@ -76,8 +76,9 @@ def test_classes_and_their_centroids_are_drawn_uniformly():
 SIZES = [(24, 40), (100, 140), (13, 90), (5, 7), (1, 60)]
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("size", SIZES)
-def test_every_crop_holds_its_pixel_and_stays_where_plain_ones_are(size):
+def test_every_crop_holds_its_pixel_and_stays_where_plain_ones_are(size, placement):
     rng = np.random.default_rng(size)
     for _ in range(2000):
         row, column = (int(rng.integers(side)) for side in size)
@@ -87,6 +88,7 @@ def test_every_crop_holds_its_pixel_and_stays_where_plain_ones_are(size):
             crop_size=(16, 24),
             scale_range=(0.5, 2.0),
             flip=True,
+            placement=placement,
             holding=(row, column),
         )
         for place, side, scaled, first, length in zip(
@@ -94,7 +96,10 @@ def test_every_crop_holds_its_pixel_and_stays_where_plain_ones_are(size):
         ):
             centre = (place + 0.5) * scaled / side
             assert first <= centre < first + length
-            assert 0 <= first <= max(scaled - length, 0)
+            if scaled >= length:
+                assert 0 <= first <= scaled - length
+            else:
+                assert first == (0 if placement == "even" else -((length - scaled + 1) // 2))
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -116,16 +121,18 @@ def test_the_class_is_in_the_crop(size, flip):
     assert (mirrored > 0) == flip
 
 
-def test_all_windows_that_hold_the_pixel_are_as_likely():
+@pytest.mark.parametrize(
+    ("placement", "expected_tops"),
+    # The border leaves 0 to 3. As published, the five windows that would begin above it begin at 0.
+    [("even", (1000, 1000, 1000, 1000)), ("published", (2500, 500, 500, 500))],
+)
+def test_how_likely_windows_that_hold_the_pixel_are(placement, expected_tops):
     rng = np.random.default_rng(0)
-    draws = [
-        draw_crop((30, 50), rng, crop_size=(8, 10), scale_range=(1, 1), flip=True, holding=(3, 25))
-        for _ in range(4000)
-    ]
+    options = {"crop_size": (8, 10), "scale_range": (1, 1), "flip": True, "holding": (3, 25)}
+    draws = [draw_crop((30, 50), rng, placement=placement, **options) for _ in range(4000)]
     tops = np.bincount([draw.top for draw in draws])
     lefts = np.bincount([draw.left for draw in draws])
-    assert tops.shape == (4,)  # the border leaves 0 to 3
-    np.testing.assert_allclose(tops, 1000, atol=5 * 28)
+    np.testing.assert_allclose(tops, expected_tops, atol=5 * 32)
     assert lefts.nonzero()[0].tolist() == list(range(16, 26))
     np.testing.assert_allclose(lefts[16:], 400, atol=5 * 19)
 

@@ -3,8 +3,10 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from hmsa_jax.input.geometric import Crop, cut_crop, draw_crop, random_crop
+from hmsa_jax.input import resampling
+from hmsa_jax.input.geometric import PLACEMENTS, Crop, cut_crop, draw_crop, random_crop
 
 IGNORE = 255
 
@@ -20,33 +22,69 @@ def random_label(size, seed=1):
 
 
 def scale_then_crop(image, label, crop, crop_size):
-    """The definition: scale all, crop, pad, mirror."""
-    height, width = crop.scaled_size
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    label = cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    window = np.s_[
-        crop.top : crop.top + crop_size[0],
-        crop.left : crop.left + crop_size[1],
-    ]
+    """The definition, of an image and a label scaled as a whole: pad widely, crop, mirror."""
+    margins = tuple((side, side) for side in crop_size)
+    image = np.pad(image, (*margins, (0, 0)))
+    label = np.pad(label, margins, constant_values=IGNORE)
+    top, left = crop.top + crop_size[0], crop.left + crop_size[1]
+    window = np.s_[top : top + crop_size[0], left : left + crop_size[1]]
     image, label = image[window], label[window]
-    bottom, right = crop_size[0] - label.shape[0], crop_size[1] - label.shape[1]
-    image = np.pad(image, ((0, bottom), (0, right), (0, 0)))
-    label = np.pad(label, ((0, bottom), (0, right)), constant_values=IGNORE)
     return (image[:, ::-1], label[:, ::-1]) if crop.flip else (image, label)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_equals_scaling_the_whole_image_and_cropping(seed):
-    image, label = smooth_image((90, 131)), random_label((90, 131))
-    crop_size = (64, 80)
-    crop = draw_crop(
-        (90, 131),
+def drawn(seed, size, crop_size, placement="published"):
+    return draw_crop(
+        size,
         np.random.default_rng(seed),
         crop_size=crop_size,
         scale_range=(0.5, 2.0),
         flip=True,
+        placement=placement,
     )
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("seed", range(8))
+def test_bicubic_equals_pillow_on_the_whole_image(seed, placement):
+    """The published way: scale the whole, then crop. Noise shows every pixel of the kernel."""
+    size, crop_size = (90, 131), (64, 80)
+    rng = np.random.default_rng(seed)
+    image, label = rng.integers(0, 256, (*size, 3), dtype=np.uint8), random_label(size)
+    crop = drawn(seed, size, crop_size, placement)
     got_image, got_label = cut_crop(image, label, crop, crop_size=crop_size, ignore_label=IGNORE)
+    image, label = (
+        np.asarray(Image.fromarray(array).resize(crop.scaled_size[::-1], kernel))
+        for array, kernel in ((image, Image.Resampling.BICUBIC), (label, Image.Resampling.NEAREST))
+    )
+    image, label = scale_then_crop(image, label, crop, crop_size)
+    # Pillow's box is float32: a value on the border of two may be rounded to the other.
+    difference = np.abs(got_image.astype(int) - image)
+    assert difference.max() <= 1
+    assert np.mean(difference > 0) < 0.02
+    assert np.mean(got_label != label) < 0.03  # centres on the border of two pixels
+
+
+@pytest.mark.parametrize("resampling_name", ["bicubic", "bilinear"])
+def test_only_bicubic_sees_all_that_it_reduces(resampling_name):
+    """Stripes a pixel wide, reduced to a third, are an even grey but for the border."""
+    stripes = np.tile(np.array([0, 255], np.uint8)[:, None, None], (1, 90, 3))
+    image = np.tile(stripes, (45, 1, 1))
+    reduced = resampling.RESAMPLINGS[resampling_name](image, (30, 30), (4, 4), (22, 22))
+    even = np.abs(reduced.astype(int) - 127).max() <= 26
+    assert even == (resampling_name == "bicubic")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bilinear_equals_scaling_the_whole_image_and_cropping(seed):
+    image, label = smooth_image((90, 131)), random_label((90, 131))
+    crop_size = (64, 80)
+    crop = drawn(seed, (90, 131), crop_size, "even")
+    got_image, got_label = cut_crop(
+        image, label, crop, crop_size=crop_size, ignore_label=IGNORE, resampling="bilinear"
+    )
+    size = crop.scaled_size[::-1]
+    image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
     image, label = scale_then_crop(image, label, crop, crop_size)
     # The warp places samples on a grid of 1/32 pixel; OpenCV's exact nearest neighbour rounds the
     # step to fixed point, which moves pixels whose centre falls on the border of two.
@@ -81,15 +119,27 @@ def test_label_and_image_show_the_same_place(scale, flip, axis):
     assert abs(pixels.mean()) <= (0.5 if scale == 0.5 else 0.1)
 
 
+@pytest.mark.parametrize(
+    ("resampling_name", "support"),
+    [("bilinear", 1), ("bicubic", 5)],  # pixels of the result, where the image is doubled
+)
 @pytest.mark.parametrize("seed", range(8))
-def test_colours_keep_their_labels(seed):
+def test_colours_keep_their_labels(seed, resampling_name, support):
     """Inside a region of one class the image has the colour of that class, and no other."""
     classes = np.random.default_rng(seed).integers(0, 12, (12, 16), dtype=np.uint8)
-    label = np.kron(classes, np.ones((12, 12), np.uint8))
+    label = np.kron(classes, np.ones((12 * support, 12 * support), np.uint8))
     image = np.stack([label * 20, 255 - label * 20, label], axis=-1)
-    image, label = random_crop(image, label, np.random.default_rng(seed), crop_size=(100, 120))
-    same = np.ones((3, 3), np.uint8)
+    image, label = random_crop(
+        image,
+        label,
+        np.random.default_rng(seed),
+        crop_size=(100, 120),
+        resampling=resampling_name,
+    )
+    same = np.ones((2 * support + 1, 2 * support + 1), np.uint8)
     inside = (cv2.erode(label, same) == cv2.dilate(label, same)) & (label != IGNORE)
+    edge = support - 1  # beyond it the kernel may see what the crop does not show
+    inside[:edge] = inside[100 - edge :] = inside[:, :edge] = inside[:, 120 - edge :] = False
     assert inside.mean() > 0.1
     expected = np.stack([label * 20, 255 - label * 20, label], axis=-1)
     np.testing.assert_array_equal(image[inside], expected[inside])
@@ -107,12 +157,22 @@ def test_padding_is_black_and_ignored(flip):
     np.testing.assert_array_equal(image, np.where(seen[..., None], 200, 0).repeat(3, axis=-1))
 
 
-def test_draws_cover_the_ranges_evenly():
+def test_smaller_images_lie_in_the_middle():
+    image, label = np.full((10, 15, 3), 200, np.uint8), np.full((10, 15), 3, np.uint8)
+    crop = draw_crop(
+        (10, 15), np.random.default_rng(0), crop_size=(17, 24), scale_range=(1, 1), flip=False
+    )
+    image, label = cut_crop(image, label, crop, crop_size=(17, 24), ignore_label=IGNORE)
+    seen = np.pad(np.ones((10, 15), bool), ((4, 3), (5, 4)))
+    np.testing.assert_array_equal(label, np.where(seen, 3, IGNORE))
+    np.testing.assert_array_equal(image, np.where(seen[..., None], 200, 0).repeat(3, axis=-1))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_draws_cover_the_ranges_evenly(placement):
     rng = np.random.default_rng(0)
-    draws = [
-        draw_crop((200, 400), rng, crop_size=(100, 100), scale_range=(0.5, 2.0), flip=True)
-        for _ in range(4000)
-    ]
+    options = {"crop_size": (100, 100), "scale_range": (0.5, 2.0), "flip": True}
+    draws = [draw_crop((200, 400), rng, placement=placement, **options) for _ in range(4000)]
     scales = np.array([draw.scaled_size for draw in draws]) / (200, 400)
     np.testing.assert_allclose(scales[:, 0], scales[:, 1], atol=0.005)
     assert scales.min() >= 0.5
@@ -153,11 +213,12 @@ def test_inputs_stay_and_results_are_contiguous():
     np.testing.assert_array_equal(label, before[1])
 
 
-def test_a_sliver_keeps_at_least_one_pixel():
+@pytest.mark.parametrize(("placement", "row"), [("even", 0), ("published", 2)])
+def test_a_sliver_keeps_at_least_one_pixel(placement, row):
     image, label = np.full((1, 40, 3), 9, np.uint8), np.full((1, 40), 2, np.uint8)
-    crop = draw_crop(
-        (1, 40), np.random.default_rng(0), crop_size=(4, 4), scale_range=(0.4, 0.4), flip=False
-    )
+    options = {"crop_size": (4, 4), "scale_range": (0.4, 0.4), "flip": False}
+    crop = draw_crop((1, 40), np.random.default_rng(0), placement=placement, **options)
     _, label = cut_crop(image, label, crop, crop_size=(4, 4), ignore_label=IGNORE)
-    assert (label[0] == 2).all()
-    assert (label[1:] == IGNORE).all()
+    expected = np.full((4, 4), IGNORE)
+    expected[row] = 2
+    np.testing.assert_array_equal(label, expected)
