@@ -86,6 +86,9 @@ def get_config() -> ConfigDict:
     config.objective.rmi.pooling = "average"
     config.objective.aux_weight = 0.4
     config.objective.scale_weight = 0.0
+    # 'images': the mean of the images' losses, as where every GPU has an image. 'pixels': that of
+    # all labelled pixels of the batch, among which an image with few of them counts less.
+    config.objective.mean_over = "images"
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.01

@@ -33,6 +33,7 @@ def get_config():
     config.model.dtype = "float32"  # a CPU emulates bfloat16
 
     config.objective.main_loss = "cross_entropy"
+    config.objective.mean_over = "pixels"  # as in docs/results
 
     config.optimizer.learning_rate = 0.05
     config.optimizer.poly_exponent = 0.9

@@ -149,6 +149,7 @@ FIELDS = {
     "objective.rmi.pooling": _one_of(*rmi.POOLINGS),
     "objective.aux_weight": _AT_LEAST_ZERO,
     "objective.scale_weight": _AT_LEAST_ZERO,
+    "objective.mean_over": _one_of(*objective.MEANS, before="pixels"),
     "optimizer.learning_rate": _AT_LEAST_ZERO,
     "optimizer.poly_exponent": _AT_LEAST_ZERO,
     "optimizer.momentum": _between(0, 1),

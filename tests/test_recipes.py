@@ -46,6 +46,7 @@ BOTH = {
     "objective.main_loss": "rmi",
     "objective.aux_loss": "cross_entropy",
     "objective.fusion_resolution": "features",
+    "objective.mean_over": "images",
     "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 5e-4,
     "optimizer.decay_vectors": True,

@@ -18,6 +18,7 @@ _LIGHT = {
 }
 LOSSES = ("rmi", *_LIGHT)
 AUXILIARY_LOSSES = tuple(_LIGHT)
+MEANS = ("images", "pixels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Objective:
       fusion_resolution: one of `fusion.RESOLUTIONS`.
       explicit: whether the outputs hold shares of the scales rather than attention.
       rmi: numbers of the main loss in the case of `rmi`.
+      mean_over: one of `MEANS`. `images`: the losses of the images by themselves are averaged, as
+        where each of many GPUs has one image, so that few labelled pixels weigh more. `pixels`: all
+        labelled pixels of the (global) batch weigh the same. RMI is a mean over images either way.
     """
 
     main_loss: str = "rmi"
@@ -63,6 +67,7 @@ class Objective:
     fusion_resolution: str = "features"
     explicit: bool = False
     rmi: RMI = RMI()
+    mean_over: str = "pixels"
 
     def __call__(
         self, outputs: dict[float, ScaleOutput], labels: jax.Array
@@ -81,7 +86,7 @@ class Objective:
         if self.aux_weight:
             aux_logits = {scale: output.aux_logits for scale, output in outputs.items()}
             fused = self._fused(aux_logits, outputs, labels.shape[1:3])
-            terms["aux"] = _LIGHT[self.aux_loss](fused, labels)
+            terms["aux"] = self._light(self.aux_loss, fused, labels)
             loss = loss + self.aux_weight * terms["aux"]
         if self.scale_weight:
             terms["scales"] = self._scales(logits, labels)
@@ -98,9 +103,9 @@ class Objective:
 
     def _main(self, logits, labels):
         if self.main_loss != "rmi":
-            main = _LIGHT[self.main_loss](logits, labels)
+            main = self._light(self.main_loss, logits, labels)
             return main, {"main": main}
-        bce = binary_cross_entropy(logits, labels)
+        bce = self._light("binary_cross_entropy", logits, labels)
         rmi = region_mutual_information(
             logits, labels, radius=self.rmi.radius, pool=self.rmi.pool, pooling=self.rmi.pooling
         )
@@ -109,6 +114,13 @@ class Objective:
 
     def _scales(self, logits, labels):
         """The sum of all scales' own losses, without their regions: RMI is heavy."""
-        loss = _LIGHT["binary_cross_entropy" if self.main_loss == "rmi" else self.main_loss]
+        loss = "binary_cross_entropy" if self.main_loss == "rmi" else self.main_loss
         each = fusion.each_resized(logits, labels.shape[1:3], resolution=self.fusion_resolution)
-        return sum(loss(own, labels) for own in each)
+        return sum(self._light(loss, own, labels) for own in each)
+
+    def _light(self, loss, logits, labels):
+        """A loss of `_LIGHT`, of the batch or as the mean over images."""
+        if self.mean_over == "pixels":
+            return _LIGHT[loss](logits, labels)
+        images = (logits[:, None], labels[:, None])  # batches of one
+        return jax.vmap(_LIGHT[loss])(*images).mean()

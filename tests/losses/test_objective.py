@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -156,3 +157,34 @@ def test_rmi_is_half_of_the_main_loss_and_no_part_of_the_scales(labels):
         np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
     total = expected["main"] + 0.4 * expected["aux"] + 0.05 * expected["scales"]
     np.testing.assert_allclose(loss, total, rtol=1e-5)
+
+
+def test_mean_over_images_is_that_of_devices_with_an_image_each(labels):
+    """Each image by itself, then the mean, however many of its pixels are labelled."""
+    outputs = random_outputs((0.5, 1.0))
+    labels[0, 4:] = 255
+    terms = {
+        mean: objective(outputs, labels, scale_weight=0.05, mean_over=mean)[1]
+        for mean in ("images", "pixels")
+    }
+    alone = [
+        (jax.tree.map(lambda x, i=i: x[i : i + 1], outputs), labels[i : i + 1]) for i in range(2)
+    ]
+    expected = {
+        "main": np.mean([loss_of_fused(o, "logits", y, "features") for o, y in alone]),
+        "aux": np.mean([loss_of_fused(o, "aux_logits", y, "features") for o, y in alone]),
+        "scales": np.mean([loss_of_each(o, y, "features") for o, y in alone]),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms["images"][name], value, rtol=1e-5, err_msg=name)
+        assert abs(terms["pixels"][name] / value - 1) > 1e-3
+
+
+def test_an_image_without_labels_adds_nothing(labels):
+    outputs = random_outputs((1.0,), attention=False)
+    labels[0] = 255
+    options = {"aux_weight": 0.0, "main_loss": "binary_cross_entropy"}
+    half, whole = (
+        objective(outputs, labels, mean_over=mean, **options)[0] for mean in ("images", "pixels")
+    )
+    np.testing.assert_allclose(2 * half, whole, rtol=1e-5)
