@@ -65,6 +65,8 @@ def get_config() -> ConfigDict:
     config.model.ocr_key_channels = 256
     config.model.head_channels = 256
     config.model.dropout = 0.05
+    # How decoder and heads are drawn: 'published', as PyTorch does, or 'he', as the trunk is.
+    config.model.initialization = "published"
     config.model.dtype = "bfloat16"
     # What the backward pass computes again, for less memory and more time. 'modules' keeps only
     # what each module of the trunk, and decoder and heads, are given; 'dots_saveable' also what

@@ -30,6 +30,7 @@ def get_config():
     config.model.ocr_channels = 64
     config.model.ocr_key_channels = 32
     config.model.head_channels = 32
+    config.model.initialization = "he"  # as in docs/results
     config.model.dtype = "float32"  # a CPU emulates bfloat16
 
     config.objective.main_loss = "cross_entropy"

@@ -13,7 +13,7 @@ from hmsa_jax import evaluation_protocol, hosts, profiling
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import geometric, resampling
 from hmsa_jax.losses import objective, rmi
-from hmsa_jax.models import fusion, heads, hrnet, multiscale, remat
+from hmsa_jax.models import fusion, heads, hrnet, initialization, multiscale, remat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +136,7 @@ FIELDS = {
     "model.ocr_key_channels": _whole(1),
     "model.head_channels": _whole(1),
     "model.dropout": _between(0, 1),
+    "model.initialization": _one_of(*initialization.INITIALIZATIONS, before="he"),
     "model.dtype": _one_of("bfloat16", "float32"),
     "model.remat": dataclasses.replace(_one_of(*remat.POLICIES), free=True),
     "model.batch_norm_group": _whole(0),

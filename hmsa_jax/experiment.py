@@ -85,6 +85,7 @@ def assemble(
         remat=config.model.remat,
         merge_rows=_merge_rows(config, mesh),
         batch_norm_group=config.model.batch_norm_group,
+        initialization=config.model.initialization,
         seed=config.seed,
     )
     schedule = optimizer_lib.poly_schedule(

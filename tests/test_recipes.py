@@ -41,6 +41,7 @@ BOTH = {
     "augment.hue": 0.25,
     "augment.blur": True,
     "model.semantic_head": "paper",
+    "model.initialization": "published",
     "model.dtype": "bfloat16",
     "model.remat": "modules",
     "objective.main_loss": "rmi",

@@ -11,6 +11,7 @@ from hmsa_jax.models import heads, hrnet, resnet
 from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.fusion import scaled_size
+from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.layers import Conv
 from hmsa_jax.models.ocr import OCR
 from hmsa_jax.models.remat import with_policy
@@ -205,6 +206,7 @@ def initialize(
     remat: str,
     merge_rows: str = "all",
     batch_norm_group: int = 0,
+    initialization: str = "he",
     seed: int,
 ):
     """Builds the network and takes it apart: modules describe, pure functions run.
@@ -215,18 +217,18 @@ def initialize(
       remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
       merge_rows: of all convolutions, see `layers.Conv`.
       batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
-      seed: of the kernels.
+      initialization: one of `initialization.INITIALIZATIONS`, of decoder and heads. Trunks are
+        drawn as `layers.Conv` has it, "he".
+      seed: of kernels and biases.
 
     Returns:
       `(graphdef, params, batch_stats)`: a static description and two nested dicts of float32 host
       arrays, as `apply` takes them.
     """
-    network = MultiscaleNetwork(
-        architecture,
-        dtype=jnp.dtype(dtype),
-        remat=remat,
-        rng=np.random.default_rng(seed),
-    )
+    rng = np.random.default_rng(seed)
+    network = MultiscaleNetwork(architecture, dtype=jnp.dtype(dtype), remat=remat, rng=rng)
+    if initialization == "published":
+        draw_as_published(network, rng)
     network.set_attributes(Conv, merge_rows=merge_rows)
     network.set_attributes(BatchNorm, group=batch_norm_group)
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
