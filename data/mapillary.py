@@ -12,11 +12,11 @@ and colours of the classes come from the config file: the labels that it marks a
 classes, the others are ignored ('mapillary_v1': 65 classes of 66 labels). 'mapillary_v1_66' counts
 the void label as a class, too, and shares its records with 'mapillary_v1'.
 
-Larger images are reduced to a long edge of 2177 pixels, as in the paper. The reduction averages
-over areas: bilinear sampling would skip pixels beyond a factor of two, which thin poles do not
-survive. Reduced images are stored as JPEG of quality 95 with full colour resolution, a fifth of
-the size of PNG, where the originals are JPEG already; other images keep their bytes. Labels are
-reduced to the nearest pixel about the same centres.
+All images get a long edge of 2177 pixels, as in the paper: larger ones are reduced, smaller ones
+enlarged. The reduction averages over areas: bilinear sampling would skip pixels beyond a factor of
+two, which thin poles do not survive. They are stored as JPEG of quality 95 with full colour
+resolution, a fifth of the size of PNG; images of that size keep their bytes. Labels are scaled to
+the nearest pixel about the same centres.
 
 Licence: the owners' own, free for research and, on request, commercial use, without passing the
 images on, so they are no part of this project. Source: Neuhold et al., "The Mapillary Vistas
@@ -43,10 +43,10 @@ _LAYOUT = "The layout is described at the top of data/mapillary.py."
 
 
 class MapillaryV1(DirectoryBuilder, skip_registration=True):
-    """Mapillary Vistas v1.2, 18000, 2000 and 5000 images of a long edge of at most 2177."""
+    """Mapillary Vistas v1.2, 18000, 2000 and 5000 images of a long edge of 2177."""
 
     name = "mapillary_v1"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     LEGEND_IN_DIR = True
     VALUES_HINT = "Labels are the files of the owners; the config file lists their values."
     # Where the config and, in the folder of a split, the labels may be.
@@ -94,17 +94,18 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
         return listings
 
     def encode(self, pair: Pair) -> tuple[bytes, bytes]:
-        """The bytes of an image of at most the long edge, and of its label."""
+        """The bytes of an image of the long edge, and of its label."""
         data, label = super().encode(pair)
         pixels = decode_label(label)
-        height, width = reduced_size(*pixels.shape)
+        height, width = scaled_size(*pixels.shape)
         if (height, width) == pixels.shape:
             return data, label
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if image is None:
             raise ValueError(f"{pair.image} cannot be decoded; replace the file.")
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        kernel = cv2.INTER_AREA if max(height, width) < max(pixels.shape) else cv2.INTER_CUBIC
+        image = cv2.resize(image, (width, height), interpolation=kernel)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return encode_image(image), encode_label(pixels)
 
@@ -131,16 +132,14 @@ class MapillaryV2(MapillaryV1, skip_registration=True):
     """Mapillary Vistas v2.0: the images of v1.2 with labels of more classes."""
 
     name = "mapillary_v2"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = MapillaryV1.VERSION
     CONFIGS = ("config_v2.0.json",)
     LABEL_FOLDERS = ("v2.0/labels",)
 
 
-def reduced_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the same proportions with a long edge of at most `LONG_EDGE`."""
+def scaled_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the same proportions with a long edge of `LONG_EDGE`."""
     factor = LONG_EDGE / max(height, width)
-    if factor >= 1:
-        return height, width
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
