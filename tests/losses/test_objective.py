@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from hmsa_jax import sharding
 from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.losses.rmi import region_mutual_information
@@ -188,3 +189,24 @@ def test_an_image_without_labels_adds_nothing(labels):
         objective(outputs, labels, mean_over=mean, **options)[0] for mean in ("images", "pixels")
     )
     np.testing.assert_allclose(2 * half, whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mean", ["images", "pixels"])
+def test_devices_exchange_sums_only(mean):
+    """Each device computes the loss of its rows of its images: nothing is gathered."""
+    mesh = sharding.make_mesh(4, 2)
+    logits = jax.ShapeDtypeStruct(
+        (4, *SIZE, CLASSES), np.float32, sharding=sharding.batch_shardings(mesh)["image"]
+    )
+    labels = jax.ShapeDtypeStruct(
+        (4, *SIZE), np.uint8, sharding=sharding.batch_shardings(mesh)["label"]
+    )
+
+    def loss(logits, labels):
+        outputs = {1.0: ScaleOutput(logits, None, None)}
+        return Objective("binary_cross_entropy", aux_weight=0.0, mean_over=mean)(outputs, labels)[0]
+
+    program = quick_jit(jax.value_and_grad(loss)).lower(logits, labels).compile().as_text()
+    assert "all-reduce" in program
+    for exchange in ("all-gather", "all-to-all", "collective-permute"):
+        assert exchange not in program
