@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.data.scale_range = (0.5, 2.0)
     config.data.flip = True
     # How images are scaled: 'bicubic', antialiased as published, or 'bilinear' without a filter, in
-    # a third of the time.
+    # half the time.
     config.data.resampling = "bicubic"
     # Where crops lie. 'published': smaller images in the middle; a class-uniform crop is drawn
     # round its centroid and then moved into the image. 'even': smaller images at the top left; of
