@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import ml_collections
 import numpy as np
 import rich.table
-from rich.markup import escape
 
 from data import checks, registry
 from data.checks import Finding, Pair, Problems
@@ -101,7 +100,7 @@ def to_table(classes: tuple[str, ...], statistics: Statistics) -> rich.table.Tab
     for name, pixels, images in zip(
         classes, statistics.pixels, statistics.images_with, strict=True
     ):
-        table.add_row(escape(name), str(pixels), share(pixels), str(images))
+        table.add_row(name, str(pixels), share(pixels), str(images))
     table.add_section()
     table.add_row("ignored", str(statistics.ignored), share(statistics.ignored), "")
     return table

@@ -2,15 +2,21 @@
 
 import time
 
-import rich.console
 import rich.progress
 
-_PLAIN_WIDTH = 120  # of a log file, where no terminal says how wide it is
-_SECONDS_BETWEEN_LINES = 60  # of such a file, while nothing else is to be shown
+from hmsa_jax.runtime.console import console
 
-console = rich.console.Console()
-if not console.is_terminal:
-    console.width = _PLAIN_WIDTH
+_SECONDS_BETWEEN_LINES = 60  # of a log file, while nothing else is to be shown
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """Prints a line, or lines, that only the terminal wraps.
+
+    Args:
+      text: may hold what is not ours; see `runtime.console`.
+      style: of all of it, as rich names it.
+    """
+    console.print(text, style=style, soft_wrap=True)
 
 
 class Progress:
@@ -24,10 +30,10 @@ class Progress:
 
     def __init__(self, description: str, total: int, completed: int = 0):
         self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
+            rich.progress.TextColumn("{task.description}", markup=False),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[figures]}"),
+            rich.progress.TextColumn("{task.fields[figures]}", markup=False),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TextColumn("left"),
             rich.progress.TimeRemainingColumn(compact=True, elapsed_when_finished=False),
@@ -59,8 +65,6 @@ class Progress:
         if not console.is_terminal:
             task = self._bar.tasks[self._task]
             left = rich.progress.TimeRemainingColumn().render(task)
-            console.print(
-                f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}  left {left}",
-                highlight=False,
-                soft_wrap=True,
+            tell(
+                f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}  left {left}"
             )

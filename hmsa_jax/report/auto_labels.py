@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import rich.table
-from rich.markup import escape
 
 from hmsa_jax.labelled_images import Labelled
 
@@ -67,7 +66,7 @@ def to_table(summary: dict) -> rich.table.Table:
     total = sum(figures["kept"] for figures in summary["classes"].values())
     for name, figures in summary["classes"].items():
         table.add_row(
-            escape(name),
+            name,
             _percent(_share(figures["kept"], total)),
             _percent(figures["share_kept"]),
             str(figures["images"]),

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import rich.table
+from rich.text import Text
 
 from hmsa_jax import metrics
 
@@ -56,9 +57,10 @@ def to_table(
     return table
 
 
-def _cells(values) -> list[str]:
+def _cells(values) -> list[Text]:
     texts = ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
     best = max((float(text) for text in texts if text != "-"), default=None)
     return [
-        f"[bold]{text}[/bold]" if text != "-" and float(text) == best else text for text in texts
+        Text.assemble((text, "bold" if text != "-" and float(text) == best else ""))
+        for text in texts
     ]
