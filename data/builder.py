@@ -8,7 +8,11 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from data import parallel
+from data.built import Found
 from data.legend import Legend
+
+# Raise it when records of the same sources change, or what is kept beside them: all is built anew.
+FORMAT = 2
 
 _RECORDS_PER_FILE = 512
 _RECORDS_AT_ONCE = 16
@@ -34,6 +38,13 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     LEGEND_IN_DIR: ClassVar[bool] = False
 
     directory: Path | None = None
+    # What the check of its files found; filled when it is built, or read from beside it.
+    found: Found
+
+    def __init__(self, **kwargs):
+        """Prepares to build or read; kwargs go to TFDS."""
+        self.found = Found()
+        super().__init__(**kwargs)
 
     @classmethod
     def fingerprint(cls, directory: Path | None) -> str:

@@ -15,14 +15,15 @@ of this project. Source: Brostow, Fauqueur and Cipolla, "Semantic object classes
 high-definition ground truth database", Pattern Recognition Letters 2009.
 """
 
-import json
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
 from data.checks import Listing
-from data.directory import IMAGE_SUFFIXES, DirectoryBuilder, named_files
+from data.directory import DirectoryBuilder
+from data.files import read_json
 from data.legend import Legend
+from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
 
 # TFDS name of a split -> name of its folders.
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -72,16 +73,30 @@ class CamVid(DirectoryBuilder, skip_registration=True):
         return Legend.of_train_ids(CLASSES, PALETTE)
 
     @classmethod
-    def listing(cls, directory: Path) -> dict[str, Listing]:
-        """The files of the three splits.
+    def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
+        """The files of the three splits, and what is left out.
 
         Raises:
           FileNotFoundError: if a folder is missing or empty.
           ValueError: if `classes.json` names other classes.
+          PermissionError: if a folder may not be read.
         """
         _check_folders(directory)
         _check_class_names(directory / "classes.json")
-        return {split: _list(directory, folder) for split, folder in SPLITS.items()}
+        listings, left_out = {}, []
+        for split, folder in SPLITS.items():
+            place = directory / "images" / folder
+            images, no_images = named_files(place, IMAGE_SUFFIXES)
+            labels, no_labels = named_files(directory / "labels" / folder, LABEL_SUFFIXES)
+            left_out += [*no_images, *no_labels]
+            if not images and not labels:
+                beside = f" ({describe(left_out)})" if left_out else ""
+                raise FileNotFoundError(
+                    f"{place}: no image ({', '.join(IMAGE_SUFFIXES)}) in it{beside}. "
+                    f"Put the frames of the split there. {_LAYOUT}"
+                )
+            listings[split] = Listing(images, labels)
+        return listings, left_out
 
 
 def _check_folders(directory: Path) -> None:
@@ -99,8 +114,8 @@ def _check_class_names(path: Path) -> None:
     if not path.exists():
         return
     try:
-        names = tuple(str(name).lower() for name in json.loads(path.read_text())["names"])
-    except (ValueError, KeyError, TypeError) as error:
+        names = tuple(str(name).lower() for name in read_json(path, _LAYOUT)["names"])
+    except (KeyError, TypeError) as error:
         raise ValueError(
             f'{path}: expected JSON with a list "names" of the {len(CLASSES)} classes ({error!r}). '
             "Correct the file or remove it."
@@ -110,14 +125,3 @@ def _check_class_names(path: Path) -> None:
             f'{path}: "names" is {list(names)}, expected {list(CLASSES)} in any case. '
             "Renumber the labels, then correct the file or remove it."
         )
-
-
-def _list(directory: Path, folder: str) -> Listing:
-    images, labels = directory / "images" / folder, directory / "labels" / folder
-    listing = Listing(named_files(images, IMAGE_SUFFIXES), named_files(labels, (".png",)))
-    if not listing.images and not listing.labels:
-        raise FileNotFoundError(
-            f"{images}: no image ({', '.join(IMAGE_SUFFIXES)}) in it. "
-            f"Put the frames of the split there. {_LAYOUT}"
-        )
-    return listing

@@ -2,109 +2,18 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+import cv2
 import numpy as np
-from PIL import Image
 
-from data import parallel
-from data.files import READ_ERRORS, File
+from data import decoder_messages, header, parallel, problems
+from data.files import READ_ERRORS, File, is_utf8
 from data.legend import Legend
-from data.pixels import decode_label
+from data.pixels import decode_image, decode_label, grey_png, palette_of
+from data.problems import Kind, Problems
 
-# Pillow raises SyntaxError for a broken PNG.
-_DAMAGE = (*READ_ERRORS, ValueError, SyntaxError, Image.DecompressionBombError)
-# How a whole file ends; some cameras write a little after it.
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_TAIL = 64
-_SHOWN = 5  # of each kind of problem, in an error
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of problem: '7 images without a label: ... Expected ...'."""
-
-    noun: str
-    fault: str
-    remedy: str
-    is_missing: bool = False
-
-
-NO_LABEL = Kind(
-    "image",
-    "without a label",
-    "Expected a label for every image: add the labels or remove the images.",
-    is_missing=True,
-)
-NO_IMAGE = Kind(
-    "label",
-    "without an image",
-    "Expected an image for every label: add the images or remove the labels.",
-    is_missing=True,
-)
-SAME_NAME = Kind("file", "of another's name", "Expected one image and one label of each name.")
-UNREADABLE = Kind(
-    "file",
-    "unreadable",
-    "Expected JPEG or PNG images and 8-bit grey or palette PNG labels: replace the files.",
-)
-UNEQUAL = Kind(
-    "pair",
-    "of unequal size",
-    "Expected a label as large as its image: resize the label (nearest neighbour) or replace it.",
-)
-FOREIGN = Kind(
-    "label", "with a value that is no class", "Expected {values}: renumber the labels.{hint}"
-)
-_KINDS = (NO_LABEL, NO_IMAGE, SAME_NAME, UNREADABLE, UNEQUAL, FOREIGN)
-
-
-class Problems:
-    """Collects what is wrong with a data set, to be told all at once.
-
-    Args:
-      values: what its labels may hold, in words.
-      hint: what else to say of other values.
-    """
-
-    def __init__(self, values: str, hint: str = ""):
-        self._facts = {"values": values, "hint": hint and f" {hint}"}
-        self._found = {kind: [] for kind in _KINDS}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._found.values()))
-
-    def add(self, kind: Kind, what: str) -> None:
-        """Takes a problem of a kind: which file, and what of it."""
-        self._found[kind].append(what)
-
-    def listed(self) -> Iterator[tuple[str, list[str], str]]:
-        """Yields a heading, what was found, and what to do, for each kind that occurs."""
-        for kind, found in self._found.items():
-            if found:
-                plural = kind.noun if len(found) == 1 else f"{kind.noun}s"
-                heading = f"{len(found)} {plural} {kind.fault}"
-                yield heading, found, kind.remedy.format(**self._facts)
-
-    def refuse(self, title: str) -> None:
-        """Raises unless there are none.
-
-        Args:
-          title: what the problems stand in the way of.
-
-        Raises:
-          FileNotFoundError: if files are missing.
-          ValueError: if other things are wrong.
-        """
-        if not self:
-            return
-        missing = any(found and kind.is_missing for kind, found in self._found.items())
-        lines = [
-            f"{heading}: {_first(found)}. {remedy}" for heading, found, remedy in self.listed()
-        ]
-        raise (FileNotFoundError if missing else ValueError)(
-            "\n  ".join([f"{title} (`python main.py check-data` lists all):", *lines])
-        )
+Colours = Mapping[int, tuple[int, int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,16 +44,16 @@ class Listing:
     labels: list[tuple[str, File]] | None
 
 
-def match(listing: Listing, problems: Problems) -> list[Pair]:
+def match(listing: Listing, found: Problems) -> list[Pair]:
     """Brings images and labels together, in the order of their names."""
-    images = _by_name(listing.images, problems)
+    images = _by_name(listing.images, found)
     if listing.labels is None:
         return [Pair(name, images[name], None) for name in sorted(images)]
-    labels = _by_name(listing.labels, problems)
+    labels = _by_name(listing.labels, found)
     for name in sorted(images.keys() - labels.keys()):
-        problems.add(NO_LABEL, str(images[name]))
+        found.add(problems.NO_LABEL, str(images[name]))
     for name in sorted(labels.keys() - images.keys()):
-        problems.add(NO_IMAGE, str(labels[name]))
+        found.add(problems.NO_IMAGE, str(labels[name]))
     return [Pair(name, images[name], labels[name]) for name in sorted(images.keys() & labels)]
 
 
@@ -164,76 +73,135 @@ class Finding:
 
 
 def inspect(
-    pairs: Iterable[Pair], total: int, legend: Legend, *, whole: bool, description: str
+    pairs: Iterable[Pair], total: int, legend: Legend, colours: Colours, *, description: str
 ) -> Iterator[Finding]:
-    """Reads pairs in threads, under a progress bar.
+    """Decodes pairs in threads, as training does, under a progress bar.
 
     Args:
       pairs: the pairs.
       total: how many.
       legend: says which values labels may hold.
-      whole: whether to decode images to the end, too. Labels are always; of images, else, the
-        header is read, and the end looked at where that costs nothing.
+      colours: that values have by what the data set says, for those of which it says any.
       description: stands before the bar.
 
     Yields:
-      What was found in each pair, in order.
+      What was found in each pair; last of all in those of which a decoder complained, which are
+      decoded once more, alone, to tell whose complaint it was.
     """
-    look = functools.partial(_inspect, known=frozenset(legend.values), whole=whole)
-    yield from parallel.track(parallel.in_order(look, pairs), total, description)
+    loud = []
+    look = functools.partial(_inspect, legend=legend, colours=colours)
+    with decoder_messages.heard() as messages:
+
+        def look_and_hear(pair: Pair) -> tuple[Pair, Finding, bool]:
+            before = messages.size()
+            return pair, look(pair), bool(messages.damage_since(before))
+
+        looked = parallel.in_order(look_and_hear, pairs)
+        for pair, finding, is_loud in parallel.track(looked, total, description):
+            if is_loud:  # or another one that was decoded at the same time
+                loud.append(pair)
+            else:
+                yield finding
+        for pair in loud:
+            before = messages.size()
+            yield _with_complaint(pair, look(pair), messages.damage_since(before))
 
 
-def _inspect(pair: Pair, *, known: frozenset[int], whole: bool) -> Finding:
-    problems = []
-    size = label = counts = None
+def _inspect(pair: Pair, *, legend: Legend, colours: Colours) -> Finding:
+    found = []
+    label, counts = _label_of(pair, legend, colours, found)
+    size = _image_size(pair, None if label is None else label.shape, found)
+    if size is not None and label is not None and size != label.shape:
+        (rows, columns), (label_rows, label_columns) = size, label.shape
+        text = f"{pair.image} {columns}x{rows}, {pair.label} {label_columns}x{label_rows}"
+        found.append((problems.UNEQUAL, text))
+    return Finding(size and size[::-1], counts, tuple(found))
+
+
+def _with_complaint(pair: Pair, finding: Finding, said: str) -> Finding:
+    """A finding, with what a decoder said of a picture that it decoded."""
+    unreadable = any(kind == problems.UNREADABLE for kind, _ in finding.problems)
+    if unreadable or not said:
+        return finding
+    complaint = problems.DAMAGED, f"{pair.image} ({said})"
+    return dataclasses.replace(finding, problems=(*finding.problems, complaint))
+
+
+def _label_of(pair: Pair, legend: Legend, colours: Colours, found: list):
+    """Values `[H, W]` of a pair's label, and pixels by value; None twice if there is none."""
+    if pair.label is None:
+        return None, None
     try:
-        size = _image_size(pair.image, whole)
-    except _DAMAGE as error:
-        problems.append((UNREADABLE, f"{pair.image} ({error})"))
-    if pair.label is not None:
-        try:
-            with pair.label.open() as stream:
-                label = decode_label(stream.read())
-        except _DAMAGE as error:
-            problems.append((UNREADABLE, f"{pair.label} ({error})"))
-    if label is not None:
-        counts = np.bincount(label.ravel(), minlength=256)
-        foreign = [str(value) for value in np.flatnonzero(counts) if value not in known]
-        if foreign:
-            problems.append((FOREIGN, f"{pair.label} holds {', '.join(foreign)}"))
-    if size is not None and label is not None and size != label.shape[::-1]:
-        height, width = label.shape
-        problems.append(
-            (UNEQUAL, f"{pair.image} {size[0]}x{size[1]}, {pair.label} {width}x{height}")
-        )
-    return Finding(size, counts, tuple(problems))
+        data = _read(pair.label)
+        label = decode_label(data)
+        _check_as_stored(data, label)
+    except ValueError as error:
+        found.append((problems.UNREADABLE, f"{pair.label} ({error})"))
+        return None, None
+    counts = np.bincount(label.ravel(), minlength=256)
+    foreign = [str(value) for value in np.flatnonzero(counts) if value not in legend.values]
+    if foreign:
+        found.append((problems.FOREIGN, f"{pair.label} holds {', '.join(foreign)}"))
+    other = _other_colour(palette_of(data), counts, colours)
+    if other:
+        found.append((problems.OTHER_COLOURS, f"{pair.label} ({other})"))
+    return label, counts
 
 
-def _image_size(file: File, whole: bool) -> tuple[int, int]:
-    """(width, height) of an image; raises one of `_DAMAGE` where it is not a whole JPEG or PNG."""
-    with file.open() as stream, Image.open(stream) as image:
-        if image.format not in ("JPEG", "MPO", "PNG"):
-            raise ValueError(f"it is a {image.format} file")
-        if whole or not _seems_whole(file, image.format):
-            image.load()
-        return image.size
+def _check_as_stored(data: bytes, label: np.ndarray) -> None:
+    """Raises ValueError unless training reads the same of what will be stored."""
+    stored = grey_png(data)
+    if stored is data:
+        read = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
+        if read is None or not np.array_equal(read, label):
+            raise ValueError("OpenCV cannot decode it, it is damaged")
 
 
-def _seems_whole(file: File, form: str) -> bool:
-    tail = file.tail(_TAIL)
-    return tail is None or _ENDS.get(form, b"") in tail
+def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
+    """Rows and columns of a pair's image as training reads it; None if it cannot."""
+    try:
+        data = _read(pair.image)
+        claimed = header.read(data)
+        header.check_end(data)
+        size = decode_image(data, label_size).shape[:2]
+    except ValueError as error:
+        found.append((problems.UNREADABLE, f"{pair.image} ({error})"))
+        return None
+    if claimed.orientation > 1:
+        turned = claimed.turn(label_size) > 1
+        kind = problems.TURNED if turned else problems.AS_STORED
+        found.append((kind, f"{pair.image} (orientation {claimed.orientation})"))
+    return size
 
 
-def _by_name(files: list[tuple[str, File]], problems: Problems) -> dict[str, File]:
+def _other_colour(palette: np.ndarray | None, counts: np.ndarray, colours: Colours) -> str:
+    """The first value of a label that has another colour than the data set says, in words."""
+    if palette is None or (palette == np.arange(len(palette))[:, None]).all():
+        return ""  # none, or a ramp of grey, which says nothing of colours
+    for value in np.flatnonzero(counts[: len(palette)]):
+        here, said = tuple(map(int, palette[value])), colours.get(int(value))
+        if said is not None and here != tuple(said):
+            owners = [str(other) for other, colour in colours.items() if tuple(colour) == here]
+            whose = f", that of {owners[0]}" if owners else ""
+            return f"{value} has {here}{whose}; expected {tuple(said)}"
+    return ""
+
+
+def _read(file: File) -> bytes:
+    """All bytes of a file; ValueError says what is the matter, without the name."""
+    try:
+        with file.open() as stream:
+            return stream.read()
+    except READ_ERRORS as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
+
+
+def _by_name(files: list[tuple[str, File]], found: Problems) -> dict[str, File]:
     named = {}
     for name, file in files:
-        if name in named:
-            problems.add(SAME_NAME, f"{file}, {named[name]}")
+        if not is_utf8(name):
+            found.add(problems.BAD_NAME, str(file))
+        elif name in named:
+            found.add(problems.SAME_NAME, f"{file}, {named[name]}")
         named.setdefault(name, file)
     return named
-
-
-def _first(found: list[str]) -> str:
-    """'a, b, c, d, e and 2 more'."""
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"{', '.join(found[:_SHOWN])}{more}"

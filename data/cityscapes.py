@@ -20,15 +20,17 @@ so they are no part of this project. Source: Cordts et al., "The Cityscapes Data
 Urban Scene Understanding", CVPR 2016.
 """
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from data import files
 from data.checks import Listing
 from data.directory import DirectoryBuilder
+from data.files import File, members
 from data.legend import Legend
+from data.tree import HIDDEN, OTHER_NAME, LeftOut, walk
 
 # Label ids 0..33: name, and the colour where the benchmark evaluates it.
 LABELS = (
@@ -83,6 +85,14 @@ _ARCHIVES = {
     "gtCoarse": ("gtCoarse",),
 }
 _IMAGE_ENDING = "_leftImg8bit.png"
+# What the owners put beside the labels, and their scripts add.
+_OTHER_LABELS = (
+    "_color.png",
+    "_instanceIds.png",
+    "_polygons.json",
+    "_labelTrainIds.png",
+    "_instanceTrainIds.png",
+)
 
 
 class Cityscapes(DirectoryBuilder, skip_registration=True):
@@ -104,15 +114,19 @@ class Cityscapes(DirectoryBuilder, skip_registration=True):
         return LEGEND
 
     @classmethod
-    def listing(cls, directory: Path) -> dict[str, Listing]:
+    def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
         """The files of each split of which there are images, and labels where it has any.
+
+        What the owners put beside the labels is not listed as left out.
 
         Raises:
           FileNotFoundError: if there is none.
           ValueError: if an archive cannot be read.
+          PermissionError: if a folder may not be read.
         """
-        images = _find(directory, "leftImg8bit", _IMAGE_ENDING)
-        labels = _find(directory, cls.LABEL_KIND, f"_{cls.LABEL_KIND}_labelIds.png")
+        kind, folders = cls.LABEL_KIND, set(cls.SPLITS.values())
+        images, no_images = _find(directory, "leftImg8bit", _IMAGE_ENDING, folders, ())
+        labels, no_labels = _find(directory, kind, f"_{kind}_labelIds.png", folders, _OTHER_LABELS)
         listings = {}
         for split, folder in cls.SPLITS.items():
             if split in cls.WITHOUT_LABELS:
@@ -127,7 +141,7 @@ class Cityscapes(DirectoryBuilder, skip_registration=True):
                 f"or their archives in it; found {_count(images)} images and {_count(labels)} "
                 "labels. Correct --config.data.dir; data/cityscapes.py describes the layout."
             )
-        return listings
+        return listings, [*no_images, *no_labels]
 
     @classmethod
     def _is_there(cls, listing: Listing) -> bool:
@@ -155,28 +169,46 @@ class CityscapesCoarse(Cityscapes, skip_registration=True):
         return bool(listing.images and listing.labels)
 
 
-def _find(directory: Path, kind: str, ending: str) -> dict[str, list[tuple[str, files.File]]]:
-    """Folder of a split -> (name, file), for all files of a kind; unpacked ones go first."""
-    found = {}
-    for file, parts in _candidates(Path(directory), kind):
-        if len(parts) == 3 and parts[2].endswith(ending) and not parts[2].startswith("."):
-            folder, name = parts[0], parts[2].removesuffix(ending)
-            found.setdefault(folder, {}).setdefault(name, file)
-    return {folder: sorted(named.items()) for folder, named in found.items()}
+def _find(
+    directory: Path, kind: str, ending: str, folders: set[str], others: tuple[str, ...]
+) -> tuple[dict[str, list[tuple[str, File]]], list[LeftOut]]:
+    """All files of a kind; unpacked ones go first.
+
+    Args:
+      directory: the directory that the user names.
+      kind: name of the folder that holds them, for all splits.
+      ending: of their names.
+      folders: of the splits whose left out files are told; others are another download.
+      others: endings of the files that the owners put beside them.
+
+    Returns:
+      Folder of a split -> (name, file), and what is left out.
+    """
+    found, left_out = {}, []
+    for item, parts in _candidates(Path(directory), kind):
+        if isinstance(item, File) and len(parts) == 3 and parts[2].endswith(ending):
+            name = parts[2].removesuffix(ending)
+            found.setdefault(parts[0], {}).setdefault(name, item)
+        elif parts[0] in folders and not parts[-1].endswith(others):
+            left_out.append(LeftOut(item, OTHER_NAME) if isinstance(item, File) else item)
+    return {folder: sorted(named.items()) for folder, named in found.items()}, left_out
 
 
-def _candidates(directory: Path, kind: str):
+def _candidates(directory: Path, kind: str) -> Iterator[tuple[File | LeftOut, tuple[str, ...]]]:
     """Yields files and their path as (split, city, name)."""
     for root in (directory / kind, *(directory / a / kind for a in _ARCHIVES[kind])):
-        for path in sorted(root.glob("*/*/*.png")):
-            yield files.File(path), path.relative_to(root).parts
+        for item in walk(root):
+            path = item.file.path if isinstance(item, LeftOut) else item
+            parts = path.relative_to(root).parts
+            yield (item if isinstance(item, LeftOut) else File(item)), parts or (".",)
     for archive in _ARCHIVES[kind]:
         path = directory / f"{archive}.zip"
         if path.is_file():
-            for file in files.members(path):
+            for file in members(path):
                 parts = PurePosixPath(file.member).parts
-                if parts[0] == kind:
-                    yield file, parts[1:]
+                if len(parts) > 1 and parts[0] == kind:
+                    hidden = any(part.startswith(".") for part in parts)
+                    yield (LeftOut(file, HIDDEN) if hidden else file), parts[1:]
 
 
 def _count(found: dict) -> int:

@@ -1,18 +1,16 @@
 """Builders that read pairs of image and label from a directory of the user's."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
-from data import checks, files, parallel
+from data import checks, files, header, parallel
 from data.builder import SegmentationBuilder
-from data.checks import Listing, Pair, Problems
+from data.checks import Colours, Listing, Pair
 from data.pixels import encode_label, grey_png
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+from data.problems import LEFT_OUT, Problems
+from data.tree import LeftOut
 
 
 class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
@@ -28,12 +26,13 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         super().__init__(**kwargs)
 
     @classmethod
-    def listing(cls, directory: Path) -> dict[str, Listing]:
-        """The files of each split that the directory holds; there is one at least.
+    def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
+        """The files of each split that the directory holds, one at least; and what is left out.
 
         Raises:
           FileNotFoundError: if there is none.
           ValueError: if an archive cannot be read.
+          PermissionError: if a folder may not be read.
         """
         raise NotImplementedError
 
@@ -44,11 +43,17 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         return ()
 
     @classmethod
+    def colours(cls, directory: Path) -> Colours:
+        """The colours that the data set gives to values of the labels."""
+        legend = cls.legend(directory)
+        return dict(zip(legend.class_values, legend.palette, strict=True))
+
+    @classmethod
     def fingerprint(cls, directory: Path) -> str:
         """Hash of the directory's path and of name, size and time of every file that is read."""
         directory = Path(directory).resolve()
         paths = list(cls.side_files(directory))
-        for listing in cls.listing(directory).values():
+        for listing in cls.listing(directory)[0].values():
             paths += [file.path for _, file in (*listing.images, *(listing.labels or ()))]
         return files.fingerprint(directory, paths)
 
@@ -65,7 +70,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
           directory: the directory that the user names.
 
         Returns:
-          The pairs of every split, and what has no counterpart.
+          The pairs of every split; and what has no counterpart, or is left out.
 
         Raises:
           FileNotFoundError: if there is no split.
@@ -73,7 +78,9 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         """
         directory = Path(directory)
         problems = Problems(cls.legend(directory).describe_values(), cls.VALUES_HINT)
-        listings = cls.listing(directory)
+        listings, left_out = cls.listing(directory)
+        for item in left_out:
+            problems.add(LEFT_OUT[item.reason], str(item.file))
         pairs = {split: checks.match(listing, problems) for split, listing in listings.items()}
         return pairs, problems
 
@@ -82,9 +89,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         image = pair.image.read()
         if pair.label is not None:
             return image, grey_png(pair.label.read())
-        with pair.image.open() as stream, Image.open(stream) as opened:
-            width, height = opened.size
-        return image, self.blank_label(height, width)
+        return image, self.blank_label(*header.read(image).displayed)
 
     def blank_label(self, height: int, width: int) -> bytes:
         """The label of an image that has none: ignored everywhere."""
@@ -94,36 +99,22 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
     def _split_generators(self, dl_manager):
         del dl_manager
         pairs, problems = self.pairs(self.directory)
-        legend = self.legend(self.directory)
-        every = [pair for of_split in pairs.values() for pair in of_split]
-        for finding in checks.inspect(
-            every, len(every), legend, whole=False, description=f"Checking {self.name}"
-        ):
-            for problem in finding.problems:
-                problems.add(*problem)
+        for split, of_split in pairs.items():
+            for finding in checks.inspect(
+                of_split,
+                len(of_split),
+                self.legend(self.directory),
+                self.colours(self.directory),
+                description=f"Checking {self.name} {split}",
+            ):
+                for problem in finding.problems:
+                    problems.add(*problem)
+                self.found.add(split, finding.counts)
         problems.refuse(f"{self.name} cannot be built from {self.directory}")
+        self.found.remarks = [heading for heading, _, _ in problems.listed(remarks=True)]
         return {split: self._generate_examples(split, pairs[split]) for split in pairs}
 
     def _generate_examples(self, split: str, pairs: list[Pair]):
         encoded = parallel.in_order(self.encode, pairs)
         for pair, (image, label) in self.track(zip(pairs, encoded, strict=True), split, len(pairs)):
             yield pair.name, dict(zip(self.KEYS, (image, label, pair.name), strict=True))
-
-
-def named_files(folder: Path, suffixes: Iterable[str]) -> list[tuple[str, files.File]]:
-    """The files below a folder, named by their path in it without suffix, as a `Listing` has them.
-
-    Args:
-      folder: it may be missing.
-      suffixes: which files, in lower case.
-
-    Returns:
-      (name, file) in the order of the paths; hidden files are left out.
-    """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in place.parts)
-        if path.suffix.lower() in suffixes and not hidden:
-            found.append((place.with_suffix("").as_posix(), files.File(path)))
-    return found

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
+import json
 import threading
 import zipfile
 import zlib
@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 # What reading a damaged file or archive may raise; RuntimeError: a member asks for a password.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+
+_MOST_BYTES = 2**31 - 1  # of a file; a record holds no more
+_MOST_JSON = 2**20  # bytes; hundreds of classes take a hundredth of it
 
 # An archive counts its open members, and miscounts where two threads open or close at once.
 _COUNTING = threading.Lock()
@@ -32,7 +35,9 @@ class File:
     member: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        """Fit to be shown, on one line: what cannot be printed is written as Python writes it."""
+        text = f"{self.path}/{self.member}" if self.member else str(self.path)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
     @property
     def name(self) -> str:
@@ -41,13 +46,20 @@ class File:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Opens the file for a with statement; of an archive, only what is read is unpacked."""
+        """Opens the file for a with statement; of an archive, only what is read is unpacked.
+
+        Raises:
+          One of `READ_ERRORS`: it cannot be opened, or is too large for a record.
+        """
         if not self.member:
+            _check_size(self.path.stat().st_size)
             with self.path.open("rb") as stream:
                 yield stream
             return
         with _COUNTING:
-            stream = _archive(self.path).open(self.member)
+            archive = _archive(self.path)
+            _check_size(archive.getinfo(self.member).file_size)
+            stream = archive.open(self.member)
         try:
             yield stream
         finally:
@@ -66,13 +78,14 @@ class File:
         except READ_ERRORS as error:
             raise ValueError(f"{self} cannot be read ({error}); replace the file.") from error
 
-    def tail(self, count: int) -> bytes | None:
-        """The last bytes; None in an archive, where they cost as much as all."""
-        if self.member:
-            return None
-        with self.path.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, io.SEEK_END) - count))
-            return stream.read()
+
+def is_utf8(name: str) -> bool:
+    """Whether the bytes of a file name were text; Python stands in for those that are not."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def members(path: Path) -> list[File]:
@@ -101,11 +114,47 @@ def fingerprint(directory: Path, paths: Iterable[Path]) -> str:
       16 hexadecimal digits.
     """
     directory = Path(directory).resolve()
-    digest = hashlib.sha256(str(directory).encode())
+    digest = hashlib.sha256(ascii(str(directory)).encode())
     for path in sorted(set(paths)):
-        stat = path.stat()
-        digest.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+        try:
+            stat = path.stat()
+        except OSError:  # a link that leads nowhere, of which the check will tell
+            continue
+        digest.update(ascii((str(path), stat.st_size, stat.st_mtime_ns)).encode())
     return digest.hexdigest()[:16]
+
+
+def read_json(path: Path, hint: str) -> object:
+    """Reads a small JSON file.
+
+    Args:
+      path: of the file, in UTF-8, with or without a byte order mark.
+      hint: what to say of a file that is no JSON.
+
+    Returns:
+      What it holds.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is no JSON, or larger or deeper than any list of classes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a file. {hint}")
+    with path.open("rb") as stream:
+        data = stream.read(_MOST_JSON + 1)
+    if len(data) > _MOST_JSON:
+        raise ValueError(f"{path}: expected at most {_MOST_JSON} bytes of JSON. {hint}")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError(f"{path}: expected JSON, found it nested too deeply. {hint}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON in UTF-8 ({error}). {hint}") from error
+
+
+def _check_size(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise OSError(f"it has {size} bytes, expected at most {_MOST_BYTES}")
 
 
 def _archive(path: Path) -> zipfile.ZipFile:

@@ -19,12 +19,23 @@ is refused. `python main.py check-data` reads everything and tells what is there
 import colorsys
 import json
 from pathlib import Path
+from reprlib import repr as brief
 
 import tensorflow_datasets as tfds
 
-from data.checks import Listing
-from data.directory import IMAGE_SUFFIXES, DirectoryBuilder, named_files
+from data.checks import Colours, Listing
+from data.directory import DirectoryBuilder
+from data.files import File, read_json
 from data.legend import IGNORE, Legend
+from data.tree import (
+    HIDDEN,
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    LeftOut,
+    describe,
+    entries,
+    named_files,
+)
 
 SPLITS = ("train", "validation", "test")
 _LAYOUT = "The layout is described at the top of data/folder.py."
@@ -54,27 +65,36 @@ class Folder(DirectoryBuilder, skip_registration=True):
         return (directory / "classes.json",)
 
     @classmethod
-    def listing(cls, directory: Path) -> dict[str, Listing]:
-        """The files of each split of which there are images or masks.
+    def colours(cls, directory: Path) -> Colours:
+        """The colours that `classes.json` names, but not those that it leaves to the project."""
+        classes, _, _ = _parts(read_json(directory / "classes.json", _LAYOUT))
+        named = zip(_numbers(classes), classes, strict=True)
+        return {number: tuple(entry["color"]) for number, entry in named if "color" in entry}
+
+    @classmethod
+    def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
+        """The files of each split of which there are images or masks, and what is left out.
 
         Raises:
           FileNotFoundError: if there is none.
           ValueError: if a folder has the name of no split.
+          PermissionError: if a folder may not be read.
         """
-        _check_folders(directory)
-        listings = {}
+        listings, left_out = {}, _check_folders(directory)
         for split in SPLITS:
-            images = named_files(directory / "images" / split, IMAGE_SUFFIXES)
-            masks = named_files(directory / "masks" / split, (".png",))
+            images, no_images = named_files(directory / "images" / split, IMAGE_SUFFIXES)
+            masks, no_masks = named_files(directory / "masks" / split, LABEL_SUFFIXES)
             without_masks = split == "test" and not masks
+            left_out += [*no_images, *no_masks]
             if images or masks:
                 listings[split] = Listing(images, None if without_masks else masks)
         if not listings:
+            beside = f" ({describe(left_out)})" if left_out else ""
             raise FileNotFoundError(
-                f"{directory}: no image in images/{{{','.join(SPLITS)}}}. Put them there, or "
-                f"correct --config.data.dir. {_LAYOUT}"
+                f"{directory}: no image in images/{{{','.join(SPLITS)}}}{beside}. Put them there, "
+                f"or correct --config.data.dir. {_LAYOUT}"
             )
-        return listings
+        return listings, left_out
 
 
 def read_classes(path: Path) -> Legend:
@@ -92,11 +112,7 @@ def read_classes(path: Path) -> Legend:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; it lists the classes. {_LAYOUT}")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON ({error}). {_LAYOUT}") from error
-    classes, ignored, problems = _parts(content)
+    classes, ignored, problems = _parts(read_json(path, _LAYOUT))
     if not problems:
         problems = _class_problems(classes) + _number_problems(classes, ignored)
     if problems:
@@ -123,19 +139,22 @@ def classes_text(legend: Legend) -> str:
     return f'{{"classes": [\n  {lines}],\n "ignore": {json.dumps(sorted(set(ignored)))}}}\n'
 
 
-def _check_folders(directory: Path) -> None:
-    strange = [
+def _check_folders(directory: Path) -> list[LeftOut]:
+    """Raises ValueError for what has the name of no split; returns what is hidden."""
+    found = [
         path
         for kind in ("images", "masks")
         if (directory / kind).is_dir()
-        for path in sorted((directory / kind).iterdir())
-        if path.name not in SPLITS and not path.name.startswith(".")
+        for path, _, _ in entries(directory / kind)
+        if path.name not in SPLITS
     ]
+    strange = [path for path in found if not path.name.startswith(".")]
     if strange:
         raise ValueError(
-            f"{', '.join(map(str, strange[:5]))}: expected only the folders {', '.join(SPLITS)} "
-            f"there; rename or move what is not a split. {_LAYOUT}"
+            f"{', '.join(str(File(path)) for path in strange[:5])}: expected only the folders "
+            f"{', '.join(SPLITS)} there; rename or move what is not a split. {_LAYOUT}"
         )
+    return [LeftOut(File(path), HIDDEN) for path in found]
 
 
 def _parts(content) -> tuple[list, list, list[str]]:
@@ -153,7 +172,7 @@ def _parts(content) -> tuple[list, list, list[str]]:
     elif not all(isinstance(entry, dict) for entry in classes):
         problems.append('"classes": expected objects like {"name": "road"}')
     if not isinstance(ignored, list) or not all(map(_is_byte, ignored)):
-        problems.append(f'"ignore" is {ignored!r}; expected a list of numbers from 0 to 255')
+        problems.append(f'"ignore" is {brief(ignored)}; expected a list of numbers from 0 to 255')
     return classes, ignored, problems
 
 
@@ -167,14 +186,18 @@ def _class_problems(classes: list[dict]) -> list[str]:
             for key in entry
             if key not in _FIELDS
         ]
-        if not isinstance(name, str) or not name:
-            problems.append(f'{where}: "name" is {name!r}; expected a text')
+        if not isinstance(name, str) or not name or not name.isprintable():
+            problems.append(
+                f'{where}: "name" is {brief(name)}; expected a text that can be printed'
+            )
         elif name in names:
             problems.append(f'{where}: "name" is {name!r}, as of a class before')
         else:
             names.add(name)
         if not isinstance(colour, list) or len(colour) != 3 or not all(map(_is_byte, colour)):
-            problems.append(f'{where}: "color" is {colour!r}; expected [red, green, blue], 0..255')
+            problems.append(
+                f'{where}: "color" is {brief(colour)}; expected [red, green, blue], 0..255'
+            )
     return problems
 
 
@@ -183,7 +206,7 @@ def _number_problems(classes: list[dict], ignored: list[int]) -> list[str]:
     for position, number in enumerate(_numbers(classes)):
         where = f'"classes"[{position}]'
         if not _is_byte(number):
-            problems.append(f'{where}: "id" is {number!r}; expected a number from 0 to 255')
+            problems.append(f'{where}: "id" is {brief(number)}; expected a number from 0 to 255')
         elif number in taken:
             problems.append(f'{where}: "id" is {number}, as in {taken[number]}')
         else:

@@ -23,23 +23,24 @@ images on, so they are no part of this project. Source: Neuhold et al., "The Map
 Dataset for Semantic Understanding of Street Scenes", ICCV 2017.
 """
 
-import json
 from pathlib import Path
 from typing import ClassVar
 
 import cv2
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data.checks import Listing, Pair
-from data.directory import IMAGE_SUFFIXES, DirectoryBuilder, named_files
+from data.directory import DirectoryBuilder
+from data.files import read_json
 from data.legend import IGNORE, Legend
-from data.pixels import decode_label, encode_image, encode_label
+from data.pixels import decode_image, decode_label, encode_image, encode_label
+from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
 
 LONG_EDGE = 2177
 # TFDS name of a split -> name of its folder.
 SPLITS = {"train": "training", "validation": "validation", "test": "testing"}
 _LAYOUT = "The layout is described at the top of data/mapillary.py."
+_OWNERS_FILE = "Put the file of the owners there."
 
 
 class MapillaryV1(DirectoryBuilder, skip_registration=True):
@@ -70,28 +71,31 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
         return (cls._config(directory),)
 
     @classmethod
-    def listing(cls, directory: Path) -> dict[str, Listing]:
-        """The files of each split of which there are images.
+    def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
+        """The files of each split of which there are images, and what is left out.
 
         Raises:
           FileNotFoundError: if there is none.
+          PermissionError: if a folder may not be read.
         """
-        listings = {}
+        listings, left_out = {}, []
         for split, folder in SPLITS.items():
-            images = named_files(directory / folder / "images", IMAGE_SUFFIXES)
-            labels = [
-                named_files(directory / folder / labels, (".png",)) for labels in cls.LABEL_FOLDERS
-            ]
+            images, no_images = named_files(directory / folder / "images", IMAGE_SUFFIXES)
+            labels, no_labels = [], []
+            for name in cls.LABEL_FOLDERS:
+                labels, no_labels = named_files(directory / folder / name, LABEL_SUFFIXES)
+                if labels:
+                    break
+            left_out += [*no_images, *no_labels]
             if images:
-                listings[split] = Listing(
-                    images, None if split == "test" else next(filter(None, labels), [])
-                )
+                listings[split] = Listing(images, None if split == "test" else labels)
         if not listings:
             folders = ", ".join(f"{folder}/images" for folder in SPLITS.values())
+            beside = f" ({describe(left_out)})" if left_out else ""
             raise FileNotFoundError(
-                f"{directory}: no image in {folders}. Correct --config.data.dir. {_LAYOUT}"
+                f"{directory}: no image in {folders}{beside}. Correct --config.data.dir. {_LAYOUT}"
             )
-        return listings
+        return listings, left_out
 
     def encode(self, pair: Pair) -> tuple[bytes, bytes]:
         """The bytes of an image of the long edge, and of its label."""
@@ -100,10 +104,7 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
         height, width = scaled_size(*pixels.shape)
         if (height, width) == pixels.shape:
             return data, label
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        if image is None:
-            raise ValueError(f"{pair.image} cannot be decoded; replace the file.")
+        image = decode_image(data, pixels.shape)
         kernel = cv2.INTER_AREA if max(height, width) < max(pixels.shape) else cv2.INTER_CUBIC
         image = cv2.resize(image, (width, height), interpolation=kernel)
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -156,21 +157,22 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
     Raises:
       ValueError: if the file is of another form.
     """
+    content = read_json(path, _OWNERS_FILE)
     try:
         labels = [
             (label["readable"], tuple(map(int, label["color"])), label["evaluate"])
-            for label in json.loads(path.read_text())["labels"]
+            for label in content["labels"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(
             f'{path}: expected JSON with a list "labels", each with "readable", "color" and '
-            f'"evaluate" ({error!r}). Put the file of the owners there.'
+            f'"evaluate" ({error!r}). {_OWNERS_FILE}'
         ) from error
     chosen = [n for n, (_, _, evaluate) in enumerate(labels) if evaluate or void_is_class]
-    if not chosen or len(labels) > IGNORE or any(len(colour) != 3 for _, colour, _ in labels):
+    if not chosen or len(labels) > IGNORE or not all(map(_is_label, labels)):
         raise ValueError(
             f"{path}: expected 1 to {IGNORE} labels with colours of three parts, some of them "
-            "evaluated. Put the file of the owners there."
+            f"evaluated. {_OWNERS_FILE}"
         )
     return Legend.of_raw_values(
         names=[labels[n][0] for n in chosen],
@@ -178,3 +180,9 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
         raw=chosen,
         ignored=range(len(labels)),
     )
+
+
+def _is_label(label: tuple[str, tuple[int, ...], bool]) -> bool:
+    name, colour, _ = label
+    is_name = isinstance(name, str) and name.isprintable()
+    return is_name and len(colour) == 3 and all(0 <= part <= 255 for part in colour)

@@ -1,12 +1,25 @@
 """Images and labels to the bytes of a record, and labels back."""
 
 import io
+import struct
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from data import header
+
 JPEG_QUALITY = 95
+
+# Large pictures are a use; `header.read` refuses those that claim more than their bytes can hold.
+Image.MAX_IMAGE_PIXELS = None
+
+# The turn is made here: which files OpenCV turns depends on its version.
+_IMAGE_FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_FLIPS = {2: 1, 4: 0}
+_ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+_PALETTE = 3  # colour type of a PNG
 
 
 def encode_image(image: np.ndarray) -> bytes:
@@ -23,22 +36,57 @@ def encode_label(label: np.ndarray) -> bytes:
     return cv2.imencode(".png", label)[1].tobytes()
 
 
+def decode_image(data: bytes, label_size: header.Size | None = None) -> np.ndarray:
+    """The picture in a JPEG or PNG file as it is displayed, or as it was labelled.
+
+    Args:
+      data: the file.
+      label_size: rows and columns of the label; None if there is none.
+
+    Returns:
+      RGB, uint8 `[H, W, 3]`.
+
+    Raises:
+      ValueError: it is no such file, is damaged, or claims more than its bytes can hold.
+    """
+    turn = header.read(data).turn(label_size)
+    # cv2 raises on a corrupt header, and returns None for the rest.
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _IMAGE_FLAGS)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes, they are damaged")
+    return _turned(image, turn)
+
+
 def decode_label(data: bytes) -> np.ndarray:
     """The values `[H, W]` uint8 of an 8-bit grey PNG, or the indices of a palette PNG.
 
     Raises:
-      ValueError: if it is another picture.
-      OSError: if it is no picture, or a damaged one.
+      ValueError: it is another picture, is damaged, or claims more than its bytes can hold.
     """
+    found = header.read(data)
+    if found.form != "PNG":
+        raise ValueError(f"it is a {found.form} file, not a PNG")
     # Pillow and not cv2, which turns the indices of a palette PNG into colours.
-    with Image.open(io.BytesIO(data)) as label:
-        if label.format != "PNG":
-            raise ValueError(f"it is a {label.format} file, not a PNG")
-        if label.mode not in ("P", "L"):
-            raise ValueError(f"its pixels are of mode {label.mode!r}")
-        if label.mode == "L" and data[24] != 8:
-            raise ValueError(f"its pixels are grey of {data[24]} bits")
-        return np.asarray(label)
+    try:
+        with Image.open(io.BytesIO(data)) as label:
+            if label.mode not in ("P", "L"):
+                raise ValueError(f"its pixels are of mode {label.mode!r}")
+            if label.mode == "L" and data[24] != 8:
+                raise ValueError(f"its pixels are grey of {data[24]} bits")
+            return _turned(np.asarray(label), found.orientation)
+    except (OSError, SyntaxError, struct.error) as error:
+        raise ValueError(f"it is damaged ({error})") from error
+
+
+def palette_of(data: bytes) -> np.ndarray | None:
+    """The colours `[n, 3]` uint8 of the indices of a palette PNG; None of another PNG."""
+    for kind, start, end in header.png_chunks(data):
+        if kind == b"PLTE" and data[25] == _PALETTE:
+            return np.frombuffer(data[start:end], np.uint8)[: (end - start) // 3 * 3].reshape(-1, 3)
+    return None
 
 
 def grey_png(data: bytes) -> bytes:
@@ -48,11 +96,22 @@ def grey_png(data: bytes) -> bytes:
       data: what `decode_label` takes.
 
     Returns:
-      Bytes of an 8-bit grey PNG with the same values.
+      Bytes of an upright 8-bit grey PNG with the same values.
     """
     bits, colour = data[24], data[25]
     # A colour declared transparent would add a channel.
     transparent = b"tRNS" in data[: data.find(b"IDAT")]
-    if (bits, colour) == (8, 0) and not transparent:
+    if (bits, colour) == (8, 0) and not transparent and header.read(data).orientation == 1:
         return data
     return encode_label(decode_label(data))
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels `[H, W, ...]` turned as EXIF says it."""
+    if orientation in (5, 7):  # these two mirror at a diagonal
+        pixels, orientation = cv2.transpose(pixels), {5: 1, 7: 3}[orientation]
+    if orientation in _FLIPS:
+        return cv2.flip(pixels, _FLIPS[orientation])
+    if orientation in _ROTATIONS:
+        return cv2.rotate(pixels, _ROTATIONS[orientation])
+    return pixels

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data import camvid, cityscapes, folder, mapillary, street_scenes
-from data.builder import SegmentationBuilder
+from data import built, camvid, cityscapes, folder, mapillary, street_scenes
+from data.builder import FORMAT, SegmentationBuilder
 from data.legend import IGNORE, Legend
 from data.lock import held
 
@@ -117,7 +118,8 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
     """Builds a data set unless the cache holds it already.
 
     The cache keeps one folder for everything that the records depend on: a source directory that
-    changed is built anew. Several processes may call this at once; one builds, the others wait.
+    changed is built anew, as is what was damaged in the cache. Several processes may call this at
+    once; one builds, the others wait.
 
     Args:
       name: name of the data set.
@@ -125,24 +127,31 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
       cache_dir: where built data sets are kept.
 
     Returns:
-      A TFDS builder, ready for `open_source`.
+      A TFDS builder, ready for `open_source`, with what was `found`.
 
     Raises:
-      ValueError: if the name is unknown, or a directory is missing or not wanted.
+      ValueError: if the name is unknown, a directory is missing or not wanted, or files are wrong.
       FileNotFoundError: if the directory does not exist or lacks files.
+      PermissionError: if a folder may not be read.
     """
     builder_class = _builder(name)
     source = source_directory(name, directory)
     # Absolute: readers in other processes may work in another directory.
     root = Path(cache_dir).expanduser().absolute()
-    home = root / f"{builder_class.name}-{builder_class.fingerprint(source)}"
+    home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
+    data_dir = home / builder_class.name / str(builder_class.VERSION)
     home.mkdir(parents=True, exist_ok=True)
     with held(home / "lock"), _quiet_tfds():
+        found = built.read(data_dir)
+        if found is None:
+            _remove_leftovers(data_dir)
         builder = builder_class.create(source, home)
-        if not builder.is_prepared():
-            _remove_leftovers(builder)
+        if found is None:
             # TFDS writes to a folder of another name and renames it when all is written.
             builder.download_and_prepare()
+            built.write(data_dir, builder.found)
+        else:
+            builder.found = found
     return builder
 
 
@@ -205,7 +214,14 @@ class EncodedSource(Sequence):
     def __getitem__(self, index: int) -> dict:
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        image, label, name = map(self._records[index].get, self._keys)
+        try:
+            record = self._records[index]
+        except Exception as error:  # TFDS and its readers name no type for damage
+            raise ValueError(
+                f"record {index} cannot be read ({error}); delete {self._arguments[0]}, it is"
+                " built anew then."
+            ) from error
+        image, label, name = map(record.get, self._keys)
         return {"image": image, "label": label, "id": name.decode(), **self._constant}
 
 
@@ -215,10 +231,13 @@ def _builder(name: str) -> type[SegmentationBuilder]:
     return _BUILDERS[name]
 
 
-def _remove_leftovers(builder: SegmentationBuilder) -> None:
-    """Removes what a killed build left behind; the lock says that nobody is writing it."""
-    for path in Path(builder.data_dir).parent.glob("incomplete.*"):
+def _remove_leftovers(data_dir: Path) -> None:
+    """Removes what a killed build left behind, and what was damaged; nobody else is writing it."""
+    for path in data_dir.parent.glob("incomplete.*"):
         tfds.core.Path(path).rmtree()
+    if data_dir.exists():
+        print(f"{data_dir} is damaged; it is built anew.", file=sys.stderr)
+        tfds.core.Path(data_dir).rmtree()
 
 
 @contextlib.contextmanager

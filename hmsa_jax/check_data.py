@@ -8,9 +8,10 @@ import ml_collections
 import numpy as np
 import rich.table
 
-from data import checks, registry
-from data.checks import Finding, Pair, Problems
+from data import built, checks, registry
+from data.checks import Finding, Pair
 from data.legend import Legend
+from data.problems import Problems
 from hmsa_jax import config as config_lib
 from hmsa_jax.input.pipeline import Source
 from hmsa_jax.progress import console
@@ -26,12 +27,12 @@ class Statistics:
     """
 
     def __init__(self, legend: Legend):
-        self._train_ids = np.frombuffer(legend.table, np.uint8)
-        self._classes = len(legend.names)
+        self._legend = legend
         self.images = 0
+        self.labels = 0
         self.sizes = collections.Counter()
-        self.pixels = np.zeros(self._classes, np.int64)
-        self.images_with = np.zeros(self._classes, np.int64)
+        self.pixels = np.zeros(len(legend.names), np.int64)
+        self.images_with = np.zeros(len(legend.names), np.int64)
         self.ignored = 0
 
     def add(self, finding: Finding) -> None:
@@ -41,18 +42,19 @@ class Statistics:
             self.sizes[finding.size] += 1
         if finding.counts is None:
             return
-        pixels = np.zeros(256, np.int64)
-        np.add.at(pixels, self._train_ids, finding.counts)
-        self.pixels += pixels[: self._classes]
-        self.images_with += pixels[: self._classes] > 0
-        self.ignored += int(pixels[self._classes :].sum())
+        self.labels += 1
+        pixels = built.class_pixels(finding.counts, self._legend)
+        self.pixels += pixels
+        self.images_with += pixels > 0
+        self.ignored += int(finding.counts.sum() - pixels.sum())
 
 
 def check_data(config: ml_collections.ConfigDict) -> bool:
     """The command: decodes every image and label of the config's data set and prints what is there.
 
-    A table a split tells the pixels of each class; below them stands everything that is wrong, each
-    file by its name. A data set from a directory is read where it lies, before anything is built.
+    A table a split tells the pixels of each class; below them stands what is to be known of the
+    files, like those that are left out, and everything that is wrong, each file by its name. A data
+    set from a directory is read where it lies, before anything is built.
 
     Args:
       config: of an experiment; its fields `data.name`, `data.dir` and `data.cache_dir` count.
@@ -63,6 +65,7 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
     Raises:
       ValueError: the config is wrong, or a class list or an archive cannot be read.
       FileNotFoundError: there is no data set in the directory.
+      PermissionError: a folder may not be read.
     """
     config_lib.check(config)
     name, directory = config.data.name, config.data.dir or None
@@ -74,16 +77,28 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
     else:
         splits = _built_pairs(registry.prepare(name, None, config.data.cache_dir))
         problems = Problems(legend.describe_values())
+    colours = dataset.builder.colours(source) if dataset.needs_dir else {}
+    found, absent = built.Found(), []
     for split, pairs in splits.items():
-        statistics = _read(f"{name}/{split}", pairs, legend, problems)
+        statistics = Statistics(legend)
+        for finding in checks.inspect(
+            pairs, len(pairs), legend, colours, description=f"Checking {name}/{split}"
+        ):
+            statistics.add(finding)
+            found.add(split, finding.counts)
+            for problem in finding.problems:
+                problems.add(*problem)
+        if statistics.labels:
+            absent += _absent(f"{name}/{split}", statistics, legend)
         console.print(
             f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}",
             highlight=False,
             soft_wrap=True,
         )
         console.print(to_table(dataset.classes, statistics))
-    _tell(problems)
-    return not problems
+    unteaching = _unteaching(config.data.train_split, name, found, legend)
+    _tell(problems, absent, unteaching)
+    return not problems and not unteaching
 
 
 def to_table(classes: tuple[str, ...], statistics: Statistics) -> rich.table.Table:
@@ -106,26 +121,47 @@ def to_table(classes: tuple[str, ...], statistics: Statistics) -> rich.table.Tab
     return table
 
 
-def _read(title: str, pairs, legend: Legend, problems: Problems) -> Statistics:
-    statistics = Statistics(legend)
-    for finding in checks.inspect(
-        pairs, len(pairs), legend, whole=True, description=f"Checking {title}"
-    ):
-        statistics.add(finding)
-        for problem in finding.problems:
-            problems.add(*problem)
-    return statistics
+def _absent(title: str, statistics: Statistics, legend: Legend) -> list[str]:
+    """The line that says which classes a split does not show; none if it shows all."""
+    names = built.absent(statistics.pixels, legend)
+    if not names:
+        return []
+    if len(names) == len(legend.names):
+        return [f"{title} has no labelled pixel."]
+    return [f"{title} has no pixel of {', '.join(names)}."]
 
 
-def _tell(problems: Problems) -> None:
-    if not problems:
-        console.print("Nothing is wrong.", style="green")
-        return
-    for heading, found, remedy in problems.listed():
-        console.print(f"{heading}:", style="red", markup=False, highlight=False)
-        for what in found:
-            console.print(f"  {what}", markup=False, highlight=False, soft_wrap=True)
-        console.print(remedy, markup=False, highlight=False, soft_wrap=True)
+def _unteaching(split: str, name: str, found: built.Found, legend: Legend) -> list[str]:
+    """The line that says why training on the config's split is refused; none if it is not."""
+    pixels = found.class_pixels(split, legend)
+    why = "" if pixels is None else built.why_nothing_is_learnt(pixels, legend)
+    return [f"{name}/{split} cannot be trained on: {why}."] if why else []
+
+
+def _tell(problems: Problems, absent: list[str], unteaching: list[str]) -> None:
+    remarks = list(problems.listed(remarks=True))
+    for heading, found, remedy in remarks:
+        _tell_kind(heading, found, remedy, "yellow")
+    for line in absent:
+        _print(line, "yellow")
+    for heading, found, remedy in problems.listed(remarks=False):
+        _tell_kind(heading, found, remedy, "red")
+    for line in unteaching:
+        _print(line, "red")
+    if not problems and not unteaching:
+        fine = "Nothing is refused, but see above." if remarks or absent else "Nothing is wrong."
+        _print(fine, "green")
+
+
+def _tell_kind(heading: str, found: list[str], remedy: str, style: str) -> None:
+    _print(f"{heading}:", style)
+    for what in found:
+        _print(f"  {what}")
+    _print(remedy)
+
+
+def _print(line: str, style: str | None = None) -> None:
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _sizes(sizes: collections.Counter) -> str:
@@ -165,12 +201,6 @@ class _Held:
 
     def open(self) -> io.BytesIO:
         return io.BytesIO(self._bytes)
-
-    def read(self) -> bytes:
-        return self._bytes
-
-    def tail(self, count: int) -> bytes:
-        return self._bytes[-count:]
 
 
 def _built_pairs(builder) -> dict[str, _BuiltPairs]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data import folder
+from data import folder, header
 from data.legend import IGNORE, Legend
 from data.pixels import encode_image, encode_label
 from hmsa_jax.files import atomic_path, locked, write_atomically
@@ -145,7 +145,7 @@ class LabelledImages:
         if self._previews:
             preview = pictures.beside(decoding.decode_image(record), labels, self._legend.palette)
             _write(self._path("previews", name, ".jpg"), encode_image(preview))
-        suffix = ".png" if record["image"].startswith(decoding.PNG_SIGNATURE) else ".jpg"
+        suffix = ".png" if header.read(record["image"]).form == "PNG" else ".jpg"
         _link(self._path("images", name, suffix), record["image"], original)
         count = len(self._legend.names)
         return Labelled(

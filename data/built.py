@@ -1,0 +1,108 @@
+"""What is kept beside a built data set: what its check found, and how to see that it is whole."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from data.legend import IGNORE, Legend
+
+_NAME = "found.json"
+_HASHED = 2**20  # bytes; of larger files the size alone is compared
+
+
+@dataclasses.dataclass
+class Found:
+    """What the check of a data set found.
+
+    Attributes:
+      pixels: of each split, the pixels of its labels by value, 256 numbers; empty for a data set
+        that is not checked because the project paints it.
+      remarks: what is to be known of the files, a line a kind.
+    """
+
+    pixels: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, split: str, counts: np.ndarray | None) -> None:
+        """Takes the pixels of a label by value, int64 `[256]`; None for an image without one."""
+        before = self.pixels.get(split, [0] * 256)
+        self.pixels[split] = before if counts is None else (before + counts).tolist()
+
+    def class_pixels(self, split: str, legend: Legend) -> np.ndarray | None:
+        """How many pixels each class has.
+
+        Args:
+          split: one or several, or parts of them, as TFDS writes it; parts count as the whole.
+          legend: what the values mean.
+
+        Returns:
+          int64 `[classes]`; None if a split was not checked.
+        """
+        names = [part.partition("[")[0].strip() for part in split.split("+")]
+        if not all(name in self.pixels for name in names):
+            return None
+        return class_pixels(sum(np.int64(self.pixels[name]) for name in names), legend)
+
+
+def class_pixels(values: np.ndarray, legend: Legend) -> np.ndarray:
+    """Pixels by value of a label, int64 `[256]`, to pixels by class, int64 `[classes]`."""
+    pixels = np.zeros(256, np.int64)
+    np.add.at(pixels, np.frombuffer(legend.table, np.uint8), values)
+    return pixels[: len(legend.names)]
+
+
+def absent(pixels: np.ndarray, legend: Legend) -> list[str]:
+    """The classes that have no pixel; `pixels` is int64 `[classes]`."""
+    return [name for name, count in zip(legend.names, pixels, strict=True) if not count]
+
+
+def why_nothing_is_learnt(pixels: np.ndarray, legend: Legend) -> str:
+    """Why labels cannot teach anything, in words; empty if they can.
+
+    Args:
+      pixels: of each class in all of them, int64 `[classes]`.
+      legend: of the labels.
+    """
+    present = [name for name, count in zip(legend.names, pixels, strict=True) if count]
+    if len(present) > 1:
+        return ""
+    ignored = [str(value) for value in legend.values if legend.table[value] == IGNORE]
+    what = f"only the class {present[0]!r} has pixels" if present else "no class has a pixel"
+    hint = f", of which {', '.join(ignored)} belong to no class" if ignored else ""
+    return (
+        f"{what}, so that there is nothing to learn. Labels may hold {legend.describe_values()}"
+        f"{hint}: renumber the labels, or correct the list of classes"
+    )
+
+
+def write(data_dir: Path, found: Found) -> None:
+    """Puts what was found beside a data set that has just been built."""
+    text = json.dumps({**dataclasses.asdict(found), "files": _files(data_dir)})
+    partial = data_dir / f"{_NAME}.partial"
+    partial.write_text(text)
+    partial.replace(data_dir / _NAME)
+
+
+def read(data_dir: Path) -> Found | None:
+    """What was found; None unless the data set is as it was built."""
+    try:
+        content = json.loads((data_dir / _NAME).read_text())
+        if content["files"] != _files(data_dir):
+            return None
+        return Found(content["pixels"], content["remarks"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _files(data_dir: Path) -> dict[str, list]:
+    """Size of every file that TFDS wrote, and a hash of the small ones."""
+    files = {}
+    for path in sorted(data_dir.iterdir()):
+        if path.is_file() and not path.name.startswith(_NAME):
+            size = path.stat().st_size
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if size <= _HASHED else None
+            files[path.name] = [size, digest]
+    return files

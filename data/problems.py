@@ -1,0 +1,170 @@
+"""What there is to say of a data set's files, by kind: what is wrong, and what is to be known."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from data import tree
+
+_SHOWN = 5  # of each kind, where not all are listed
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of problem: '7 images without a label: ... Expected ...'.
+
+    Attributes:
+      noun: what has it, in the singular.
+      fault: what is the matter with it.
+      remedy: what was expected, and what to do.
+      is_missing: whether it is a file that is missing.
+      is_remark: whether the data set can be used all the same.
+      is_frequent: whether a few examples say as much as a list.
+    """
+
+    noun: str
+    fault: str
+    remedy: str
+    is_missing: bool = False
+    is_remark: bool = False
+    is_frequent: bool = False
+
+
+NO_LABEL = Kind(
+    "image",
+    "without a label",
+    "Expected a label for every image: add the labels or remove the images.",
+    is_missing=True,
+)
+NO_IMAGE = Kind(
+    "label",
+    "without an image",
+    "Expected an image for every label: add the images or remove the labels.",
+    is_missing=True,
+)
+SAME_NAME = Kind("file", "of another's name", "Expected one image and one label of each name.")
+BAD_NAME = Kind("file", "with a name that is not UTF-8", "Rename the files, or convert the names.")
+UNREADABLE = Kind(
+    "file",
+    "unreadable",
+    "Expected JPEG or PNG images and 8-bit grey or palette PNG labels: replace the files.",
+)
+UNEQUAL = Kind(
+    "pair",
+    "of unequal size",
+    "Expected a label as large as its image: resize the label (nearest neighbour) or replace it.",
+)
+FOREIGN = Kind(
+    "label", "with a value that is no class", "Expected {values}: renumber the labels.{hint}"
+)
+TURNED = Kind(
+    "image",
+    "turned by its EXIF orientation",
+    "They are used as they are displayed; a label has to lie over what is displayed.",
+    is_remark=True,
+    is_frequent=True,
+)
+AS_STORED = Kind(
+    "image",
+    "not turned by its EXIF orientation",
+    "Their labels have the size of the stored pixels, so these are used as they are stored.",
+    is_remark=True,
+    is_frequent=True,
+)
+DAMAGED = Kind(
+    "image",
+    "decoded in part",
+    "The decoder complains of them, and fills in what it does not find: look at them.",
+    is_remark=True,
+)
+OTHER_COLOURS = Kind(
+    "label",
+    "with a palette of other colours than the classes have",
+    "Only the numbers count: make sure that they are those of the classes.",
+    is_remark=True,
+    is_frequent=True,
+)
+LEFT_OUT = {
+    reason: Kind("file", f"left out: {reason}", remedy, is_remark=True)
+    for reason, remedy in (
+        (tree.HIDDEN, "Names that start with a dot are not read; nor are folders of such names."),
+        (tree.OTHER_NAME, "They are not read; convert pictures of other formats to PNG."),
+        (tree.SPECIAL, "They are never opened."),
+        (tree.LOOP, "What they lead to is read where it lies."),
+    )
+}
+_KINDS = (
+    NO_LABEL,
+    NO_IMAGE,
+    SAME_NAME,
+    BAD_NAME,
+    UNREADABLE,
+    UNEQUAL,
+    FOREIGN,
+    TURNED,
+    AS_STORED,
+    DAMAGED,
+    OTHER_COLOURS,
+    *LEFT_OUT.values(),
+)
+
+
+class Problems:
+    """Collects what there is to say of a data set, to be told all at once.
+
+    Args:
+      values: what its labels may hold, in words.
+      hint: what else to say of other values.
+    """
+
+    def __init__(self, values: str, hint: str = ""):
+        self._facts = {"values": values, "hint": hint and f" {hint}"}
+        self._found = {kind: [] for kind in _KINDS}
+
+    def __len__(self) -> int:
+        """How many there are, remarks not counted."""
+        return sum(len(found) for kind, found in self._found.items() if not kind.is_remark)
+
+    def add(self, kind: Kind, what: str) -> None:
+        """Takes something of a kind: which file, and what of it."""
+        self._found[kind].append(what)
+
+    def listed(self, *, remarks: bool) -> Iterator[tuple[str, list[str], str]]:
+        """Yields a heading, what was found, and what to do, for each kind that occurs.
+
+        Args:
+          remarks: whether to yield what is to be known rather than what is wrong.
+        """
+        for kind, found in self._found.items():
+            if found and kind.is_remark == remarks:
+                plural = kind.noun if len(found) == 1 else f"{kind.noun}s"
+                heading = f"{len(found)} {plural} {kind.fault}"
+                shown = _first(found) if kind.is_frequent else found
+                yield heading, shown, kind.remedy.format(**self._facts)
+
+    def refuse(self, title: str) -> None:
+        """Raises unless nothing is wrong.
+
+        Args:
+          title: what the problems stand in the way of.
+
+        Raises:
+          FileNotFoundError: if files are missing.
+          ValueError: if other things are wrong.
+        """
+        if not self:
+            return
+        missing = any(found and kind.is_missing for kind, found in self._found.items())
+        lines = [
+            f"{heading}: {', '.join(_first(found))}. {remedy}"
+            for heading, found, remedy in self.listed(remarks=False)
+        ]
+        raise (FileNotFoundError if missing else ValueError)(
+            "\n  ".join([f"{title} (`python main.py check-data` lists all):", *lines])
+        )
+
+
+def _first(found: list[str]) -> list[str]:
+    """The first ones; the last of these says how many more there are."""
+    if len(found) <= _SHOWN:
+        return found
+    return [*found[: _SHOWN - 1], f"{found[_SHOWN - 1]} and {len(found) - _SHOWN} more"]
