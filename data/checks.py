@@ -113,8 +113,10 @@ def _inspect(pair: Pair, *, legend: Legend, colours: Colours) -> Finding:
     size = _image_size(pair, None if label is None else label.shape, found)
     if size is not None and label is not None and size != label.shape:
         (rows, columns), (label_rows, label_columns) = size, label.shape
-        text = f"{pair.image} {columns}x{rows}, {pair.label} {label_columns}x{label_rows}"
-        found.append((problems.UNEQUAL, text))
+        turned = any(kind == problems.TURNED for kind, _ in found)
+        as_displayed = " as displayed" if turned else ""
+        text = f"{pair.image} {columns}x{rows}{as_displayed}"
+        found.append((problems.UNEQUAL, f"{text}, {pair.label} {label_columns}x{label_rows}"))
     return Finding(size and size[::-1], counts, tuple(found))
 
 
@@ -150,11 +152,10 @@ def _label_of(pair: Pair, legend: Legend, colours: Colours, found: list):
 
 def _check_as_stored(data: bytes, label: np.ndarray) -> None:
     """Raises ValueError unless training reads the same of what will be stored."""
-    stored = grey_png(data)
-    if stored is data:
-        read = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_UNCHANGED)
-        if read is None or not np.array_equal(read, label):
-            raise ValueError("OpenCV cannot decode it, it is damaged")
+    # Pillow fills in rows that are missing; OpenCV does not.
+    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if read is None or (grey_png(data) is data and not np.array_equal(read, label)):
+        raise ValueError("OpenCV cannot decode it, it is damaged")
 
 
 def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
@@ -181,9 +182,9 @@ def _other_colour(palette: np.ndarray | None, counts: np.ndarray, colours: Colou
     for value in np.flatnonzero(counts[: len(palette)]):
         here, said = tuple(map(int, palette[value])), colours.get(int(value))
         if said is not None and here != tuple(said):
-            owners = [str(other) for other, colour in colours.items() if tuple(colour) == here]
-            whose = f", that of {owners[0]}" if owners else ""
-            return f"{value} has {here}{whose}; expected {tuple(said)}"
+            owners = [other for other, colour in colours.items() if tuple(colour) == here]
+            whose = f", which is the colour of value {owners[0]}" if owners else ""
+            return f"value {value} is {here}{whose}; expected {tuple(said)}"
     return ""
 
 

@@ -58,14 +58,14 @@ FOREIGN = Kind(
 )
 TURNED = Kind(
     "image",
-    "turned by its EXIF orientation",
+    "turned as EXIF says",
     "They are used as they are displayed; a label has to lie over what is displayed.",
     is_remark=True,
     is_frequent=True,
 )
 AS_STORED = Kind(
     "image",
-    "not turned by its EXIF orientation",
+    "not turned as EXIF says",
     "Their labels have the size of the stored pixels, so these are used as they are stored.",
     is_remark=True,
     is_frequent=True,
@@ -84,7 +84,7 @@ OTHER_COLOURS = Kind(
     is_frequent=True,
 )
 LEFT_OUT = {
-    reason: Kind("file", f"left out: {reason}", remedy, is_remark=True)
+    reason: Kind("file", f"left out, {reason}", remedy, is_remark=True)
     for reason, remedy in (
         (tree.HIDDEN, "Names that start with a dot are not read; nor are folders of such names."),
         (tree.OTHER_NAME, "They are not read; convert pictures of other formats to PNG."),

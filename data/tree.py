@@ -84,12 +84,11 @@ def walk(folder: Path) -> Iterator[Path | LeftOut]:
       PermissionError: a folder may not be read.
     """
     if folder.is_dir():
-        yield from _walk(folder, around=frozenset())
+        yield from _walk(folder, frozenset(map(_identity, folder.resolve().parents)))
 
 
 def _walk(folder: Path, around: frozenset[tuple[int, int]]) -> Iterator[Path | LeftOut]:
-    stat = folder.stat()
-    here = stat.st_dev, stat.st_ino
+    here = _identity(folder)
     if here in around:
         yield LeftOut(File(folder), LOOP)
         return
@@ -117,8 +116,8 @@ def entries(folder: Path) -> list[tuple[Path, bool, bool]]:
     try:
         with os.scandir(folder) as found:
             return [
-                (Path(e.path), e.is_dir(), not e.is_dir() and not e.is_file() and _exists(e))
-                for e in sorted(found, key=lambda entry: entry.name)
+                (Path(entry.path), *_kind(entry))
+                for entry in sorted(found, key=lambda entry: entry.name)
             ]
     except PermissionError as error:
         raise PermissionError(
@@ -126,9 +125,19 @@ def entries(folder: Path) -> list[tuple[Path, bool, bool]]:
         ) from error
 
 
-def _exists(entry: os.DirEntry) -> bool:
+def _identity(folder: Path) -> tuple[int, int]:
+    stat = folder.stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _kind(entry: os.DirEntry) -> tuple[bool, bool]:
+    """Whether it is a folder, and whether it is neither that nor a file."""
     try:
+        if entry.is_dir() or entry.is_file():
+            return entry.is_dir(), False
         entry.stat()
+    except PermissionError:
+        raise
     except OSError:  # a link that leads nowhere, or to itself
-        return False
-    return True
+        return False, False
+    return False, True

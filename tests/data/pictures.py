@@ -1,6 +1,9 @@
 """Random images and labels on disk, for the tests of data sets that come from a directory."""
 
+import io
+import struct
 import zipfile
+import zlib
 
 import cv2
 import numpy as np
@@ -51,3 +54,30 @@ def pack(archive, root, folders):
                 packed.write(path, path.relative_to(root))
                 if path.is_file():
                     path.unlink()
+
+
+def jpeg(pixels, orientation=None, **options):
+    """JPEG bytes of RGB pixels, with an EXIF orientation."""
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", exif=exif, **options)
+    return stream.getvalue()
+
+
+def chunk(kind, content):
+    """A chunk of a PNG file."""
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+def png_claiming(width, height, data, bits=8, colour=0):
+    """A PNG file that claims a size, whatever its compressed pixels hold."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels
