@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from data import built, camvid, cityscapes, folder, mapillary, street_scenes
 from data.builder import FORMAT, SegmentationBuilder
 from data.legend import IGNORE, Legend
 from data.lock import held
+from hmsa_jax.runtime.console import stderr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +236,7 @@ def _remove_leftovers(data_dir: Path) -> None:
     for path in data_dir.parent.glob("incomplete.*"):
         tfds.core.Path(path).rmtree()
     if data_dir.exists():
-        print(f"{data_dir} is damaged; it is built anew.", file=sys.stderr)
+        stderr.print(f"{data_dir} is damaged; it is built anew.", soft_wrap=True)
         tfds.core.Path(data_dir).rmtree()
 
 

@@ -14,7 +14,7 @@ from data.legend import Legend
 from data.problems import Problems
 from hmsa_jax import config as config_lib
 from hmsa_jax.input.pipeline import Source
-from hmsa_jax.progress import console
+from hmsa_jax.progress import console, tell
 
 _SIZES_SHOWN = 3
 
@@ -90,11 +90,7 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
                 problems.add(*problem)
         if statistics.labels:
             absent += _absent(f"{name}/{split}", statistics, legend)
-        console.print(
-            f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}")
         console.print(to_table(dataset.classes, statistics))
     unteaching = _unteaching(config.data.train_split, name, found, legend)
     _tell(problems, absent, unteaching)
@@ -143,25 +139,21 @@ def _tell(problems: Problems, absent: list[str], unteaching: list[str]) -> None:
     for heading, found, remedy in remarks:
         _tell_kind(heading, found, remedy, "yellow")
     for line in absent:
-        _print(line, "yellow")
+        tell(line, "yellow")
     for heading, found, remedy in problems.listed(remarks=False):
         _tell_kind(heading, found, remedy, "red")
     for line in unteaching:
-        _print(line, "red")
+        tell(line, "red")
     if not problems and not unteaching:
         fine = "Nothing is refused, but see above." if remarks or absent else "Nothing is wrong."
-        _print(fine, "green")
+        tell(fine, "green")
 
 
 def _tell_kind(heading: str, found: list[str], remedy: str, style: str) -> None:
-    _print(f"{heading}:", style)
+    tell(f"{heading}:", style)
     for what in found:
-        _print(f"  {what}")
-    _print(remedy)
-
-
-def _print(line: str, style: str | None = None) -> None:
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        tell(f"  {what}")
+    tell(remedy)
 
 
 def _sizes(sizes: collections.Counter) -> str:

@@ -108,6 +108,53 @@ def test_label_ids_are_counted_as_classes(tmp_path):
     assert "cityscapes/test: 1 images, all 8x4" in output
 
 
+def test_what_is_left_out_is_listed_and_refuses_nothing(tree):
+    for name in ("a.tif", "b.webp", ".c.jpg"):
+        (tree / "images/train" / name).touch()
+    (tree / "labels/val/d.jpg").touch()
+    os.mkfifo(tree / "labels/test/fifo.png")
+    fine, output = run(config_of("camvid", tree))
+    assert fine
+    assert "3 files left out, of another suffix or name:" in output
+    assert "1 file left out, hidden:" in output
+    assert "1 file left out, no file and no folder, but a pipe, socket or device:" in output
+    for name in ("a.tif", "b.webp", ".c.jpg", "d.jpg", "fifo.png"):
+        assert f"/{name}\n" in output
+
+
+def test_cityscapes_lists_what_is_no_file_of_the_owners(tmp_path):
+    label = np.repeat(np.uint8([7, 26]), 16).reshape(4, 8)
+    image = tmp_path / "leftImg8bit/train/ulm/a_leftImg8bit.png"
+    labels = tmp_path / "elsewhere"
+    image.parent.mkdir(parents=True)
+    labels.mkdir()
+    (tmp_path / "gtFine/train").mkdir(parents=True)
+    (tmp_path / "gtFine/train/ulm").symlink_to(labels)
+    cv2.imwrite(str(image), np.zeros((4, 8, 3), np.uint8))
+    cv2.imwrite(str(labels / "a_gtFine_labelIds.png"), label)
+    for name in ("a_gtFine_color.png", "a_gtFine_polygons.json", "b_gtFine_labelIds.tif"):
+        (labels / name).touch()
+    image.with_suffix(".jpg").touch()
+    fine, output = run(config_of("cityscapes", tmp_path))
+    assert fine
+    assert row(output, "car") == ["16", "50.000", "1"]
+    assert "2 files left out, of another suffix or name:" in output
+    assert "_color" not in output
+
+
+def test_a_set_that_cannot_teach_is_not_fine(tree):
+    for path in tree.glob("labels/train/*.png"):
+        label = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(path), np.where(label == 3, 3, 255).astype(np.uint8))
+    fine, output = run(config_of("camvid", tree))
+    assert not fine
+    assert "camvid/train cannot be trained on: only the class 'road' has pixels" in output
+    for path in tree.glob("labels/test/*.png"):
+        cv2.imwrite(str(path), np.full(cv2.imread(str(path)).shape[:2], 255, np.uint8))
+    _, output = run(config_of("camvid", tree))
+    assert "camvid/test has no labelled pixel." in output
+
+
 def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
     monkeypatch.setattr(street_scenes, "SIZES", {"train": 3, "validation": 2})
     config = config_of("street_scenes")

@@ -1,16 +1,39 @@
-"""What is to be known of a data set's files, in a line; `check-data` has the list."""
+"""What is to be known of built data sets before they are used, from what their check found."""
 
+from collections.abc import Sequence
+
+from data import built
 from data.builder import SegmentationBuilder
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
 
 
-def tell(builder: SegmentationBuilder) -> None:
-    """Prints the remarks of the check of a data set that is built; nothing if there are none."""
+def tell_remarks(builder: SegmentationBuilder) -> None:
+    """Prints in a line what is to be known of a data set's files, like those that are left out."""
     if builder.found.remarks:
-        console.print(
-            f"{builder.name}: {'; '.join(builder.found.remarks)} (`python main.py check-data` lists"
-            " them).",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        remarks = "; ".join(builder.found.remarks)
+        tell(f"{builder.name}: {remarks} (`python main.py check-data` lists them).")
+
+
+def check_classes(splits: Sequence[tuple[SegmentationBuilder, str]]) -> None:
+    """Makes sure that splits of equal classes teach something, and tells which classes they lack.
+
+    Args:
+      splits: of each the builder, when it is built, and the name; a part counts as the whole.
+
+    Raises:
+      ValueError: all their labelled pixels are of one class, or none is labelled.
+    """
+    legends = [builder.legend(builder.directory) for builder, _ in splits]
+    pixels = [
+        builder.found.class_pixels(split, legend)
+        for (builder, split), legend in zip(splits, legends, strict=True)
+    ]
+    if any(counts is None for counts in pixels):  # painted, which shows all
+        return
+    names = " and ".join(f"{builder.name}/{split}" for builder, split in splits)
+    if why := built.why_nothing_is_learnt(sum(pixels), legends[0]):
+        raise ValueError(
+            f"{names} cannot be trained on: {why}. `python main.py check-data` counts the pixels."
         )
+    if absent := built.absent(sum(pixels), legends[0]):
+        tell(f"{names} has no pixel of {', '.join(absent)}.")

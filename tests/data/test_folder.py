@@ -196,3 +196,52 @@ def test_a_class_list_that_is_no_json(tmp_path):
     (tmp_path / "classes.json").write_text("road, sky")
     with pytest.raises(ValueError, match=r"classes\.json: expected JSON"):
         folder.read_classes(tmp_path / "classes.json")
+
+
+def test_a_class_list_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "classes.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(CLASSES).encode())
+    assert folder.read_classes(tmp_path / "classes.json").names == ("floor", "wall", "[box]")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"classes": ' + b"[" * 500 + b"]" * 500 + b"}", "expected objects"),
+        (b'{"a": "' + b"x" * 2**20 + b'"}', "at most 1048576 bytes"),
+        ('{"classes": [{"name": "straße"}]}'.encode("latin-1"), "JSON in UTF-8"),
+        (b'{"classes": [{"name": "\\ud800"}]}', "expected a text that can be printed"),
+        (b'{"classes": [{"name": "a\\nb"}]}', "expected a text that can be printed"),
+    ],
+    ids=["deep", "less deep", "huge", "latin-1", "surrogate", "newline"],
+)
+def test_a_class_list_that_means_harm(tmp_path, content, message):
+    (tmp_path / "classes.json").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"classes\.json[^$]*{message}") as error:
+        folder.read_classes(tmp_path / "classes.json")
+    assert len(str(error.value)) < 1000
+
+
+def test_build_and_check_refuse_the_same(tree):
+    """What Pillow reads and the decoder of training does not."""
+    short = pictures.png_claiming(36, 24, bytes(37 * 10))
+    (tree / "images/train/room/b.png").write_bytes(short)
+    with pytest.raises(ValueError, match=r"1 file unreadable: .*room/b\.png \(OpenCV cannot"):
+        prepare(tree)
+
+
+def test_linked_folders_are_part_of_the_set(tree, tmp_path):
+    for kind in ("images", "masks"):
+        (tree / kind / "train/room").rename(tmp_path / f"{kind}-elsewhere")
+        (tree / kind / "train/room").symlink_to(tmp_path / f"{kind}-elsewhere")
+    source = registry.open_source(prepare(tree), "train")
+    assert [record["id"] for record in source] == ["a", "room/b", "room/c"]
+
+
+def test_images_of_a_blank_split_are_as_displayed(tree):
+    path = tree / "images/test/e.jpg"
+    path.parent.mkdir()
+    path.write_bytes(pictures.jpeg(pictures.image("e"), 6))
+    (record,) = registry.open_source(prepare(tree), "test")
+    image, label = decoding.decode(record)
+    assert image.shape[:2] == label.shape == pictures.SIZE[::-1]
