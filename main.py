@@ -77,6 +77,7 @@ def main(arguments: list[str]) -> None:
     _cache_compilations()
     try:
         with hosts.joined(_DISTRIBUTED.value):
+            hosts.check_agreement("command", _facts(command, _CONFIG.value))
             _run(command, _CONFIG.value)
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
@@ -97,6 +98,13 @@ def _check_flags(command: str) -> None:
         raise app.UsageError("autolabel needs --images=DIR or DATASET/SPLIT, and --out=DIR")
     if command == "backends" and _OUT.value is None:
         raise app.UsageError("backends needs --out=DIR, the directory of its table")
+
+
+def _facts(command: str, experiment) -> dict[str, str]:
+    """All that decides what a process does, as it was typed."""
+    names = ("workdir", *(name for name in _COMMANDS[command] if name != "distributed"))
+    typed = {f"--{name}": repr(flags.FLAGS[name].value) for name in names}
+    return {"command": command, "jax": jax.__version__} | typed | config.in_words(experiment)
 
 
 def _run(command: str, experiment) -> None:

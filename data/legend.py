@@ -1,6 +1,7 @@
 """What the pixel values of a data set's labels mean."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 
 IGNORE = 255
@@ -83,3 +84,18 @@ class Legend:
                 runs.append([value, value])
         texts = [str(a) if a == b else f"{a}..{b}" for a, b in runs]
         return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]
+
+
+def differing_names(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
+    """Where two lists of classes differ in name or order, a line for each number.
+
+    Args:
+      theirs: names of the classes that the lines call 'there'.
+      ours: names of those that they call 'here'.
+    """
+    lines = []
+    for number, pair in enumerate(itertools.zip_longest(theirs, ours)):
+        there, here = ("missing" if name is None else repr(name) for name in pair)
+        if there != here:
+            lines.append(f"class {number} is {there} there and {here} here")
+    return lines

@@ -98,15 +98,21 @@ def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainSta
     )
 
 
+def newest_step(run: pathlib.Path) -> int | None:
+    """The step of a run's newest checkpoint that was written to the end; None without one."""
+    steps = ocp.utils.checkpoint_steps(run / "checkpoints") if _has_checkpoints(run) else []
+    return max(steps, default=None)
+
+
 def latest_step_of(run: pathlib.Path, field: str) -> int:
     """The step of a run's newest checkpoint; FileNotFoundError, naming the field, without one."""
-    steps = ocp.utils.checkpoint_steps(run / "checkpoints") if _has_checkpoints(run) else []
-    if not steps:
+    step = newest_step(run)
+    if step is None:
         raise FileNotFoundError(
             f"{field} is {run}, which holds no checkpoint; name the --workdir of a run, or of"
             " `convert --from`"
         )
-    return max(steps)
+    return step
 
 
 def _has_checkpoints(run: pathlib.Path) -> bool:

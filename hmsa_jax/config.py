@@ -1,16 +1,13 @@
 """The fields of an experiment, and the refusal of wrong ones before anything expensive starts."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import ml_collections
 
-from hmsa_jax import evaluation_protocol, hosts, profiling
-from hmsa_jax.files import write_atomically
+from hmsa_jax import evaluation_protocol, profiling
 from hmsa_jax.input import geometric, resampling
 from hmsa_jax.losses import objective, rmi
 from hmsa_jax.models import fusion, heads, hrnet, initialization, multiscale, remat
@@ -187,6 +184,17 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return flat
 
 
+def in_words(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """Every field as the user would write it, for comparison; `check` says whether it is possible.
+
+    Nothing at all where a field cannot be computed from the others, of which `check` says why.
+    """
+    try:
+        return {name: repr(value) for name, value in flatten(config).items()}
+    except ZeroDivisionError:
+        return {}
+
+
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError, listing every unknown, missing or impossible field at once."""
     try:
@@ -267,45 +275,3 @@ def _contradictions_of_pool(data: ml_collections.ConfigDict) -> list[str]:
             " them; set data.class_uniform_share, or data.pool.boost_classes=()"
         )
     return problems
-
-
-def claim_workdir(config: ml_collections.ConfigDict, workdir) -> None:
-    """Writes the config into a new workdir, or makes sure that this one belongs to it.
-
-    Args:
-      config: a checked config.
-      workdir: `pathlib.Path` of a directory, which is made if it is missing; of several processes
-        the first one makes it.
-
-    Raises:
-      ValueError: the workdir belongs to another config; the fields that differ are listed. Or it is
-        another one for each process.
-    """
-    with hosts.first_before_others("workdir"):
-        _claim(config, workdir)
-
-
-def _claim(config: ml_collections.ConfigDict, workdir) -> None:
-    path = workdir / "config.json"
-    ours = json.loads(json.dumps(flatten(config)))
-    if path.exists():
-        theirs = {name: field.before for name, field in FIELDS.items() if field.before is not None}
-        theirs |= json.loads(path.read_text())
-        differing = [
-            f"{name}: {theirs.get(name)!r} there, {ours.get(name)!r} here"
-            for name in sorted(ours.keys() | theirs.keys())
-            if not (name in FIELDS and FIELDS[name].free) and theirs.get(name) != ours.get(name)
-        ]
-        if differing:
-            raise ValueError(
-                f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
-                + "\n  ".join(differing)
-            )
-    elif jax.process_index() > 0:
-        raise ValueError(
-            f"process {jax.process_index()} does not find {path}, which process 0 wrote; name a"
-            " --workdir on a file system that they share"
-        )
-    else:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(ours, indent=2) + "\n")

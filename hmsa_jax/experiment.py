@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 
 from data import registry
 from hmsa_jax import config as config_lib
+from hmsa_jax import feasibility, sharding
 from hmsa_jax import optimizer as optimizer_lib
-from hmsa_jax import sharding
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
@@ -76,6 +76,7 @@ def assemble(
       FileNotFoundError: the data set's classes are listed in a directory that is not there.
     """
     config_lib.check(config)
+    feasibility.check_widths(config.model)
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
     dataset = registry.get(config.data.name, config.data.dir or None)
     architecture = _architecture(config, dataset.num_classes)

@@ -6,12 +6,13 @@ that the project asks of them is asked here.
 
 import atexit
 import contextlib
+import json
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 from jax._src import distributed
@@ -90,6 +91,49 @@ def first_before_others(moment: str) -> Iterator[None]:
             wait_for_all(moment)
 
 
+def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
+    """Makes sure that all processes are about to do the same.
+
+    Args:
+      moment: as for `wait_for_all`.
+      facts: what has to be equal, name -> value, both in words that a user knows.
+
+    Raises:
+      ValueError: in every process, if a fact differs between any two; each prints which.
+    """
+    if distributed.global_state.client is None:
+        return
+    post(f"facts of {moment}", json.dumps(facts))
+    wait_for_all(f"facts of {moment}")
+    differing = disagreements([json.loads(text) for text in posted(f"facts of {moment}")])
+    if differing:
+        console.quiet = False  # on whatever machine somebody looks
+        raise ValueError(
+            "the processes are not about to do the same; start all of them with the same command"
+            " on the same data:\n  " + "\n  ".join(differing)
+        )
+
+
+def disagreements(facts: Sequence[Mapping[str, str]]) -> list[str]:
+    """The facts that differ, a line each, with the processes that have each value.
+
+    Args:
+      facts: name -> value, by process.
+    """
+    lines = []
+    for name in dict.fromkeys(name for of_process in facts for name in of_process):
+        holders = {}
+        for index, of_process in enumerate(facts):
+            holders.setdefault(of_process.get(name, "missing"), []).append(index)
+        if len(holders) > 1:
+            values = [
+                f"{value} in process{'es' if len(held) > 1 else ''} {', '.join(map(str, held))}"
+                for value, held in holders.items()
+            ]
+            lines.append(f"{name}: {'; '.join(values)}")
+    return lines
+
+
 def post(name: str, text: str) -> None:
     """Lets all processes read a text; one of each process under a name."""
     key = f"hmsa/{name}/{jax.process_index()}"
@@ -97,11 +141,15 @@ def post(name: str, text: str) -> None:
 
 
 def posted(name: str) -> list[str]:
-    """The texts that processes have posted under a name so far; it takes well under 1 ms."""
+    """The texts that processes have posted under a name so far, in their order.
+
+    It takes well under 1 ms.
+    """
     client = distributed.global_state.client
     if client is None:
         return []
-    return [text for _, text in client.key_value_dir_get(f"hmsa/{name}/")]
+    found = client.key_value_dir_get(f"hmsa/{name}/")
+    return [text for _, text in sorted(found, key=lambda pair: int(pair[0].rpartition("/")[2]))]
 
 
 def _initialize_by_hand(how: str) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import ml_collections
 
 from data import registry
 from data.builder import SegmentationBuilder
+from data.legend import differing_names
+from hmsa_jax import splits
 from hmsa_jax.input import centroids, pipeline
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.pool import Pool
@@ -67,7 +68,7 @@ def open_batches(
     Raises:
       ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
     """
-    source = registry.open_source(builder, data.train_split)
+    source = splits.open_split(builder, "data.train_split", data.train_split)
     return pipeline.train_batches(
         source,
         batch_size=data.batch_size,
@@ -100,7 +101,7 @@ def _pool(data, classes) -> Pool | None:
         return None
     with _naming_the_pool():
         builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
-    source = registry.open_source(builder, pool.split)
+    source = splits.open_split(builder, "data.pool.split", pool.split)
     found = None
     if data.class_uniform_share:
         title = f"the pool's {pool.split}"
@@ -127,15 +128,14 @@ def _centroids(data, classes, builder, source, split, title="") -> centroids.Cen
 
 
 def _check_same_classes(dataset: registry.Dataset, pool: str, theirs: Sequence[str]) -> None:
-    for number, names in enumerate(itertools.zip_longest(dataset.classes, theirs)):
-        here, there = (repr(name) if name else "missing" for name in names)
-        if here != there:
-            raise ValueError(
-                f"data.pool.name is {pool!r}, whose classes are not those of"
-                f" data.name={dataset.name!r}: class {number} is {there} there and {here} here."
-                " Both need the same names in the same order: name another pool, or give it"
-                " the layout of data/folder.py, where classes.json lists them."
-            )
+    differing = differing_names(theirs, dataset.classes)
+    if differing:
+        raise ValueError(
+            f"data.pool.name is {pool!r}, whose classes are not those of"
+            f" data.name={dataset.name!r}. Both need the same names in the same order: name another"
+            " pool, or give it the layout of data/folder.py, where classes.json lists them:\n  "
+            + "\n  ".join(differing)
+        )
 
 
 @contextlib.contextmanager

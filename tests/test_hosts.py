@@ -50,7 +50,7 @@ TIMEOUT = 600  # seconds, on a busy machine
 class Running:
     """Processes that run one command together."""
 
-    def __init__(self, arguments, environment, processes, devices):
+    def __init__(self, arguments, environment, processes, devices, second=()):
         where = f"localhost:{free_port()},{processes}"
         environment = environment | {"XLA_FLAGS": f"{XLA_FLAGS}{devices}", "JAX_PLATFORMS": "cpu"}
         self.processes, self.outputs = [], []
@@ -60,7 +60,7 @@ class Running:
                 self.outputs.append(pathlib.Path(output.name))
                 self.processes.append(
                     subprocess.Popen(
-                        [sys.executable, *arguments, *flags],
+                        [sys.executable, *arguments, *flags, *(second if index else ())],
                         cwd=ROOT,
                         env=environment,
                         stdout=output,
@@ -107,10 +107,11 @@ def start(camvid_tree, tmp_path_factory):
     settings = SETTINGS | {"data.dir": str(camvid_tree), "data.cache_dir": str(scratch / "data")}
     started = []
 
-    def start(verb, workdir, *flags, processes, devices):
+    def start(verb, workdir, *flags, processes, devices, second=None):
         overrides = [f"--config.{name}={value}" for name, value in settings.items()]
         arguments = ["main.py", verb, f"--workdir={workdir}", *flags, *overrides]
-        started.append(Running(arguments, environment, processes, devices))
+        changed = [f"--config.{second}"] if second else []
+        started.append(Running(arguments, environment, processes, devices, changed))
         return started[-1]
 
     yield start
@@ -341,3 +342,23 @@ def test_both_processes_fail_alike(start, of_one):
     assert statuses == [1, 1]
     assert "seed: 0 there, 1 here" in outputs[0]
     assert "there" not in outputs[1]
+
+
+def test_free_fields_that_differ_end_both(start, tmp_path):
+    """They have no part in the result, but decide which programs run, and how often."""
+    running = start("train", tmp_path / "run", processes=2, devices=2, second="checkpoint.every=7")
+    statuses, outputs = running.finish()
+    assert statuses == [1, 1]
+    for output in outputs:
+        assert "checkpoint.every: 200 in process 0; 7 in process 1" in output
+        assert "checkpoint.keep" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_disagreements_are_listed_with_their_processes():
+    facts = [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2", "c": "x"}]
+    assert hosts.disagreements(facts) == [
+        "b: 2 in processes 0, 2; 3 in process 1",
+        "c: missing in processes 0, 1; x in process 2",
+    ]
+    assert hosts.disagreements(facts[:1] * 3) == []
