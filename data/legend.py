@@ -66,8 +66,12 @@ class Legend:
     @property
     def uncertain_value(self) -> int:
         """A stored value that is ignored, for pixels of a label: one that labels hold, if any."""
-        listed = [value for value in self.values if self.table[value] == IGNORE]
-        return listed[0] if listed else self.ignored_value
+        return self.ignored_values[0] if self.ignored_values else self.ignored_value
+
+    @property
+    def ignored_values(self) -> tuple[int, ...]:
+        """The stored values that belong to no class, ascending."""
+        return tuple(value for value in self.values if self.table[value] == IGNORE)
 
     @property
     def class_values(self) -> bytes:
@@ -98,4 +102,23 @@ def differing_names(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
         there, here = ("missing" if name is None else repr(name) for name in pair)
         if there != here:
             lines.append(f"class {number} is {there} there and {here} here")
+    return lines
+
+
+def differing_labels(theirs: Legend, ours: Legend) -> list[str]:
+    """How the labels of equal classes differ: values, colours, ignored values; a line each.
+
+    Args:
+      theirs: what the lines call 'there'.
+      ours: what they call 'here'.
+    """
+    lines = []
+    for number, name in enumerate(ours.names):
+        for what, of in (("value", "class_values"), ("colour", "palette")):
+            there, here = (getattr(legend, of)[number] for legend in (theirs, ours))
+            if there != here:
+                lines.append(f"class {name!r}: {what} {there} there and {here} here")
+    there, here = ({*of.ignored_values, of.uncertain_value} for of in (theirs, ours))
+    if there != here:
+        lines.append(f"ignored values: {sorted(there)} there and {sorted(here)} here")
     return lines

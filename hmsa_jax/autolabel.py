@@ -12,7 +12,17 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data import registry
-from hmsa_jax import checkpoint, evaluation_protocol, experiment, hosts, sharding
+from hmsa_jax import (
+    checkpoint,
+    evaluation_protocol,
+    experiment,
+    feasibility,
+    hosts,
+    labelled_images,
+    run_directory,
+    sharding,
+    splits,
+)
 from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
@@ -65,11 +75,14 @@ def autolabel(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
+    config_lib.check(config)
+    legend = registry.get(config.data.name, config.data.dir or None).legend
+    run_directory.check(workdir, config, legend)
     step = checkpoint.latest_step_of(workdir, "--workdir")
-    parts = experiment.assemble(config)
-    way = _protocol(protocol, parts.architecture)
-    config_lib.claim_workdir(config, workdir)
+    way = _protocol(protocol, config)
     source, origin = _open_images(images, out, config)
+    feasibility.check_inference(config, source, "--protocol", way.scales)
+    splits.check_agreement({"--images": source}, legend, step)
     settings = {
         "teacher": str(workdir.resolve()),
         "step": step,
@@ -78,15 +91,16 @@ def autolabel(
         "flip": flip,
         "threshold": threshold,
     }
+    labelled_images.check(out, legend, settings)
+    parts = experiment.assemble(config)
+    teacher = _Teacher(config, parts, workdir, way, threshold=threshold, flip=flip)
+    run_directory.claim(workdir, config, legend)
     index, count = jax.process_index(), jax.process_count()
     with hosts.first_before_others("directory of labels"):
-        target = LabelledImages(
-            out, parts.dataset.legend, settings, previews=previews, process_index=index
-        )
+        target = LabelledImages(out, legend, settings, previews=previews, process_index=index)
     with target:
         hosts.wait_for_all("records")  # from now on each is found by all
         mine = range(index, len(source), count)
-        teacher = _Teacher(config, parts, workdir, way, threshold=threshold, flip=flip)
         _label(source, mine, target, teacher)
     hosts.wait_for_all("labels")
     done = target.done()
@@ -260,17 +274,23 @@ def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
     return ImageDirectory(directory), str(directory)
 
 
-def _protocol(text: str | None, architecture) -> Protocol:
-    """The protocol that is asked for, if the teacher has the attention for it, or the paper's."""
-    attention = architecture.attention
+def _protocol(text: str | None, config) -> Protocol:
+    """The protocol that is asked for, if the teacher can do it, or the paper's."""
+    attention = config.model.attention
+    trained = tuple(sorted(config.objective.scales))
     if text is None:
-        scales = architecture.scales if attention == "explicit" else (0.5, 1.0, 2.0)
+        scales = trained if attention == "explicit" else (0.5, 1.0, 2.0)
         return Protocol("average" if attention == "none" else attention, scales)
     protocol = evaluation_protocol.parse(text)
     if protocol.method in evaluation_protocol.ATTENTIVE and protocol.method != attention:
         raise ValueError(
             f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
             " single, average:... or max:..., or a protocol of that attention"
+        )
+    if protocol.method == "explicit" and protocol.scales != trained:
+        raise ValueError(
+            f"--protocol is {text}, but the teacher's explicit attention weighs exactly the scales"
+            f" it was trained on, objective.scales={trained}; name those, or another method"
         )
     return protocol
 

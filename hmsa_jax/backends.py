@@ -15,6 +15,7 @@ import ml_collections
 
 from data import registry
 from hmsa_jax import config as config_lib
+from hmsa_jax import evaluate, feasibility
 from hmsa_jax.files import locked, write_atomically
 from hmsa_jax.progress import console
 from hmsa_jax.report import backends as report
@@ -62,9 +63,11 @@ def backends(
     """
     config_lib.check(config)
     registry.get(config.data.name, config.data.dir or None)
+    feasibility.check_widths(config.model)
     wanted = [(t, s) for t in target_lib.parse_all(targets) for s in _parse_steps(steps)]
     if images_per_device < 1:
         raise ValueError(f"--images_per_device is {images_per_device}; expected 1 or more")
+    _check_possible(config, {step for _, step in wanted}, images_per_device)
     facts = {
         "command": command,
         "machine": f"{_processor()}, {os.cpu_count()} cores",
@@ -93,6 +96,23 @@ def backends(
     for path in ("backends.json", "backends.md", "backends.png"):
         console.print(str(out / path), highlight=False, soft_wrap=True)
     return chosen
+
+
+def _check_possible(config, steps: set[str], images_per_device: int) -> None:
+    """Refuses what no network or no device at all can do; what a device can is what rows tell."""
+    size = config.data.crop_size
+    if "train" in steps:
+        scales = config.objective.scales
+        feasibility.check_scales("objective.scales", scales, "data.crop_size", size)
+        feasibility.check_any_device(
+            f"--images_per_device={images_per_device}", images_per_device, size, scales
+        )
+    if "evaluate" in steps:
+        evaluate.tell_left_out(config)
+        scales = {scale for protocol in evaluate.protocols_of(config) for scale in protocol.scales}
+        feasibility.check_scales("evaluate.protocols", scales, "data.crop_size", size)
+        images = config.evaluate.images_per_device
+        feasibility.check_any_device(f"evaluate.images_per_device={images}", images, size, scales)
 
 
 def _parse_steps(text: str) -> list[str]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from hmsa_jax.models import pretrained
+from hmsa_jax.models import classifiers, pretrained
 from hmsa_jax.state import TrainState
 
 
@@ -61,12 +62,16 @@ class Checkpoints:
         return jax.jit(lambda tree: jax.tree.map(lambda x: x.copy(), tree))(restored)
 
 
-def start_from(run: pathlib.Path, state: TrainState) -> tuple[TrainState, pretrained.Coverage]:
+def start_from(
+    run: pathlib.Path, state: TrainState, classes: tuple[Sequence[str], Sequence[str]] | None = None
+) -> tuple[TrainState, pretrained.Coverage]:
     """Takes over the weights and running statistics of another run that match in name and shape.
 
     Args:
       run: a directory that was trained into or converted into.
       state: the state before the first step.
+      classes: names of that run's classes and of ours, if they differ: see
+        `classifiers.with_classes`.
 
     Returns:
       That state with the newest weights of the run, and how the two networks fit.
@@ -75,10 +80,12 @@ def start_from(run: pathlib.Path, state: TrainState) -> tuple[TrainState, pretra
       FileNotFoundError: the run has no checkpoint.
       ValueError: nothing fits.
     """
-    weights, coverage = pretrained.take_matching(
-        jax.device_get({"params": state.params, "batch_stats": state.batch_stats}),
-        read_weights(run, "init_from"),
-    )
+    drawn = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    theirs = read_weights(run, "init_from")
+    if classes is not None:
+        params = classifiers.with_classes(theirs["params"], drawn["params"], *classes)
+        theirs = theirs | {"params": params}
+    weights, coverage = pretrained.take_matching(drawn, theirs)
     if not coverage.taken:
         raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
     return with_weights(state, weights["params"], weights["batch_stats"]), coverage

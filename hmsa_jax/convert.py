@@ -5,7 +5,9 @@ import pathlib
 import jax
 import ml_collections
 
-from hmsa_jax import checkpoint, experiment
+from data import registry
+from data.legend import Legend
+from hmsa_jax import checkpoint, experiment, run_directory
 from hmsa_jax import config as config_lib
 from hmsa_jax.models import pretrained
 from hmsa_jax.progress import console
@@ -33,16 +35,17 @@ def convert_from(
         then. `config.convert_partial` lets tensors of either side be left out.
       FileNotFoundError: there is no such file.
     """
-    parts = experiment.assemble(config)
-    if (workdir / "checkpoints").exists():
+    _check_run(config, workdir)
+    if checkpoint.newest_step(workdir) is not None:
         raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
+    parts = experiment.assemble(config)
     tensors = weight_file.read(source)
     params, batch_stats, coverage = pretrained.load(
         tensors, parts.params, parts.batch_stats, parts.architecture
     )
     _check(coverage, config, source)
     state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
-    config_lib.claim_workdir(config, workdir)
+    run_directory.claim(workdir, config, parts.dataset.legend, weights_of=source)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
@@ -71,9 +74,10 @@ def convert_to(
     """
     if not target.parent.is_dir():
         raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
+    legend = _check_run(config, workdir)
     step = checkpoint.latest_step_of(workdir, "workdir")
     parts = experiment.assemble(config)
-    config_lib.claim_workdir(config, workdir)
+    run_directory.claim(workdir, config, legend)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         state = jax.device_get(checkpoints.restore(parts.initial_state(), step))
     tensors = pretrained.export(
@@ -89,6 +93,14 @@ def convert_to(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _check_run(config, workdir: pathlib.Path) -> Legend:
+    """Compares config and classes with the run; returns the classes."""
+    config_lib.check(config)
+    legend = registry.get(config.data.name, config.data.dir or None).legend
+    run_directory.check(workdir, config, legend)
+    return legend
 
 
 def _check(coverage: pretrained.Coverage, config, source: pathlib.Path) -> None:

@@ -7,17 +7,25 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import tensorflow_datasets as tfds
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from data import registry
-from hmsa_jax import checkpoint, evaluation_protocol, experiment, hosts, metrics
+from data.builder import SegmentationBuilder
+from hmsa_jax import (
+    checkpoint,
+    evaluation_protocol,
+    experiment,
+    feasibility,
+    metrics,
+    run_directory,
+    splits,
+)
 from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import pipeline, whole_images
-from hmsa_jax.progress import Progress, console
+from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import results
 from hmsa_jax.sharding import replicated
 from hmsa_jax.state import TrainState
@@ -134,7 +142,7 @@ def evaluation_step_of(
     return make_evaluation_step(
         parts.graphdef,
         parts.mesh,
-        _protocols_of(config),
+        protocols_of(config),
         classes=parts.dataset.num_classes,
         fusion_resolution=config.evaluate.fusion_resolution,
         flip=config.evaluate.flip,
@@ -145,20 +153,20 @@ def evaluate_state(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
     parts: experiment.Experiment,
-    builder: tfds.core.DatasetBuilder,
+    scored: pipeline.Source,
     state: TrainState,
 ) -> dict[str, np.ndarray]:
-    """Scores a state on the evaluation split, prints the table and writes the JSON.
+    """Scores a state on `open_scored`'s images, prints the table and writes the JSON.
 
     Returns:
       protocol name -> int64 `[classes, classes]`.
     """
-    protocols = _protocols_of(config)
+    protocols = protocols_of(config)
     totals = score_source(
         evaluation_step_of(config, parts),
         state.best_params,
         state.batch_stats,
-        registry.open_source(builder, config.data.eval_split),
+        scored,
         parts.mesh,
         images_per_device=config.evaluate.images_per_device,
         ignore_label=parts.dataset.ignore_label,
@@ -177,24 +185,51 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
       ValueError: the config cannot be run or does not belong to the workdir.
       FileNotFoundError: the workdir holds no checkpoint.
     """
-    if not (workdir / "checkpoints").is_dir():
-        raise FileNotFoundError(f"{workdir} holds no checkpoints; train into it first")
-    parts = experiment.assemble(config)
-    config_lib.claim_workdir(config, workdir)
+    config_lib.check(config)
+    dataset = registry.get(config.data.name, config.data.dir or None)
+    run_directory.check(workdir, config, dataset.legend)
+    step = checkpoint.latest_step_of(workdir, "--workdir")
+    tell_left_out(config)
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
     )
-    hosts.wait_for_all("data")
+    scored = open_scored(config, builder)
+    splits.check_agreement({"data.eval_split": scored}, dataset.legend, step)
+    parts = experiment.assemble(config)
+    run_directory.claim(workdir, config, dataset.legend)
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        step = checkpoints.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{workdir}/checkpoints is empty; train into it first")
         state = checkpoints.restore(parts.initial_state(), step)
-    return evaluate_state(config, workdir, parts, builder, state)
+    return evaluate_state(config, workdir, parts, scored, state)
 
 
-def _protocols_of(config) -> tuple[Protocol, ...]:
-    """Those of the config that this network can do."""
+def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:
+    """Opens the evaluation split, and makes sure that it can be scored by the config's protocols.
+
+    Args:
+      config: a checked config.
+      builder: of its data set, when it is built.
+
+    Returns:
+      The images.
+
+    Raises:
+      ValueError: the split is missing, empty or without labels; or no memory holds a batch, or a
+        scale leaves nothing of an image.
+    """
+    split = config.data.eval_split
+    scored = splits.open_split(builder, "data.eval_split", split)
+    splits.check_labels(scored, "data.eval_split", split)
+    scales = {scale for protocol in protocols_of(config) for scale in protocol.scales}
+    feasibility.check_inference(config, scored, "evaluate.protocols", scales)
+    return scored
+
+
+def protocols_of(config: ml_collections.ConfigDict) -> tuple[Protocol, ...]:
+    """The protocols of the config that its network can do.
+
+    Raises:
+      ValueError: every protocol needs attention of a kind that the network does not have.
+    """
     protocols = tuple(
         protocol
         for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
@@ -207,6 +242,21 @@ def _protocols_of(config) -> tuple[Protocol, ...]:
             f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
         )
     return protocols
+
+
+def tell_left_out(config: ml_collections.ConfigDict) -> None:
+    """Prints which protocols of the config its network cannot do; ValueError if it can do none."""
+    possible = protocols_of(config)
+    left_out = [
+        protocol.name
+        for protocol in evaluation_protocol.parse_all(config.evaluate.protocols)
+        if protocol not in possible
+    ]
+    if left_out:
+        tell(
+            f"Of evaluate.protocols these are left out, for model.attention is"
+            f" {config.model.attention!r}: {', '.join(left_out)}."
+        )
 
 
 def _all_devices(mesh: Mesh) -> NamedSharding:

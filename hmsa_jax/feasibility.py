@@ -26,6 +26,7 @@ _BYTES_READ = 4  # a pixel of image and label
 _BYTES_SCALED = 6  # a pixel of the images that the network reads: three channels in bfloat16
 _BYTES_WEIGHT = 4  # float32
 _BYTES_WORKER = 100 * 10**6
+_LARGEST_DEVICE = 2**40  # more bytes than any has
 _TRIED = 16  # images whose size is asked for, until one can be read
 
 Size = tuple[int, int]
@@ -72,6 +73,14 @@ def check_inference(
     _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))
     scaled = pixels * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)
+
+
+def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]) -> None:
+    """Raises ValueError, naming what it is given, if no device that there is holds the images."""
+    pixels = images * size[0] * size[1]
+    needed = pixels * _BYTES_READ + pixels * _largest(scales) ** 2 * _BYTES_SCALED
+    what = f"{what} of data.crop_size={tuple(size)}"
+    _refuse_beyond(what, needed, _LARGEST_DEVICE, "the largest device")
 
 
 def check_widths(model: ml_collections.ConfigDict) -> None:

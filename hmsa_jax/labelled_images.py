@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from data import folder, header
-from data.legend import IGNORE, Legend
+from data.legend import IGNORE, Legend, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
 from hmsa_jax.files import atomic_path, locked, write_atomically
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
 
 _SETTINGS = "autolabel.json"
+_CLASSES = "classes.json"
 _SPLIT = "train"
 
 
@@ -90,11 +91,13 @@ class LabelledImages:
         previews: bool,
         process_index: int = 0,
     ):
+        check(directory, legend, settings)
         self.directory = directory
         self._legend = legend
         self._previews = previews
-        _claim(directory, settings)
-        write_atomically(directory / "classes.json", folder.classes_text(legend))
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / _SETTINGS, json.dumps(settings, indent=2) + "\n")
+        write_atomically(directory / _CLASSES, folder.classes_text(legend))
         self._name = f"{process_index:05d}"
         self._open = contextlib.ExitStack()
 
@@ -166,8 +169,18 @@ class LabelledImages:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"
 
 
-def _claim(directory: Path, settings: dict) -> None:
-    """Writes the settings into an empty directory, or makes sure that they are the same."""
+def check(directory: Path, legend: Legend, settings: dict) -> None:
+    """Makes sure that a directory is new, or was begun in the same way; writes nothing.
+
+    Args:
+      directory: as for `LabelledImages`.
+      legend: as for `LabelledImages`; its names and values must be those of the masks there.
+      settings: as for `LabelledImages`.
+
+    Raises:
+      ValueError: it holds something else, or labels made in another way; all that differs is
+        listed.
+    """
     path = directory / _SETTINGS
     if path.exists():
         theirs = json.loads(path.read_text())
@@ -176,6 +189,10 @@ def _claim(directory: Path, settings: dict) -> None:
             for name in sorted(theirs.keys() | settings.keys())
             if theirs.get(name) != settings.get(name)
         ]
+        if (directory / _CLASSES).exists():
+            classes = folder.read_classes(directory / _CLASSES)
+            differing += differing_names(classes.names, legend.names)
+            differing = differing or differing_labels(classes, legend)
         if differing:
             raise ValueError(
                 f"{directory} holds labels that were made in another way; name another --out, or"
@@ -184,8 +201,6 @@ def _claim(directory: Path, settings: dict) -> None:
         return
     if directory.exists() and any(directory.iterdir()):
         raise ValueError(f"{directory} holds other files; name a new directory as --out")
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(settings, indent=2) + "\n")
 
 
 def _whole_lines(path: Path) -> list[str]:

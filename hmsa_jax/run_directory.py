@@ -1,8 +1,8 @@
 """The directory of a run: the config and the classes that it belongs to, and what was promised it.
 
-    config.json      the config of the run, written when the directory is claimed
-    classes.json     its classes, in the form of data/folder.py
-    weights_of.json  the file whose weights `convert --from` makes its step 0
+config.json      the config of the run, written when the directory is claimed
+classes.json     its classes, in the form of data/folder.py
+weights_of.json  the file whose weights `convert --from` makes its step 0
 """
 
 import json
@@ -13,11 +13,11 @@ import jax
 import ml_collections
 
 from data import folder
-from data.legend import Legend, differing_names
+from data.legend import Legend, differing_labels, differing_names
 from hmsa_jax import config as config_lib
 from hmsa_jax import hosts
 from hmsa_jax.files import write_atomically
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
 
 _CONFIG = "config.json"
 _CLASSES = "classes.json"
@@ -40,6 +40,63 @@ def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Lege
       ValueError: the directory belongs to another config or to other classes, and all that differs
         is listed; or it cannot be one.
     """
+    _refuse_another(workdir, config, legend)
+    theirs = classes_of(workdir)
+    differing = [] if theirs is None else differing_labels(theirs, legend)
+    if differing:
+        tell(
+            f"The classes are those of {workdir}, but their labels are others; what is read and"
+            " written now has those here:\n  " + "\n  ".join(differing)
+        )
+
+
+def claim(
+    workdir: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    legend: Legend,
+    *,
+    weights_of: pathlib.Path | None = None,
+) -> None:
+    """Writes config and classes into a directory that has none; the last step before the work.
+
+    Args:
+      workdir: directory of the run, which is made if it is missing; of several processes the first
+        one makes it.
+      config: a checked config.
+      legend: of its data set.
+      weights_of: the file that the run is about to get its first weights from, for `check_promise`.
+
+    Raises:
+      ValueError: as in `check`; or it is another directory for each process.
+    """
+    with hosts.first_before_others("workdir"):
+        if jax.process_index() == 0:
+            _claim(workdir, config, legend, weights_of)
+        elif not (workdir / _CLASSES).exists():
+            raise ValueError(
+                f"process {jax.process_index()} does not find {workdir / _CLASSES}, which process 0"
+                " wrote; name a --workdir on a file system that they share"
+            )
+
+
+def _claim(workdir, config, legend, weights_of) -> None:
+    _refuse_another(workdir, config, legend)  # another process may have claimed it meanwhile
+    workdir.mkdir(parents=True, exist_ok=True)
+    if weights_of is not None:  # first of all: without the others it is only a promise
+        _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
+    is_new = not (workdir / _CONFIG).exists()
+    if is_new:
+        _write(workdir / _CONFIG, config_lib.flatten(config))
+    if not (workdir / _CLASSES).exists():
+        write_atomically(workdir / _CLASSES, folder.classes_text(legend))
+        if not is_new:
+            tell(
+                f"{workdir} did not say which classes it has. Those of"
+                f" data.name={config.data.name!r} are written to {workdir / _CLASSES} now."
+            )
+
+
+def _refuse_another(workdir, config, legend) -> None:
     _check_place(workdir)
     if (workdir / _CONFIG).exists():
         differing = _differing_fields(_read(workdir / _CONFIG), config_lib.flatten(config))
@@ -49,60 +106,14 @@ def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Lege
                 + "\n  ".join(differing)
             )
     theirs = classes_of(workdir)
-    if theirs is None:
-        return
-    differing = differing_names(theirs.names, legend.names)
+    differing = [] if theirs is None else differing_names(theirs.names, legend.names)
     if differing:
         raise ValueError(
-            f"{workdir} belongs to other classes than those of data.name={config.data.name!r},"
-            f" data.dir={config.data.dir!r}, so that its network would be read wrongly; name a data"
-            " set with the same classes in the same order, or another --workdir:\n  "
+            f"{workdir} has other classes than data.name={config.data.name!r}, data.dir="
+            f"{config.data.dir!r}, so that they would be mistaken for each other; name a data set"
+            " with the same classes in the same order, or another --workdir:\n  "
             + "\n  ".join(differing)
         )
-    differing = differing_labels(theirs, legend)
-    if differing:
-        _tell(
-            f"The classes are those of {workdir}, but their labels are others; what is read and"
-            " written now has those here:\n  " + "\n  ".join(differing)
-        )
-
-
-def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Legend) -> None:
-    """Writes config and classes into a directory that has none; the last step before the work.
-
-    Args:
-      workdir: directory of the run, which is made if it is missing; of several processes the first
-        one makes it.
-      config: a checked config.
-      legend: of its data set.
-
-    Raises:
-      ValueError: as in `check`; or it is another directory for each process.
-    """
-    with hosts.first_before_others("workdir"):
-        if jax.process_index() == 0:
-            _claim(workdir, config, legend)
-        elif not (workdir / _CLASSES).exists():
-            raise ValueError(
-                f"process {jax.process_index()} does not find {workdir / _CLASSES}, which process 0"
-                " wrote; name a --workdir on a file system that they share"
-            )
-
-
-def _claim(workdir, config, legend) -> None:
-    check(workdir, config, legend)  # another process may have claimed it meanwhile
-    workdir.mkdir(parents=True, exist_ok=True)
-    is_new = not (workdir / _CONFIG).exists()
-    if not (workdir / _CLASSES).exists():
-        write_atomically(workdir / _CLASSES, folder.classes_text(legend))
-        if not is_new:
-            _tell(
-                f"{workdir} did not say which classes it has. Those of"
-                f" data.name={config.data.name!r} are written to {workdir / _CLASSES} now."
-            )
-    if is_new:
-        text = json.dumps(config_lib.flatten(config), indent=2)
-        write_atomically(workdir / _CONFIG, text + "\n")
 
 
 def classes_of(run: pathlib.Path) -> Legend | None:
@@ -115,11 +126,6 @@ def classes_of(run: pathlib.Path) -> Legend | None:
     return folder.read_classes(path) if path.exists() else None
 
 
-def promise_weights(workdir: pathlib.Path, source: pathlib.Path) -> None:
-    """Puts on record that the run begins with the weights of a file, before they are written."""
-    write_atomically(workdir / _PROMISE, json.dumps({"file": str(source.absolute())}) + "\n")
-
-
 def check_promise(workdir: pathlib.Path) -> None:
     """Raises ValueError if a run without checkpoints was to begin with the weights of a file."""
     path = workdir / _PROMISE
@@ -130,26 +136,6 @@ def check_promise(workdir: pathlib.Path) -> None:
             " `convert --from` did not end. Give that command again; or name another --workdir to"
             " train without them."
         )
-
-
-def differing_labels(theirs: Legend, ours: Legend) -> list[str]:
-    """What differs in the labels of equal classes: numbers, colours, ignored values; a line each.
-
-    Args:
-      theirs: what the lines call 'there'.
-      ours: what they call 'here'.
-    """
-    there, here = (json.loads(folder.classes_text(legend)) for legend in (theirs, ours))
-    lines = []
-    for old, new in zip(there["classes"], here["classes"], strict=True):
-        lines += [
-            f"class {new['name']!r}: {field} {old[field]} there, {new[field]} here"
-            for field in ("id", "color")
-            if old[field] != new[field]
-        ]
-    if there["ignore"] != here["ignore"]:
-        lines.append(f"ignored values: {there['ignore']} there, {here['ignore']} here")
-    return lines
 
 
 def _differing_fields(theirs: dict, ours: dict) -> list[str]:
@@ -179,6 +165,10 @@ def _check_place(workdir: pathlib.Path) -> None:
         )
 
 
+def _write(path: pathlib.Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
 def _read(path: pathlib.Path) -> dict:
     try:
         content = json.loads(path.read_text())
@@ -187,7 +177,3 @@ def _read(path: pathlib.Path) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged: expected a JSON object; restore it from a copy")
     return content
-
-
-def _tell(text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

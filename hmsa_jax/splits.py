@@ -1,14 +1,15 @@
 """The splits that a command reads: they are there, hold what is asked of them, equal everywhere."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 
 import jax
 import numpy as np
 
-from data import registry
+from data import folder, registry
 from data.builder import SegmentationBuilder
-from data.legend import IGNORE
+from data.legend import IGNORE, Legend
 from hmsa_jax import hosts
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
@@ -51,17 +52,27 @@ def check_labels(source: Source, field: str, split: str) -> None:
     )
 
 
-def check_agreement(sources: Mapping[str, Source]) -> None:
-    """Makes sure that all processes read the same images.
+def check_agreement(sources: Mapping[str, Source], legend: Legend, step: int | None) -> None:
+    """Makes sure that all processes read the same; to be called once in the life of a process.
 
     Args:
-      sources: name that a user knows -> records; once in the life of a process.
+      sources: what the images are, as a user names it -> the images.
+      legend: what their labels mean.
+      step: of the checkpoint that is gone on from; None without one.
 
     Raises:
-      ValueError: in every process, if number or content differ in any.
+      ValueError: in every process, if number or content of the images, the classes, or the step
+        differ in any.
     """
-    if jax.process_count() > 1:
-        hosts.check_agreement("data", {name: describe(of) for name, of in sources.items()})
+    if jax.process_count() == 1:
+        return
+    classes = json.loads(folder.classes_text(legend))["classes"]
+    hosts.check_agreement(
+        "data",
+        {name: describe(source) for name, source in sources.items()}
+        | {f"class {number}": json.dumps(entry) for number, entry in enumerate(classes)}
+        | {"newest checkpoint": str(step)},
+    )
 
 
 def describe(source: Source) -> str:

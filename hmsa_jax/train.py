@@ -9,11 +9,23 @@ import ml_collections
 import numpy as np
 
 from data import registry
-from hmsa_jax import checkpoint, efficiency, evaluate, experiment, hosts, sharding, train_input
+from data.legend import differing_names
+from hmsa_jax import (
+    checkpoint,
+    efficiency,
+    evaluate,
+    experiment,
+    feasibility,
+    hosts,
+    run_directory,
+    sharding,
+    splits,
+    train_input,
+)
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
 from hmsa_jax.profiling import Profile
-from hmsa_jax.progress import Progress, console
+from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.stop_signal import StopSignal, StopStep
 from hmsa_jax.writers import MetricWriter, NoWriter
 
@@ -35,26 +47,38 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
 
     Raises:
       ValueError: the config cannot be run, or the workdir belongs to another or is in use.
+      FileNotFoundError: there is no such data, or no such run to start from.
       FloatingPointError: a loss or gradient is not finite; the message names the step.
     """
-    if config.init_from:  # a wrong name is found out before anything else
-        checkpoint.latest_step_of(pathlib.Path(config.init_from).expanduser(), "init_from")
-    parts = experiment.assemble(config)
-    experiment.check_shares(config, parts)
-    train_input.check_pool(config.data, parts.dataset)
-    config_lib.claim_workdir(config, workdir)
+    config_lib.check(config)
+    dataset = registry.get(config.data.name, config.data.dir or None)
+    train_input.check_pool(config.data, dataset)
+    run_directory.check(workdir, config, dataset.legend)
+    newest = checkpoint.newest_step(workdir)
+    if newest is None:
+        _check_origin(config, workdir)
+    evaluate.tell_left_out(config)
+    feasibility.check_training(config)
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
     )
-    hosts.wait_for_all("data")
+    scored = evaluate.open_scored(config, builder)
+    read = train_input.open_sources(config.data, builder)
+    splits.check_agreement(read | {"data.eval_split": scored}, dataset.legend, newest)
+    parts = experiment.assemble(config)
+    experiment.check_shares(config, parts)
+    batches_from = train_input.prepare(config.data, parts.dataset, builder, seed=config.seed)
+    first = _first_state(config, parts) if newest is None else None
+    run_directory.claim(workdir, config, dataset.legend)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with (
         lock,
         checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
     ):
-        state, step = _first_state(config, parts, checkpoints)
+        state, step = (first, 0) if first is not None else _resume(parts, checkpoints)
         if step < config.steps:
-            state, step = _run_steps(config, workdir, parts, builder, state, step, checkpoints)
+            batches = batches_from(step)
+            state, step = _run_steps(config, workdir, parts, batches, state, step, checkpoints)
     if step < config.steps:
         console.print(
             f"Stopped at step {step}, saved in {workdir}. The same command goes on.",
@@ -62,35 +86,46 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
             soft_wrap=True,
         )
         return False
-    evaluate.evaluate_state(config, workdir, parts, builder, state)
+    evaluate.evaluate_state(config, workdir, parts, scored, state)
     return True
 
 
-def _first_state(config, parts, checkpoints):
-    """The newest checkpoint's state, or the drawn one, with the weights of `init_from` if named."""
+def _check_origin(config, workdir) -> None:
+    """Refuses to draw weights for a run that was promised some which cannot be read."""
+    run_directory.check_promise(workdir)
+    if config.init_from:
+        checkpoint.latest_step_of(pathlib.Path(config.init_from).expanduser(), "init_from")
+
+
+def _resume(parts, checkpoints):
+    """The newest checkpoint's state, and its step."""
     step = checkpoints.latest_step()
-    if step is not None:
-        start = f"Resuming at step {step}." if step else "Starting from the converted weights."
-        console.print(start, highlight=False)
-        return checkpoints.restore(parts.initial_state(), step), step
+    start = f"Resuming at step {step}." if step else "Starting from the converted weights."
+    console.print(start, highlight=False)
+    return checkpoints.restore(parts.initial_state(), step), step
+
+
+def _first_state(config, parts):
+    """The state before the first step: drawn, or with the weights of `init_from` if it is named."""
     if not config.init_from:
-        return parts.initial_state(), 0
+        return parts.initial_state()
     run = pathlib.Path(config.init_from).expanduser()
-    state, coverage = checkpoint.start_from(run, parts.initial_state())
-    console.print(
-        f"Starting with {len(coverage.taken)} tensors from {run}.\n{coverage.describe()}".strip(),
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
-    return state, 0
+    ours, theirs = parts.dataset.classes, run_directory.classes_of(run)
+    lines, classes = [], None
+    if theirs is None:
+        lines.append("It does not say which classes it has; outputs are taken over by number.")
+    elif differing := differing_names(theirs.names, ours):
+        classes = theirs.names, ours
+        lines += ["Its classes are others; outputs are taken over by name, as far as both have it:"]
+        lines += [f"  {line}" for line in differing]
+    state, coverage = checkpoint.start_from(run, parts.initial_state(), classes)
+    lines = [f"Starting with {len(coverage.taken)} tensors from {run}.", *lines]
+    tell("\n".join([*lines, coverage.describe()]).strip())
+    return state
 
 
-def _run_steps(config, workdir, parts, builder, state, start_step, checkpoints):
+def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
-    batches = train_input.open_batches(
-        config.data, parts.dataset, builder, seed=config.seed, start_step=start_step
-    )
     with (
         contextlib.closing(batches),
         MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -45,47 +45,80 @@ def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> No
             )
 
 
-def open_batches(
+def open_sources(
+    data: ml_collections.ConfigDict, builder: SegmentationBuilder
+) -> dict[str, pipeline.Source]:
+    """The train split and, if there is one, the pool, which is built; by the fields that name them.
+
+    Args:
+      data: the group of a checked config.
+      builder: of `data.name`, when it is built.
+
+    Raises:
+      ValueError: a split is missing or empty.
+    """
+    sources = {"data.train_split": _open_train(data, builder)}
+    if data.pool.name:
+        sources["data.pool.split"] = _open_pool(data)[1]
+    return sources
+
+
+def prepare(
     data: ml_collections.ConfigDict,
     dataset: registry.Dataset,
     builder: SegmentationBuilder,
     *,
     seed: int,
-    start_step: int,
-) -> Iterator[pipeline.Batch]:
-    """Opens the batches of this process, and builds the pool if there is one.
+) -> Callable[[int], Iterator[pipeline.Batch]]:
+    """Builds all that the batches of this process need: the pool, and where each class is.
 
     Args:
       data: the group of a checked config.
       dataset: what `data.name` stands for.
       builder: its builder, when it is built.
       seed: decides order and augmentation.
-      start_step: the step of the first batch.
 
     Returns:
-      The iterator of `pipeline.train_batches`.
+      The number of steps that are done -> the iterator of `pipeline.train_batches`.
 
     Raises:
       ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
     """
-    source = splits.open_split(builder, "data.train_split", data.train_split)
-    return pipeline.train_batches(
-        source,
-        batch_size=data.batch_size,
-        crop_size=data.crop_size,
-        scale_range=data.scale_range,
-        flip=data.flip,
-        resampling=data.resampling,
-        placement=data.placement,
-        ignore_label=dataset.ignore_label,
-        seed=seed,
-        start_step=start_step,
-        num_workers=data.workers,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        class_uniform=_class_uniform(data, dataset.classes, builder, source),
-        pool=_pool(data, dataset.classes),
-    )
+    source = _open_train(data, builder)
+    class_uniform = _class_uniform(data, dataset.classes, builder, source)
+    pool = _pool(data, dataset.classes)
+
+    def batches_from(start_step):
+        return pipeline.train_batches(
+            source,
+            batch_size=data.batch_size,
+            crop_size=data.crop_size,
+            scale_range=data.scale_range,
+            flip=data.flip,
+            resampling=data.resampling,
+            placement=data.placement,
+            ignore_label=dataset.ignore_label,
+            seed=seed,
+            start_step=start_step,
+            num_workers=data.workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            class_uniform=class_uniform,
+            pool=pool,
+        )
+
+    return batches_from
+
+
+def _open_train(data, builder) -> pipeline.Source:
+    return splits.open_split(builder, "data.train_split", data.train_split)
+
+
+def _open_pool(data) -> tuple[SegmentationBuilder, pipeline.Source]:
+    pool = data.pool
+    with _naming_the_pool():
+        builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
+    return builder, splits.open_split(builder, "data.pool.split", pool.split)
 
 
 def _class_uniform(data, classes, builder, source) -> ClassUniform | None:
@@ -99,9 +132,7 @@ def _pool(data, classes) -> Pool | None:
     pool = data.pool
     if not pool.name:
         return None
-    with _naming_the_pool():
-        builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
-    source = splits.open_split(builder, "data.pool.split", pool.split)
+    builder, source = _open_pool(data)
     found = None
     if data.class_uniform_share:
         title = f"the pool's {pool.split}"

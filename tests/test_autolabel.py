@@ -14,8 +14,7 @@ import pytest
 from configs import street_scenes
 from data import cityscapes, folder, registry
 from data.legend import Legend
-from hmsa_jax import autolabel, check_data, checkpoint, experiment
-from hmsa_jax import config as config_lib
+from hmsa_jax import autolabel, check_data, checkpoint, experiment, run_directory
 from hmsa_jax.evaluation_protocol import parse
 from hmsa_jax.input import decoding
 from hmsa_jax.input.photometric import normalize
@@ -45,7 +44,7 @@ def teacher(tmp_path_factory):
     """A run with one checkpoint."""
     workdir = tmp_path_factory.mktemp("teacher")
     parts = experiment.assemble(config())
-    config_lib.claim_workdir(config(), workdir)
+    run_directory.claim(workdir, config(), parts.dataset.legend)
     with checkpoint.Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
         checkpoints.save(parts.initial_state(), 0)
     return workdir

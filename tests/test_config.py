@@ -1,5 +1,4 @@
 import importlib
-import json
 import pathlib
 
 import pytest
@@ -169,27 +168,3 @@ def test_boost_needs_class_uniform_crops():
         config_lib.check(config)
     config.data.class_uniform_share = 0.1
     config_lib.check(config)
-
-
-def test_a_run_older_than_a_field_did_what_was_done_before(tmp_path):
-    config = load()
-    config_lib.claim_workdir(config, tmp_path)
-    path = tmp_path / "config.json"
-    older = json.loads(path.read_text())
-    del older["data.resampling"]
-    path.write_text(json.dumps(older))
-    with pytest.raises(ValueError, match=r"data\.resampling: 'bilinear' there, 'bicubic' here"):
-        config_lib.claim_workdir(config, tmp_path)
-    config.data.resampling = "bilinear"
-    config_lib.claim_workdir(config, tmp_path)
-
-
-def test_workdir_is_claimed_once(tmp_path):
-    workdir = tmp_path / "new" / "run"
-    config = load()
-    config_lib.claim_workdir(config, workdir)
-    config.log_every += 1
-    config_lib.claim_workdir(config, workdir)  # no part in the result
-    config.optimizer.learning_rate = 0.5
-    with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.01 there, 0\.5 here"):
-        config_lib.claim_workdir(config, workdir)

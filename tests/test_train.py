@@ -239,5 +239,5 @@ def test_errors_come_before_anything_expensive(command, tmp_path):
     assert "/nowhere" in output
     status, output = finish(command("evaluate", tmp_path / "empty"))
     assert status == 1
-    assert "train into it first" in output
+    assert "which holds no checkpoint" in output
     assert not (tmp_path / "empty").exists()
