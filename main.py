@@ -11,7 +11,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from hmsa_jax import autolabel, backends, check_data, config, convert, evaluate, hosts, train
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
+from hmsa_jax.runtime.paths import local_path
 
 # The flags that a command takes besides --config and --workdir.
 _COMMANDS = {
@@ -82,8 +83,8 @@ def main(arguments: list[str]) -> None:
     except _USER_ERRORS as error:
         if os.environ.get("HMSA_TRACEBACK"):
             raise
-        console.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
-        console.print("(HMSA_TRACEBACK=1 shows where.)")
+        tell(f"{type(error).__name__}: {error}", style="red")
+        tell("(HMSA_TRACEBACK=1 shows where.)")
         sys.exit(1)
 
 
@@ -115,32 +116,35 @@ def _run(command: str, experiment) -> None:
     if command == "backends":
         _run_backends(experiment)
         return
-    workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    workdir = _path(_WORKDIR)
     if command == "train":
         train.train(experiment, workdir)
     elif command == "evaluate":
         evaluate.evaluate(experiment, workdir)
     elif command == "autolabel":
-        out = pathlib.Path(_OUT.value).expanduser()
         options = {"threshold": _THRESHOLD.value, "protocol": _PROTOCOL.value}
         options |= {"flip": _FLIP.value, "previews": _PREVIEWS.value}
-        autolabel.autolabel(experiment, workdir, _IMAGES.value, out, **options)
+        autolabel.autolabel(experiment, workdir, _IMAGES.value, _path(_OUT), **options)
     elif _FROM.value is not None:
-        convert.convert_from(experiment, workdir, pathlib.Path(_FROM.value).expanduser())
+        convert.convert_from(experiment, workdir, _path(_FROM))
     else:
-        convert.convert_to(experiment, workdir, pathlib.Path(_TO.value).expanduser())
+        convert.convert_to(experiment, workdir, _path(_TO))
 
 
 def _run_backends(experiment) -> None:
     backends.backends(
         experiment,
-        pathlib.Path(_OUT.value).expanduser(),
+        _path(_OUT),
         targets=_TARGETS.value,
         steps=_STEPS.value,
         images_per_device=_IMAGES_PER_DEVICE.value,
         quick=_QUICK.value,
         command=shlex.join(["python", "main.py", *sys.argv[1:]]),
     )
+
+
+def _path(flag: flags.FlagHolder) -> pathlib.Path:
+    return local_path(flag.value, f"--{flag.name}")
 
 
 def _cache_compilations() -> None:

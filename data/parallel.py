@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hmsa_jax.runtime.console import stderr
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -37,10 +38,10 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> It
 def track(items: Iterable[_Item], total: int, description: str) -> Iterator[_Item]:
     """Yields the items under a progress bar that goes to the standard error stream."""
     with Progress(
-        TextColumn(f"{description}:"),
+        TextColumn("{task.description}:", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=stderr,
     ) as progress:
-        yield from progress.track(items, total=total)
+        yield from progress.track(items, total=total, description=description)

@@ -14,6 +14,7 @@ from data.builder import FORMAT, SegmentationBuilder
 from data.legend import IGNORE, Legend
 from data.lock import held
 from hmsa_jax.runtime.console import stderr
+from hmsa_jax.runtime.paths import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +109,10 @@ def source_directory(name: str, directory: str | None) -> Path | None:
             f"{name} is built from a directory: pass --config.data.dir=DIR. "
             f"{module}.py says where to get it."
         )
-    source = Path(directory).expanduser().resolve()
-    if not source.is_dir():
+    source = local_path(directory, "data.dir")
+    if not source.is_dir():  # as is a link to itself, which does not resolve
         raise FileNotFoundError(f"data.dir is {directory!r}, expected an existing directory.")
-    return source
+    return source.resolve()
 
 
 def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBuilder:
@@ -137,7 +138,7 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
     builder_class = _builder(name)
     source = source_directory(name, directory)
     # Absolute: readers in other processes may work in another directory.
-    root = Path(cache_dir).expanduser().absolute()
+    root = local_path(cache_dir, "data.cache_dir").absolute()
     home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
     data_dir = home / builder_class.name / str(builder_class.VERSION)
     home.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Auto-labelling: a trained teacher labels images, for a student to train on (paper section 4)."""
 
 import pathlib
+import shlex
 from collections.abc import Callable, Iterator
 from concurrent import futures
 
@@ -30,8 +31,9 @@ from hmsa_jax.input import whole_images
 from hmsa_jax.input.image_directory import ImageDirectory
 from hmsa_jax.input.pipeline import Batch, Source
 from hmsa_jax.labelled_images import LabelledImages, Prediction
-from hmsa_jax.progress import Progress, console
+from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import auto_labels
+from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.stop_signal import StopSignal
 
 _WRITERS = 4  # threads
@@ -105,9 +107,8 @@ def autolabel(
     hosts.wait_for_all("labels")
     done = target.done()
     if len(done) < len(source):
-        console.print(
-            f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on.",
-            highlight=False,
+        tell(
+            f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on."
         )
         return False
     if index == 0:
@@ -268,7 +269,7 @@ def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
         builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
         origin = f"{images} of {directory}" if directory else images
         return registry.open_source(builder, split), origin
-    directory = pathlib.Path(images).expanduser().resolve()
+    directory = local_path(images, "--images").resolve()
     if directory in (out.resolve(), *out.resolve().parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
     return ImageDirectory(directory), str(directory)
@@ -302,10 +303,8 @@ def _rows(mesh: Mesh) -> NamedSharding:
 def _report(out: pathlib.Path, summary: dict) -> None:
     write_atomically(out / "report.json", auto_labels.to_json(summary))
     console.print(auto_labels.to_table(summary))
-    console.print(auto_labels.describe_bytes(summary), highlight=False, soft_wrap=True)
-    console.print(
+    tell(auto_labels.describe_bytes(summary))
+    tell(
         f"The same as JSON: {out / 'report.json'}. To train on {out}:"
-        f" --config.data.pool.name=folder --config.data.pool.dir={out}",
-        highlight=False,
-        soft_wrap=True,
+        f" --config.data.pool.name=folder {shlex.quote(f'--config.data.pool.dir={out}')}"
     )

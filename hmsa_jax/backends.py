@@ -17,7 +17,7 @@ from data import registry
 from hmsa_jax import config as config_lib
 from hmsa_jax import evaluate, feasibility
 from hmsa_jax.files import locked, write_atomically
-from hmsa_jax.progress import console
+from hmsa_jax.progress import console, tell
 from hmsa_jax.report import backends as report
 from hmsa_jax.targets import target as target_lib
 from hmsa_jax.targets.examination import STEPS
@@ -82,19 +82,19 @@ def backends(
         kinds = _kinds_here(wanted)
         for target, step in wanted:
             if _is_done(rows.get((target.name, step)), target, kinds):
-                console.print(f"{target.name} {step}: done before", highlight=False)
+                tell(f"{target.name} {step}: done before")
                 continue
-            console.print(f"{target.name} {step}: compiling ...", highlight=False)
+            tell(f"{target.name} {step}: compiling ...")
             environment = _environment(target, kinds, quick)
             row = _examine_apart(config, target, step, images_per_device, environment)
             rows[target.name, step] = row
-            console.print(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
+            tell(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
             _write(out, facts, rows.values())
         _write(out, facts, rows.values())
     chosen = [rows[target.name, step] for target, step in wanted]
     console.print(report.to_table(chosen))
     for path in ("backends.json", "backends.md", "backends.png"):
-        console.print(str(out / path), highlight=False, soft_wrap=True)
+        tell(str(out / path))
     return chosen
 
 

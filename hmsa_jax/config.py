@@ -11,6 +11,7 @@ from hmsa_jax import evaluation_protocol, profiling
 from hmsa_jax.input import geometric, resampling
 from hmsa_jax.losses import objective, rmi
 from hmsa_jax.models import fusion, heads, hrnet, initialization, multiscale, remat
+from hmsa_jax.runtime.paths import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Field:
       free: whether it may change when a run is resumed: it has no part in the result.
       before: what a run did that is older than the field, and whose config lacks it; None for a
         field that all have.
+      is_path: whether text other than '' is a path.
     """
 
     accepts: Callable[[Any], bool]
     expected: str
     free: bool = False
     before: Any = None
+    is_path: bool = False
 
 
 def _number(value: Any) -> bool:
@@ -53,6 +56,10 @@ def _one_of(*options: str, before: str | None = None) -> Field:
 
 def _text(free: bool = False) -> Field:
     return Field(lambda v: isinstance(v, str), "a string", free)
+
+
+def _path(free: bool = False) -> Field:
+    return dataclasses.replace(_text(free), is_path=True)
 
 
 def _is_protocols(value: Any) -> bool:
@@ -85,8 +92,10 @@ FIELDS = {
     "log_every": _whole(1, free=True),
     "profile": Field(_is_profile, profiling.EXPECTED, free=True),
     "data.name": _text(),
-    "data.dir": _text(free=True),
-    "data.cache_dir": _text(free=True),
+    "data.dir": _path(free=True),
+    "data.cache_dir": Field(
+        lambda v: isinstance(v, str) and v != "", "a directory", free=True, is_path=True
+    ),
     "data.train_split": _text(),
     "data.eval_split": _text(free=True),
     "data.batch_size": _whole(1),
@@ -110,7 +119,7 @@ FIELDS = {
     "data.class_uniform_until_epoch": _whole(0),
     "data.workers": _whole(0, free=True),
     "data.pool.name": _text(),
-    "data.pool.dir": _text(free=True),
+    "data.pool.dir": _path(free=True),
     "data.pool.split": _text(),
     "data.pool.share": _SHARE,
     "data.pool.until_epoch": _whole(0),
@@ -124,7 +133,7 @@ FIELDS = {
     "augment.saturation": _SHARE,
     "augment.hue": Field(lambda v: _number(v) and 0 <= v <= 0.5, "a number in [0, 0.5]"),
     "augment.blur": _FLAG,
-    "init_from": _text(),
+    "init_from": _path(),
     "convert_partial": dataclasses.replace(_FLAG, free=True),
     "model.trunk": _one_of(*multiscale.TRUNKS),
     "model.attention": _one_of(*multiscale.ATTENTIONS),
@@ -210,9 +219,19 @@ def check(config: ml_collections.ConfigDict) -> None:
             problems.append(f"{name}: missing; expected {field.expected}")
         elif not field.accepts(flat[name]):
             problems.append(f"{name} is {flat[name]!r}; expected {field.expected}")
+        elif field.is_path and flat[name]:
+            problems += _problems_of_path(name, flat[name])
     problems = problems or _contradictions(config)
     if problems:
         raise ValueError("The config cannot be run:\n  " + "\n  ".join(problems))
+
+
+def _problems_of_path(name: str, text: str) -> list[str]:
+    try:
+        local_path(text, name)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _contradictions(config: ml_collections.ConfigDict) -> list[str]:

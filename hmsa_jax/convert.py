@@ -10,7 +10,7 @@ from data.legend import Legend
 from hmsa_jax import checkpoint, experiment, run_directory
 from hmsa_jax import config as config_lib
 from hmsa_jax.models import pretrained
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
 from hmsa_jax.weights import weight_file
 
 
@@ -49,12 +49,7 @@ def convert_from(
     with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
-    console.print(
-        f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    tell(f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}")
     return coverage
 
 
@@ -87,12 +82,7 @@ def convert_to(
         updates=step * len(config.objective.scales),
     )
     weight_file.write(target, tensors)
-    console.print(
-        f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    tell(f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.")
 
 
 def _check_run(config, workdir: pathlib.Path) -> Legend:

@@ -269,4 +269,4 @@ def _report(config, workdir, classes, confusions, step: int) -> None:
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, results.to_json(confusions, classes, split=split, step=step))
     console.print(results.to_table(confusions, classes, f"{split}, step {step}"))
-    console.print(f"The same as JSON: {path}", highlight=False, soft_wrap=True)
+    tell(f"The same as JSON: {path}")

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 from jax._src import distributed
 
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
+from hmsa_jax.runtime.console import set_quiet
 
 EXPECTED = "off, auto, or HOST:PORT,COUNT,INDEX, like 10.0.0.1:8476,2,0"
 
@@ -50,16 +51,14 @@ def joined(how: str) -> Iterator[None]:
         _initialize(how)
     else:
         _initialize_by_hand(how)
-    console.quiet = jax.process_index() > 0
+    set_quiet(jax.process_index() > 0)
     if jax.process_count() > 1:
-        console.print(
-            f"{jax.process_count()} processes with {jax.device_count()} devices.", highlight=False
-        )
+        tell(f"{jax.process_count()} processes with {jax.device_count()} devices.")
     try:
         yield
     except BaseException:
         if not _all_fail():
-            console.quiet = False
+            set_quiet(False)
             atexit.register(_leave_the_others)
         raise
 
@@ -107,7 +106,7 @@ def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
     wait_for_all(f"facts of {moment}")
     differing = disagreements([json.loads(text) for text in posted(f"facts of {moment}")])
     if differing:
-        console.quiet = False  # on whatever machine somebody looks
+        set_quiet(False)  # on whatever machine somebody looks
         raise ValueError(
             "the processes are not about to do the same; start all of them with the same command"
             " on the same data:\n  " + "\n  ".join(differing)
@@ -165,11 +164,9 @@ def _initialize_by_hand(how: str) -> None:
         _reach(address)
     elif count > 1:
         _check_free(address)
-        console.print(
+        tell(
             f"Waiting up to {_PATIENCE // 60} minutes for processes 1 to {count - 1} of {count}, to"
-            f" be started with --distributed={address},{count},INDEX.",
-            highlight=False,
-            soft_wrap=True,
+            f" be started with --distributed={address},{count},INDEX."
         )
     _initialize(how, address, count, index, cluster_detection_method="deactivate")
 

@@ -2,10 +2,11 @@
 
 import pathlib
 import re
+import shlex
 
 import jax
 
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
 
 EXPECTED = "'', or the first and the last step to trace, like '20:25'"
 
@@ -70,9 +71,7 @@ class Profile:
         if self._is_running:
             jax.profiler.stop_trace()
             self._is_running = False
-            console.print(
+            tell(
                 f"Traced steps are in {self._directory}; to look at them: pip install xprof, then"
-                f" xprof --logdir={self._directory}",
-                highlight=False,
-                soft_wrap=True,
+                f" xprof {shlex.quote(f'--logdir={self._directory}')}"
             )

@@ -25,7 +25,8 @@ from hmsa_jax import (
 from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
 from hmsa_jax.profiling import Profile
-from hmsa_jax.progress import Progress, console, tell
+from hmsa_jax.progress import Progress, tell
+from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.stop_signal import StopSignal, StopStep
 from hmsa_jax.writers import MetricWriter, NoWriter
 
@@ -80,11 +81,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
             batches = batches_from(step)
             state, step = _run_steps(config, workdir, parts, batches, state, step, checkpoints)
     if step < config.steps:
-        console.print(
-            f"Stopped at step {step}, saved in {workdir}. The same command goes on.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
         return False
     evaluate.evaluate_state(config, workdir, parts, scored, state)
     return True
@@ -94,14 +91,14 @@ def _check_origin(config, workdir) -> None:
     """Refuses to draw weights for a run that was promised some which cannot be read."""
     run_directory.check_promise(workdir)
     if config.init_from:
-        checkpoint.latest_step_of(pathlib.Path(config.init_from).expanduser(), "init_from")
+        checkpoint.latest_step_of(local_path(config.init_from, "init_from"), "init_from")
 
 
 def _resume(parts, checkpoints):
     """The newest checkpoint's state, and its step."""
     step = checkpoints.latest_step()
     start = f"Resuming at step {step}." if step else "Starting from the converted weights."
-    console.print(start, highlight=False)
+    tell(start)
     return checkpoints.restore(parts.initial_state(), step), step
 
 
@@ -109,7 +106,7 @@ def _first_state(config, parts):
     """The state before the first step: drawn, or with the weights of `init_from` if it is named."""
     if not config.init_from:
         return parts.initial_state()
-    run = pathlib.Path(config.init_from).expanduser()
+    run = local_path(config.init_from, "init_from")
     ours, theirs = parts.dataset.classes, run_directory.classes_of(run)
     lines, classes = [], None
     if theirs is None:
@@ -166,13 +163,13 @@ def _compile_step(config, parts, state, batch):
     Returns:
       The compiled step and its `StepWork`.
     """
-    console.print("Compiling the train step (once; the cache keeps it) ...", highlight=False)
+    tell("Compiling the train step (once; the cache keeps it) ...")
     begin = time.monotonic()
     train_step = experiment.train_step_of(config, parts)
     with jax.transfer_guard("allow"):
         traced = train_step.trace(state, batch)
         compiled = traced.lower().compile()
-    console.print(f"Compiled in {time.monotonic() - begin:.0f} s.", highlight=False)
+    tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
     with jax.transfer_guard("allow"):
         return compiled, efficiency.work_of(config, parts, traced, state, batch)
 

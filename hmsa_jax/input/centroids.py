@@ -19,7 +19,7 @@ from data.files import READ_ERRORS
 from data.lock import held
 from hmsa_jax.files import atomic_path
 from hmsa_jax.input import decoding
-from hmsa_jax.progress import console
+from hmsa_jax.progress import tell
 
 _VERSION = 1  # of the centroids that `of_label` finds: another one finds those that are kept anew
 
@@ -205,10 +205,7 @@ def _report_absent(centroids: Centroids, title: str, classes: Sequence[str]) -> 
     occurring = set(centroids.occurring)
     absent = [name for number, name in enumerate(classes) if number not in occurring]
     if absent:
-        console.print(
+        tell(
             f"Class-uniform crops of {title} leave out what {title} has no pixel of:"
-            f" {', '.join(absent)}.",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f" {', '.join(absent)}."
         )
