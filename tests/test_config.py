@@ -81,6 +81,14 @@ def test_impossible_values_name_the_field(field, value):
         config_lib.check(config)
 
 
+@pytest.mark.parametrize("field", ["data.dir", "data.cache_dir", "data.pool.dir", "init_from"])
+def test_a_path_that_is_elsewhere_is_refused(field):
+    config = load()
+    config.update_from_flattened_dict({field: "gs://bucket/there"})
+    with pytest.raises(ValueError, match=f"\n  {field} is gs://bucket/there: .* local paths"):
+        config_lib.check(config)
+
+
 @pytest.mark.parametrize("name", ["street_scenes", "camvid"])
 def test_measured_experiments_leave_colours_alone(name):
     assert Photometric(**load(name).augment) == Photometric()

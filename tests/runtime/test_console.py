@@ -39,7 +39,7 @@ def test_what_steers_a_terminal_is_an_escape(text, shown):
 
 def test_what_the_encoding_lacks_is_an_escape(monkeypatch):
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(console, "file", file)
+    monkeypatch.setattr("sys.stdout", file)
     tell("Straße")
     file.flush()
     assert file.buffer.getvalue() == b"Stra\\xdfe\n"
