@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 # How libjpeg's reports of damage begin; its others are of what does no harm.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
+# Those of libpng, and the log of OpenCV.
+_OTHERS = ("libpng ", "[ WARN:", "[ERROR:")
 
 
 class Messages:
@@ -35,7 +37,7 @@ class Messages:
 
     def others(self) -> list[str]:
         """The lines that are of no decoder."""
-        return [line for line in self._lines(0) if not line.startswith((*_DAMAGE, "libpng "))]
+        return [line for line in self._lines(0) if not line.startswith((*_DAMAGE, *_OTHERS))]
 
     def _lines(self, start: int) -> list[str]:
         end = self.size()

@@ -5,8 +5,9 @@
     DIR/classes.json
 
 A mask has the name of its image and lies in a folder of the same name; it is an 8-bit grey or
-palette PNG with the number of a class in each pixel. Every split is optional; images of the test
-split may go without masks and are ignored then. `classes.json` lists the classes:
+palette PNG with the number of a class in each pixel, drawn over the image as it is displayed.
+Folders may be links. Every split is optional; images of the test split may go without masks and are
+ignored then. `classes.json` lists the classes:
 
     {"classes": [{"name": "road", "color": [128, 64, 128], "id": 7}, {"name": "sky"}],
      "ignore": [0, 255]}
