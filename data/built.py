@@ -71,7 +71,8 @@ def why_nothing_is_learnt(pixels: np.ndarray, legend: Legend) -> str:
         return ""
     ignored = [str(value) for value in legend.values if legend.table[value] == IGNORE]
     what = f"only the class {present[0]!r} has pixels" if present else "no class has a pixel"
-    hint = f", of which {', '.join(ignored)} belong to no class" if ignored else ""
+    belong = "belongs" if len(ignored) == 1 else "belong"
+    hint = f", of which {', '.join(ignored)} {belong} to no class" if ignored else ""
     return (
         f"{what}, so that there is nothing to learn. Labels may hold {legend.describe_values()}"
         f"{hint}: renumber the labels, or correct the list of classes"

@@ -30,6 +30,7 @@ from hmsa_jax.files import write_atomically
 from hmsa_jax.input import whole_images
 from hmsa_jax.input.image_directory import ImageDirectory
 from hmsa_jax.input.pipeline import Batch, Source
+from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.labelled_images import LabelledImages, Prediction
 from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import auto_labels
@@ -267,12 +268,16 @@ def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
             raise ValueError(f"--images is {images}; expected a split, like {name}/train")
         directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
         builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
+        tell_remarks(builder)
         origin = f"{images} of {directory}" if directory else images
         return registry.open_source(builder, split), origin
     directory = local_path(images, "--images").resolve()
     if directory in (out.resolve(), *out.resolve().parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
-    return ImageDirectory(directory), str(directory)
+    source = ImageDirectory(directory)
+    if source.left_out:
+        tell(f"--images: {source.left_out}.")
+    return source, str(directory)
 
 
 def _protocol(text: str | None, config) -> Protocol:

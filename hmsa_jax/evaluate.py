@@ -25,6 +25,7 @@ from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import pipeline, whole_images
+from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import results
 from hmsa_jax.sharding import replicated
@@ -193,6 +194,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
     )
+    tell_remarks(builder)
     scored = open_scored(config, builder)
     splits.check_agreement({"data.eval_split": scored}, dataset.legend, step)
     parts = experiment.assemble(config)

@@ -16,6 +16,7 @@ from hmsa_jax import splits
 from hmsa_jax.input import centroids, pipeline
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.pool import Pool
+from hmsa_jax.input.remarks import check_classes, tell_remarks
 
 
 def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> None:
@@ -50,16 +51,23 @@ def open_sources(
 ) -> dict[str, pipeline.Source]:
     """The train split and, if there is one, the pool, which is built; by the fields that name them.
 
+    Tells what is to be known of their files, and which classes they lack.
+
     Args:
       data: the group of a checked config.
       builder: of `data.name`, when it is built.
 
     Raises:
-      ValueError: a split is missing or empty.
+      ValueError: a split is missing or empty, or their labels cannot teach anything.
     """
     sources = {"data.train_split": _open_train(data, builder)}
+    read = [(builder, data.train_split)]
     if data.pool.name:
-        sources["data.pool.split"] = _open_pool(data)[1]
+        pool_builder, sources["data.pool.split"] = _open_pool(data)
+        read.append((pool_builder, data.pool.split))
+    for each, _ in read:
+        tell_remarks(each)
+    check_classes(read)
     return sources
 
 

@@ -160,3 +160,17 @@ def test_without_a_pool_nothing_is_checked():
     config = config_file.get_config()
     config_lib.check(config)
     train_input.check_pool(config.data, registry.get("street_scenes"))
+
+
+def test_a_train_split_that_cannot_teach_is_refused_before_anything_starts(tmp_path):
+    data = config_file.get_config().data
+    data.name, data.cache_dir = "folder", str(tmp_path / "cache")
+    data.dir = str(write_folder(tmp_path / "ours", **{**OURS, "shown": ("road", "road")}))
+    builder = registry.prepare(data.name, data.dir, cache_dir=data.cache_dir)
+    with pytest.raises(
+        ValueError, match="folder/train cannot be trained on: only the class 'road'"
+    ):
+        train_input.open_sources(data, builder)
+    data.pool.name = "folder"
+    data.pool.dir = str(write_folder(tmp_path / "theirs", **THEIRS))
+    assert list(train_input.open_sources(data, builder)) == ["data.train_split", "data.pool.split"]

@@ -37,7 +37,7 @@ def test_what_cannot_teach_is_refused(tmp_path, values, classes, reason):
     builder = build(tmp_path, values, classes)
     with pytest.raises(ValueError, match=rf"^folder/train cannot be trained on: {reason}") as error:
         remarks.check_classes([(builder, "train")])
-    assert "of which 255 belong to no class" in str(error.value)
+    assert "of which 255 belongs to no class" in str(error.value)
     assert "\n" not in str(error.value)
 
 
