@@ -14,11 +14,10 @@ import functools
 import sys
 from collections.abc import Iterator
 
-import cv2
 import grain
 import numpy as np
 
-from hmsa_jax.input import decoding, geometric
+from hmsa_jax.input import decoding, geometric, workers
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.crop_order import CropOrder, crop_order
 from hmsa_jax.input.pool import Pool
@@ -138,19 +137,17 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
     if num_workers:
         dataset = dataset.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=num_workers, per_worker_buffer_size=2),
-            worker_init_fn=_keep_opencv_to_one_thread,
+            worker_init_fn=workers.begin,
         )
     iterator = iter(dataset)
     try:
-        yield from iterator
+        with workers.deaths_explained():
+            with workers.interrupts_withheld():  # the first batch starts the workers
+                first = next(iterator)
+            yield first
+            yield from iterator
     finally:
         iterator.close()
-
-
-def _keep_opencv_to_one_thread(worker_index: int, worker_count: int) -> None:
-    """Stops each worker from starting a thread a core: the workers already fill the cores."""
-    del worker_index, worker_count
-    cv2.setNumThreads(1)
 
 
 def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
@@ -184,5 +181,5 @@ def _check_order(seed: int, start_step: int, num_workers: int) -> None:
         raise ValueError(f"start_step: expected 0 or more, got {start_step}.")
     if num_workers < 0:
         raise ValueError(
-            f"data.num_workers: expected 0 (threads) or a number of processes, got {num_workers}."
+            f"data.workers: expected 0 (threads) or a number of processes, got {num_workers}."
         )

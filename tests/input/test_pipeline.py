@@ -1,6 +1,11 @@
+import itertools
 import multiprocessing
+import os
+import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -117,7 +122,7 @@ BAD_TRAIN = [
     ({"scale_range": (2, 1)}, r"data\.scale_range"),
     ({"scale_range": (0.5, float("inf"))}, r"data\.scale_range"),
     ({"scale_range": (0.5, float("nan"))}, r"data\.scale_range"),
-    ({"num_workers": -1}, r"data\.num_workers"),
+    ({"num_workers": -1}, r"data\.workers"),
     ({"start_step": -1}, "start_step"),
     ({"seed": -1}, "seed"),
 ]
@@ -143,6 +148,20 @@ def test_input_needs_no_jax():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_worker_that_is_killed_is_told_in_words():
+    flags.FLAGS.mark_as_parsed()
+    before = set(multiprocessing.active_children())
+    batches = train_batches(MemorySource([(8, 8)] * 3), **{**TRAIN, "num_workers": 1})
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    os.kill(worker.pid, signal.SIGINT)  # as a terminal does
+    for _ in range(10):  # more than are read ahead
+        next(batches)
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match=r"exit code -9;.*data\.workers"):
+        list(itertools.islice(batches, 10))
+
+
 LEFT_OPEN = """
 import sys
 sys.path[:0] = {path!r}
@@ -153,6 +172,7 @@ from hmsa_jax.input.pipeline import train_batches
 def main(argv):
     batches = train_batches(MemorySource([(8, 8)] * 3), **{options!r})
     print(next(batches)["label"].shape)
+    {then}
 
 if __name__ == "__main__":
     app.run(main)
@@ -161,9 +181,38 @@ if __name__ == "__main__":
 
 def test_a_program_may_end_without_closing(tmp_path):
     script = tmp_path / "left_open.py"
-    script.write_text(LEFT_OPEN.format(path=sys.path, options={**TRAIN, "num_workers": 1}))
+    options = {**TRAIN, "num_workers": 1}
+    script.write_text(LEFT_OPEN.format(path=sys.path, options=options, then=""))
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "(4, 12, 20)\n"
     assert done.stderr == ""
+
+
+KILLED = "import multiprocessing, os; print(*(c.pid for c in multiprocessing.active_children()),"
+KILLED += " flush=True); os.kill(os.getpid(), 9)"
+
+
+def test_workers_end_with_a_program_that_is_killed(tmp_path):
+    script = tmp_path / "killed.py"
+    options = {**TRAIN, "num_workers": 2}
+    script.write_text(LEFT_OPEN.format(path=sys.path, options=options, then=KILLED))
+    # Not by a pipe: who holds one open could not be waited for.
+    with (tmp_path / "out").open("w") as out:
+        done = subprocess.run([sys.executable, script], stdout=out, stderr=out, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    workers = (tmp_path / "out").read_text().splitlines()[1].split()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: str) -> bool:
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # nobody may have asked for its status yet
