@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 import cv2
 
@@ -13,6 +14,7 @@ import cv2
 def begin(worker_index: int, worker_count: int) -> None:
     """Prepares a worker; what Grain calls in each before it reads anything."""
     del worker_index, worker_count
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # see `interrupts_withheld`
     cv2.setNumThreads(1)  # a thread a core is too many: the workers already fill the cores
     threading.Thread(target=_end_with_parent, name="hmsa-parent", daemon=True).start()
 
@@ -27,8 +29,10 @@ def _end_with_parent() -> None:
 def interrupts_withheld() -> Iterator[None]:
     """Processes that are started meanwhile are not interrupted by Ctrl-C; this one is afterwards.
 
-    A terminal sends Ctrl-C to all processes. Training needs its workers to finish its step.
+    A terminal sends Ctrl-C to all processes. Training needs its workers to finish its step, and
+    they would be interrupted while they import, before `begin`.
     """
+    resource_tracker.ensure_running()  # what starts it lets signals through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
