@@ -170,16 +170,18 @@ def open_source(builder: SegmentationBuilder, split: str) -> Sequence[dict]:
       value stands for.
 
     Raises:
-      ValueError: if the data set has no such split.
+      ValueError: if the data set has no such split, or no image in it.
     """
     try:
-        builder.info.splits[split]
+        images = builder.info.splits[split].num_examples
     except ValueError as error:
         splits = ", ".join(builder.info.splits)
         raise ValueError(
             f"{builder.name} has no split {split!r}, expected one of: {splits}; or several or parts"
             " of them, like 'train+validation' or 'train[:10%]'."
         ) from error
+    if images < 1:
+        raise ValueError(f"{builder.name}/{split} holds no image; name a larger part.")
     train_ids = builder.legend(builder.directory).train_ids
     return EncodedSource(str(builder.data_dir), split, builder.KEYS, train_ids)
 

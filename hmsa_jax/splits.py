@@ -29,12 +29,9 @@ def open_split(builder: SegmentationBuilder, field: str, split: str) -> Source:
       ValueError: there is no such split, or no image in it; the message names the field.
     """
     try:
-        source = registry.open_source(builder, split)
+        return registry.open_source(builder, split)
     except ValueError as error:
-        raise ValueError(f"{field}: {error}") from error
-    if not len(source):
-        raise ValueError(f"{field} is {split!r}, which holds no image; name a larger part")
-    return source
+        raise ValueError(f"{field} is {split!r}: {error}") from error
 
 
 def check_labels(source: Source, field: str, split: str) -> None:

@@ -46,7 +46,7 @@ def teacher(tmp_path_factory):
     parts = experiment.assemble(config())
     run_directory.claim(workdir, config(), parts.dataset.legend)
     with checkpoint.Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(parts.initial_state(), 0)
+        checkpoints.save(jax.device_get(parts.initial_state()), 0)
     return workdir
 
 
