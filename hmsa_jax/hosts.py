@@ -12,7 +12,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 from jax._src import distributed
@@ -102,9 +102,8 @@ def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
     """
     if distributed.global_state.client is None:
         return
-    post(f"facts of {moment}", json.dumps(facts))
-    wait_for_all(f"facts of {moment}")
-    differing = disagreements([json.loads(text) for text in posted(f"facts of {moment}")])
+    texts = gathered(f"facts of {moment}", json.dumps(facts))
+    differing = disagreements([json.loads(text) for text in texts])
     if differing:
         set_quiet(False)  # on whatever machine somebody looks
         raise ValueError(
@@ -149,6 +148,44 @@ def posted(name: str) -> list[str]:
         return []
     found = client.key_value_dir_get(f"hmsa/{name}/")
     return [text for _, text in sorted(found, key=lambda pair: int(pair[0].rpartition("/")[2]))]
+
+
+def gathered(moment: str, text: str) -> list[str]:
+    """The texts of all processes, which all call this.
+
+    Args:
+      moment: as for `wait_for_all`.
+      text: of this process.
+    """
+    if distributed.global_state.client is None:
+        return [text]
+    post(moment, text)
+    wait_for_all(moment)
+    return posted(moment)
+
+
+def from_first(moment: str, make: Callable[[], str]) -> str:
+    """What `make` returns in the first process, in all of them, which all call this.
+
+    Args:
+      moment: as for `wait_for_all`.
+      make: called in the first process alone.
+
+    Raises:
+      ValueError: as `make` does, or because of an OSError there; in all processes alike.
+    """
+    if distributed.global_state.client is None:
+        return make()
+    if jax.process_index() == 0:
+        try:
+            post(moment, json.dumps([True, make()]))
+        except (ValueError, OSError) as error:
+            post(moment, json.dumps([False, str(error)]))
+    wait_for_all(moment)
+    is_made, text = json.loads(posted(moment)[0])
+    if not is_made:
+        raise ValueError(text)
+    return text
 
 
 def _initialize_by_hand(how: str) -> None:
