@@ -1,6 +1,8 @@
 """Stopping at a good moment."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 import jax
 
@@ -18,6 +20,7 @@ class StopSignal:
 
     def __init__(self):
         self.requested = False
+        self._interruption = None
         self._previous = {}
 
     def __enter__(self) -> "StopSignal":
@@ -35,7 +38,23 @@ class StopSignal:
             hosts.post(_STOP, "")
         return self.requested or bool(hosts.posted(_STOP))
 
+    @contextlib.contextmanager
+    def interrupting(self, message: str) -> Iterator[None]:
+        """While the body runs, the first signal interrupts it: a KeyboardInterrupt of the message.
+
+        For what has nothing to save.
+        """
+        self._interruption = message
+        try:
+            if self.requested:
+                raise KeyboardInterrupt(message)
+            yield
+        finally:
+            self._interruption = None
+
     def _request(self, number: int, frame) -> None:
+        if self._interruption is not None:
+            raise KeyboardInterrupt(self._interruption)
         if number == signal.SIGINT and self.requested:
             raise KeyboardInterrupt
         self.requested = True
