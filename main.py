@@ -16,10 +16,13 @@ from hmsa_jax.runtime.paths import local_path
 
 # The flags that a command takes besides --config and --workdir.
 _COMMANDS = {
-    "train": ("distributed",),
-    "evaluate": ("distributed",),
-    "convert": ("from", "to"),
-    "autolabel": ("images", "out", "threshold", "protocol", "flip", "previews", "distributed"),
+    "train": ("step", "distributed"),
+    "evaluate": ("step", "distributed"),
+    "convert": ("from", "to", "step"),
+    "autolabel": (
+        *("images", "out", "threshold", "protocol", "flip", "previews"),
+        *("step", "distributed"),
+    ),
     "check-data": (),
     "backends": ("targets", "out", "steps", "images_per_device", "quick"),
 }
@@ -49,6 +52,9 @@ _WORKDIR = flags.DEFINE_string(
 )
 _FROM = flags.DEFINE_string("from", None, "convert: a .pth or .safetensors file to read")
 _TO = flags.DEFINE_string("to", None, "convert: a .pth or .safetensors file to write")
+_STEP = flags.DEFINE_integer(
+    "step", None, "the checkpoint to go on from, score, label with or write; the newest good one"
+)
 _IMAGES = flags.DEFINE_string("images", None, "autolabel: a directory, or DATASET/SPLIT")
 _OUT = flags.DEFINE_string("out", None, "autolabel, backends: directory of what is made")
 _THRESHOLD = flags.DEFINE_float("threshold", 0.9, "autolabel: probability of a label that is kept")
@@ -74,7 +80,7 @@ def main(arguments: list[str]) -> None:
     _check_flags(command)
     if command not in _WITHOUT_WORKDIR and _WORKDIR.value is None:
         raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
-    logging.set_verbosity(logging.WARNING)  # orbax reports every file
+    logging.set_verbosity(logging.FATAL)  # orbax reports every file, and errors that it raises, too
     _cache_compilations()
     try:
         with hosts.joined(_DISTRIBUTED.value):
@@ -86,6 +92,9 @@ def main(arguments: list[str]) -> None:
         tell(f"{type(error).__name__}: {error}", style="red")
         tell("(HMSA_TRACEBACK=1 shows where.)")
         sys.exit(1)
+    except KeyboardInterrupt as interrupt:
+        tell(str(interrupt) or "Interrupted.", style="red")
+        sys.exit(130)
 
 
 def _check_flags(command: str) -> None:
@@ -95,6 +104,8 @@ def _check_flags(command: str) -> None:
             raise app.UsageError(f"{command} takes no --{flag}")
     if command == "convert" and (_FROM.value is None) == (_TO.value is None):
         raise app.UsageError("convert needs --from=FILE or --to=FILE")
+    if _FROM.value is not None and _STEP.value is not None:
+        raise app.UsageError("convert --from makes step 0; it takes no --step")
     if command == "autolabel" and (_IMAGES.value is None or _OUT.value is None):
         raise app.UsageError("autolabel needs --images=DIR or DATASET/SPLIT, and --out=DIR")
     if command == "backends" and _OUT.value is None:
@@ -118,17 +129,17 @@ def _run(command: str, experiment) -> None:
         return
     workdir = _path(_WORKDIR)
     if command == "train":
-        train.train(experiment, workdir)
+        train.train(experiment, workdir, _STEP.value)
     elif command == "evaluate":
-        evaluate.evaluate(experiment, workdir)
+        evaluate.evaluate(experiment, workdir, _STEP.value)
     elif command == "autolabel":
         options = {"threshold": _THRESHOLD.value, "protocol": _PROTOCOL.value}
-        options |= {"flip": _FLIP.value, "previews": _PREVIEWS.value}
+        options |= {"flip": _FLIP.value, "previews": _PREVIEWS.value, "step": _STEP.value}
         autolabel.autolabel(experiment, workdir, _IMAGES.value, _path(_OUT), **options)
     elif _FROM.value is not None:
         convert.convert_from(experiment, workdir, _path(_FROM))
     else:
-        convert.convert_to(experiment, workdir, _path(_TO))
+        convert.convert_to(experiment, workdir, _path(_TO), _STEP.value)
 
 
 def _run_backends(experiment) -> None:

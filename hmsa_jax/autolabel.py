@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from data import registry
 from hmsa_jax import (
     checkpoint,
+    checkpoint_reading,
     evaluation_protocol,
     experiment,
     feasibility,
@@ -50,8 +51,9 @@ def autolabel(
     protocol: str | None = None,
     flip: bool = True,
     previews: bool = False,
+    step: int | None = None,
 ) -> bool:
-    """The command: labels images with the newest checkpoint of a run.
+    """The command: labels images with the newest good checkpoint of a run, or with a named one.
 
     A pixel is given the teacher's most probable class where its probability exceeds the threshold,
     and is ignored elsewhere. The result is a `folder` data set with one split, `train`. A stopped
@@ -68,6 +70,7 @@ def autolabel(
       protocol: how the teacher predicts; None: as in the paper, over the scales 0.5, 1 and 2.
       flip: whether to take the mean with the logits of the mirror image, as in the paper.
       previews: whether to write each image beside its labels in colour, too.
+      step: of the checkpoint, from `--step`.
 
     Returns:
       Whether all images are labelled.
@@ -81,14 +84,15 @@ def autolabel(
     config_lib.check(config)
     legend = registry.get(config.data.name, config.data.dir or None).legend
     run_directory.check(workdir, config, legend)
-    step = checkpoint.latest_step_of(workdir, "--workdir")
+    checkpoint_reading.find_step(workdir, "--workdir", step)
     way = _protocol(protocol, config)
     source, origin = _open_images(images, out, config)
     feasibility.check_inference(config, source, "--protocol", way.scales)
     splits.check_agreement({"--images": source}, legend, step)
+    weights = checkpoint.read_weights(workdir, "--workdir", step)
     settings = {
         "teacher": str(workdir.resolve()),
-        "step": step,
+        "step": weights.step,
         "images": origin,
         "protocol": way.name,
         "flip": flip,
@@ -96,7 +100,7 @@ def autolabel(
     }
     labelled_images.check(out, legend, settings)
     parts = experiment.assemble(config)
-    teacher = _Teacher(config, parts, workdir, way, threshold=threshold, flip=flip)
+    teacher = _Teacher(config, parts, weights, way, threshold=threshold, flip=flip)
     run_directory.claim(workdir, config, legend)
     index, count = jax.process_index(), jax.process_count()
     with hosts.first_before_others("directory of labels"):
@@ -168,16 +172,15 @@ def make_labelling_step(
 
 
 class _Teacher:
-    """A run's newest weights on the devices of this process, ready to label."""
+    """A run's weights on the devices of this process, ready to label."""
 
-    def __init__(self, config, parts, workdir, protocol, *, threshold, flip):
+    def __init__(self, config, parts, weights, protocol, *, threshold, flip):
         self.mesh = sharding.make_mesh(-1, 1, jax.local_devices())
         self.batch_size = config.evaluate.images_per_device * self.mesh.size
         self.size_multiple = config.evaluate.size_multiple
-        weights = jax.device_put(
-            checkpoint.read_weights(workdir, "--workdir"), sharding.replicated(self.mesh)
+        self._weights = jax.device_put(
+            (weights.params, weights.batch_stats), sharding.replicated(self.mesh)
         )
-        self._weights = weights["params"], weights["batch_stats"]
         self._step = make_labelling_step(
             parts.graphdef,
             self.mesh,

@@ -7,7 +7,7 @@ import ml_collections
 
 from data import registry
 from data.legend import Legend
-from hmsa_jax import checkpoint, experiment, run_directory
+from hmsa_jax import checkpoint, checkpoint_reading, experiment, run_directory
 from hmsa_jax import config as config_lib
 from hmsa_jax.models import pretrained
 from hmsa_jax.progress import tell
@@ -24,7 +24,7 @@ def convert_from(
 
     Args:
       config: its data set gives the number of classes; nothing is read of the images.
-      workdir: without checkpoints; made if it is missing.
+      workdir: without a checkpoint that was written to the end; made if it is missing.
       source: a file that `weight_file.read` reads, with names that `pretrained.load` knows.
 
     Returns:
@@ -36,7 +36,7 @@ def convert_from(
       FileNotFoundError: there is no such file.
     """
     _check_run(config, workdir)
-    if checkpoint.newest_step(workdir) is not None:
+    if checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir")):
         raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
     parts = experiment.assemble(config)
     tensors = weight_file.read(source)
@@ -46,7 +46,7 @@ def convert_from(
     _check(coverage, config, source)
     state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
     run_directory.claim(workdir, config, parts.dataset.legend, weights_of=source)
-    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
+    with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
     tell(f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}")
@@ -54,14 +54,18 @@ def convert_from(
 
 
 def convert_to(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, target: pathlib.Path
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    target: pathlib.Path,
+    step: int | None = None,
 ) -> None:
-    """`convert --to`: writes the weights of the newest checkpoint with the published names.
+    """`convert --to`: writes the weights of the newest good checkpoint with the published names.
 
     Args:
       config: of the run.
       workdir: of the run.
       target: the file to write; the suffix says what kind.
+      step: of the checkpoint, from `--step`; the newest good one without it.
 
     Raises:
       ValueError: the config does not belong to the workdir, or the suffix is unknown.
@@ -70,11 +74,11 @@ def convert_to(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
     legend = _check_run(config, workdir)
-    step = checkpoint.latest_step_of(workdir, "workdir")
+    checkpoint_reading.find_step(workdir, "--workdir", step)
     parts = experiment.assemble(config)
     run_directory.claim(workdir, config, legend)
-    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state = jax.device_get(checkpoints.restore(parts.initial_state(), step))
+    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+    state = jax.device_get(state)
     tensors = pretrained.export(
         state.best_params,
         state.batch_stats,

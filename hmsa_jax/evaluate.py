@@ -14,6 +14,7 @@ from data import registry
 from data.builder import SegmentationBuilder
 from hmsa_jax import (
     checkpoint,
+    checkpoint_reading,
     evaluation_protocol,
     experiment,
     feasibility,
@@ -30,6 +31,7 @@ from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import results
 from hmsa_jax.sharding import replicated
 from hmsa_jax.state import TrainState
+from hmsa_jax.stop_signal import StopSignal
 
 
 def make_evaluation_step(
@@ -179,17 +181,21 @@ def evaluate_state(
     return confusions
 
 
-def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, np.ndarray]:
-    """The command: scores the newest checkpoint of a workdir.
+def evaluate(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
+) -> dict[str, np.ndarray]:
+    """The command: scores the newest good checkpoint of a workdir, or the one that `--step` names.
 
     Raises:
-      ValueError: the config cannot be run or does not belong to the workdir.
-      FileNotFoundError: the workdir holds no checkpoint.
+      ValueError: the config cannot be run or does not belong to the workdir, or no checkpoint is
+        good.
+      FileNotFoundError: the workdir holds no such checkpoint.
+      KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
     config_lib.check(config)
     dataset = registry.get(config.data.name, config.data.dir or None)
     run_directory.check(workdir, config, dataset.legend)
-    step = checkpoint.latest_step_of(workdir, "--workdir")
+    checkpoint_reading.find_step(workdir, "--workdir", step)
     tell_left_out(config)
     builder = registry.prepare(
         config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
@@ -199,9 +205,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[s
     splits.check_agreement({"data.eval_split": scored}, dataset.legend, step)
     parts = experiment.assemble(config)
     run_directory.claim(workdir, config, dataset.legend)
-    with checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state = checkpoints.restore(parts.initial_state(), step)
-    return evaluate_state(config, workdir, parts, scored, state)
+    with StopSignal() as stop, stop.interrupting("Stopped; no score is written."):
+        state, _ = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+        return evaluate_state(config, workdir, parts, scored, state)
 
 
 def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:

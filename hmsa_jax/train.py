@@ -12,6 +12,7 @@ from data import registry
 from data.legend import differing_names
 from hmsa_jax import (
     checkpoint,
+    checkpoint_reading,
     efficiency,
     evaluate,
     experiment,
@@ -33,30 +34,37 @@ from hmsa_jax.writers import MetricWriter, NoWriter
 _STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
-    """The command: trains to the last step, from the newest checkpoint if there is one.
+def train(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
+) -> bool:
+    """The command: trains to the last step, from the newest good checkpoint if there is one.
 
     Ends with an evaluation. SIGTERM or Ctrl-C, in any process, saves a checkpoint and returns early
-    in all of them.
+    in all of them; in the evaluation it interrupts.
 
     Args:
       config: of the experiment.
       workdir: holds config, checkpoints, metrics and results of this run, and of no other.
+      step: of the checkpoint to go on from, from `--step`; later ones are set aside.
 
     Returns:
-      Whether all steps are done.
+      Whether all is done.
 
     Raises:
-      ValueError: the config cannot be run, or the workdir belongs to another or is in use.
-      FileNotFoundError: there is no such data, or no such run to start from.
-      FloatingPointError: a loss or gradient is not finite; the message names the step.
+      ValueError: the config cannot be run, the workdir belongs to another or is in use, or no
+        checkpoint is good.
+      FileNotFoundError: there is no such data, no such run to start from, or no such checkpoint.
+      FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
+      KeyboardInterrupt: SIGTERM or Ctrl-C in the evaluation.
     """
     config_lib.check(config)
     dataset = registry.get(config.data.name, config.data.dir or None)
     train_input.check_pool(config.data, dataset)
     run_directory.check(workdir, config, dataset.legend)
-    newest = checkpoint.newest_step(workdir)
-    if newest is None:
+    steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
+    if steps or step is not None:
+        checkpoint_reading.find_step(workdir, "--workdir", step)
+    else:
         _check_origin(config, workdir)
     evaluate.tell_left_out(config)
     feasibility.check_training(config)
@@ -65,25 +73,30 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     )
     scored = evaluate.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
-    splits.check_agreement(read | {"data.eval_split": scored}, dataset.legend, newest)
+    splits.check_agreement(read | {"data.eval_split": scored}, dataset.legend, step)
     parts = experiment.assemble(config)
     experiment.check_shares(config, parts)
     batches_from = train_input.prepare(config.data, parts.dataset, builder, seed=config.seed)
-    first = _first_state(config, parts) if newest is None else None
+    first = None if steps else _first_state(config, parts)
     run_directory.claim(workdir, config, dataset.legend)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
-    with (
-        lock,
-        checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint.keep) as checkpoints,
-    ):
-        state, step = (first, 0) if first is not None else _resume(parts, checkpoints)
-        if step < config.steps:
-            batches = batches_from(step)
-            state, step = _run_steps(config, workdir, parts, batches, state, step, checkpoints)
-    if step < config.steps:
-        tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
-        return False
-    evaluate.evaluate_state(config, workdir, parts, scored, state)
+    with StopSignal() as stop:
+        with lock, checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+            state, step = (first, 0) if first is not None else _resume(parts, workdir, step)
+            if step < config.steps:
+                checkpoints.set_later_aside(step)
+                batches = batches_from(step)
+                state, step = _run_steps(
+                    config, workdir, parts, batches, state, step, checkpoints, stop
+                )
+        # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
+        asked = hosts.gathered("end of the steps", "stop" if stop.requested else "")
+        if step < config.steps or any(asked):
+            tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
+            return False
+        message = f"Stopped in the evaluation. Step {step} is saved in {workdir}."
+        with stop.interrupting(f"{message} The same command evaluates it."):
+            evaluate.evaluate_state(config, workdir, parts, scored, state)
     return True
 
 
@@ -91,15 +104,15 @@ def _check_origin(config, workdir) -> None:
     """Refuses to draw weights for a run that was promised some which cannot be read."""
     run_directory.check_promise(workdir)
     if config.init_from:
-        checkpoint.latest_step_of(local_path(config.init_from, "init_from"), "init_from")
+        checkpoint_reading.find_step(local_path(config.init_from, "init_from"), "init_from")
 
 
-def _resume(parts, checkpoints):
-    """The newest checkpoint's state, and its step."""
-    step = checkpoints.latest_step()
+def _resume(parts, workdir, step):
+    """The state of the newest good checkpoint, or of the one that is named, and its step."""
+    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
     start = f"Resuming at step {step}." if step else "Starting from the converted weights."
     tell(start)
-    return checkpoints.restore(parts.initial_state(), step), step
+    return state, step
 
 
 def _first_state(config, parts):
@@ -121,13 +134,12 @@ def _first_state(config, parts):
     return state
 
 
-def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints):
+def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
     with (
         contextlib.closing(batches),
         MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
         Progress("train", config.steps, start_step) as progress,
-        StopSignal() as stop,
         Profile(config.profile, workdir / "profile") as profile,
         jax.transfer_guard("disallow"),
     ):
@@ -209,10 +221,8 @@ class StepLog:
         for step, metrics in fetched:
             if not all(np.isfinite(value) for value in metrics.values()):
                 figures = ", ".join(f"{name}={value:.4g}" for name, value in metrics.items())
-                saved = checkpoints.latest_step()
                 raise FloatingPointError(
-                    f"step {step} is not finite: {figures}. The last good checkpoint is that of"
-                    f" step {saved} in {checkpoints.directory}."
+                    f"step {step} is not finite: {figures}. {checkpoints.describe_last_good()}"
                     " Try a smaller optimizer.learning_rate in a new workdir."
                 )
         if fetched:

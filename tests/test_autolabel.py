@@ -45,8 +45,8 @@ def teacher(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("teacher")
     parts = experiment.assemble(config())
     run_directory.claim(workdir, config(), parts.dataset.legend)
-    with checkpoint.Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(jax.device_get(parts.initial_state()), 0)
+    with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
+        checkpoints.save(parts.initial_state(), 0)
     return workdir
 
 

@@ -88,8 +88,8 @@ def finished(pictures, cache, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
     parts = experiment.assemble(config)
     run_directory.claim(workdir, config, parts.dataset.legend)
-    with checkpoint.Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
-        checkpoints.save(jax.device_get(parts.initial_state()), config.steps)
+    with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
+        checkpoints.save(parts.initial_state(), config.steps)
     return workdir
 
 
@@ -182,14 +182,14 @@ def test_outputs_of_other_classes_are_taken_over_by_name(
     config.data.dir, config.init_from, config.seed = str(root), str(run), 1
     states = []
 
-    def no_steps(config, workdir, parts, batches, state, start_step, checkpoints):
+    def no_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
         states.append((jax.device_get(state.params), parts.params))
         return state, 0
 
     monkeypatch.setattr(train, "_run_steps", no_steps)
     train.train(config, tmp_path / "student")
     ((params, drawn),) = states
-    before = checkpoint.read_weights(run, "run")["params"]
+    before = checkpoint.read_weights(run, "run").params
     for leaf in ("kernel", "bias"):
         got, old, new = (x["semantic_head"]["output"][leaf] for x in (params, before, drawn))
         expected = np.stack([old[..., 2], old[..., 0], new[..., 2]], -1)
