@@ -11,12 +11,15 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+from unicodedata import category
 
 # What reading a damaged file or archive may raise; RuntimeError: a member asks for a password.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 _MOST_BYTES = 2**31 - 1  # of a file; a record holds no more
 _MOST_JSON = 2**20  # bytes; hundreds of classes take a hundredth of it
+
+_NO_TEXT = ("Cc", "Cs")  # control characters, and those that stand for bytes that are not UTF-8
 
 # An archive counts its open members, and miscounts where two threads open or close at once.
 _COUNTING = threading.Lock()
@@ -35,9 +38,9 @@ class File:
     member: str = ""
 
     def __str__(self) -> str:
-        """Fit to be shown, on one line: what cannot be printed is written as Python writes it."""
+        """Fit to be shown, on one line: what is no text is written as Python writes it."""
         text = f"{self.path}/{self.member}" if self.member else str(self.path)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        return "".join(ascii(c)[1:-1] if category(c) in _NO_TEXT else c for c in text)
 
     @property
     def name(self) -> str:

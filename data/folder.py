@@ -26,7 +26,7 @@ import tensorflow_datasets as tfds
 
 from data.checks import Colours, Listing
 from data.directory import DirectoryBuilder
-from data.files import File, read_json
+from data.files import File, is_utf8, read_json
 from data.legend import IGNORE, Legend
 from data.tree import (
     HIDDEN,
@@ -187,10 +187,8 @@ def _class_problems(classes: list[dict]) -> list[str]:
             for key in entry
             if key not in _FIELDS
         ]
-        if not isinstance(name, str) or not name or not name.isprintable():
-            problems.append(
-                f'{where}: "name" is {brief(name)}; expected a text that can be printed'
-            )
+        if not isinstance(name, str) or name.splitlines() != [name] or not is_utf8(name):
+            problems.append(f'{where}: "name" is {brief(name)}; expected a line of text')
         elif name in names:
             problems.append(f'{where}: "name" is {name!r}, as of a class before')
         else:

@@ -31,7 +31,7 @@ import tensorflow_datasets as tfds
 
 from data.checks import Listing, Pair
 from data.directory import DirectoryBuilder
-from data.files import read_json
+from data.files import is_utf8, read_json
 from data.legend import IGNORE, Legend
 from data.pixels import decode_image, decode_label, encode_image, encode_label
 from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
@@ -184,5 +184,5 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
 
 def _is_label(label: tuple[str, tuple[int, ...], bool]) -> bool:
     name, colour, _ = label
-    is_name = isinstance(name, str) and name.isprintable()
+    is_name = isinstance(name, str) and is_utf8(name)
     return is_name and len(colour) == 3 and all(0 <= part <= 255 for part in colour)

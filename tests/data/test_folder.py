@@ -210,8 +210,8 @@ def test_a_class_list_with_a_byte_order_mark(tmp_path):
         (b'{"classes": ' + b"[" * 500 + b"]" * 500 + b"}", "expected objects"),
         (b'{"a": "' + b"x" * 2**20 + b'"}', "at most 1048576 bytes"),
         ('{"classes": [{"name": "straße"}]}'.encode("latin-1"), "JSON in UTF-8"),
-        (b'{"classes": [{"name": "\\ud800"}]}', "expected a text that can be printed"),
-        (b'{"classes": [{"name": "a\\nb"}]}', "expected a text that can be printed"),
+        (b'{"classes": [{"name": "\\ud800"}]}', "expected a line of text"),
+        (b'{"classes": [{"name": "a\\nb"}]}', "expected a line of text"),
     ],
     ids=["deep", "less deep", "huge", "latin-1", "surrogate", "newline"],
 )
@@ -245,3 +245,9 @@ def test_images_of_a_blank_split_are_as_displayed(tree):
     (record,) = registry.open_source(prepare(tree), "test")
     image, label = decoding.decode(record)
     assert image.shape[:2] == label.shape == pictures.SIZE[::-1]
+
+
+def test_names_of_any_script(tmp_path):
+    names = ["道路", "सड़क", "क्‍ष", "a\u00a0b", "🚗"]
+    write_classes(tmp_path, {"classes": [{"name": name} for name in names]})
+    assert folder.read_classes(tmp_path / "classes.json").names == tuple(names)

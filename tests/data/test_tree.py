@@ -92,4 +92,4 @@ def test_names_are_shown_on_one_line_and_can_be_printed():
     shown = str(File(Path(os.fsdecode(b"a/caf\xe9\n\x1b[31m.png"))))
     assert shown == r"a/caf\udce9\n\x1b[31m.png"
     assert shown.encode()
-    assert str(File(Path("straße/東京.png"))) == "straße/東京.png"
+    assert str(File(Path("straße/क्‍ष 東京.png"))) == "straße/क्‍ष 東京.png"
