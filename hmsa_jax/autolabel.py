@@ -24,8 +24,8 @@ from hmsa_jax import (
     run_directory,
     sharding,
     splits,
+    start,
 )
-from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import whole_images
@@ -81,9 +81,7 @@ def autolabel(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
-    config_lib.check(config)
-    legend = registry.get(config.data.name, config.data.dir or None).legend
-    run_directory.check(workdir, config, legend)
+    legend = start.check_run(config, workdir).legend
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = _protocol(protocol, config)
     source, origin = _open_images(images, out, config)

@@ -5,10 +5,7 @@ import pathlib
 import jax
 import ml_collections
 
-from data import registry
-from data.legend import Legend
-from hmsa_jax import checkpoint, checkpoint_reading, experiment, run_directory
-from hmsa_jax import config as config_lib
+from hmsa_jax import checkpoint, checkpoint_reading, experiment, run_directory, start
 from hmsa_jax.models import pretrained
 from hmsa_jax.progress import tell
 from hmsa_jax.weights import weight_file
@@ -35,7 +32,7 @@ def convert_from(
         then. `config.convert_partial` lets tensors of either side be left out.
       FileNotFoundError: there is no such file.
     """
-    _check_run(config, workdir)
+    dataset = start.check_run(config, workdir)
     if checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir")):
         raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
     parts = experiment.assemble(config)
@@ -45,7 +42,7 @@ def convert_from(
     )
     _check(coverage, config, source)
     state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
-    run_directory.claim(workdir, config, parts.dataset.legend, weights_of=source)
+    run_directory.claim(workdir, config, dataset.legend, weights_of=source)
     with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
@@ -73,10 +70,10 @@ def convert_to(
     """
     if not target.parent.is_dir():
         raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
-    legend = _check_run(config, workdir)
+    dataset = start.check_run(config, workdir)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, legend)
+    run_directory.claim(workdir, config, dataset.legend)
     state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
     state = jax.device_get(state)
     tensors = pretrained.export(
@@ -87,14 +84,6 @@ def convert_to(
     )
     weight_file.write(target, tensors)
     tell(f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.")
-
-
-def _check_run(config, workdir: pathlib.Path) -> Legend:
-    """Compares config and classes with the run; returns the classes."""
-    config_lib.check(config)
-    legend = registry.get(config.data.name, config.data.dir or None).legend
-    run_directory.check(workdir, config, legend)
-    return legend
 
 
 def _check(coverage: pretrained.Coverage, config, source: pathlib.Path) -> None:

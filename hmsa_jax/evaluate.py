@@ -10,7 +10,6 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data import registry
 from data.builder import SegmentationBuilder
 from hmsa_jax import (
     checkpoint,
@@ -21,8 +20,8 @@ from hmsa_jax import (
     metrics,
     run_directory,
     splits,
+    start,
 )
-from hmsa_jax import config as config_lib
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import pipeline, whole_images
@@ -192,14 +191,10 @@ def evaluate(
       FileNotFoundError: the workdir holds no such checkpoint.
       KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
-    config_lib.check(config)
-    dataset = registry.get(config.data.name, config.data.dir or None)
-    run_directory.check(workdir, config, dataset.legend)
+    dataset = start.check_run(config, workdir)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     tell_left_out(config)
-    builder = registry.prepare(
-        config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
-    )
+    builder = start.build_data(config)
     tell_remarks(builder)
     scored = open_scored(config, builder)
     splits.check_agreement({"data.eval_split": scored}, dataset.legend, step)

@@ -8,7 +8,6 @@ import jax
 import ml_collections
 import numpy as np
 
-from data import registry
 from data.legend import differing_names
 from hmsa_jax import (
     checkpoint,
@@ -21,9 +20,9 @@ from hmsa_jax import (
     run_directory,
     sharding,
     splits,
+    start,
     train_input,
 )
-from hmsa_jax import config as config_lib
 from hmsa_jax.files import locked
 from hmsa_jax.profiling import Profile
 from hmsa_jax.progress import Progress, tell
@@ -57,10 +56,8 @@ def train(
       FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
       KeyboardInterrupt: SIGTERM or Ctrl-C in the evaluation.
     """
-    config_lib.check(config)
-    dataset = registry.get(config.data.name, config.data.dir or None)
+    dataset = start.check_run(config, workdir)
     train_input.check_pool(config.data, dataset)
-    run_directory.check(workdir, config, dataset.legend)
     steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
     if steps or step is not None:
         checkpoint_reading.find_step(workdir, "--workdir", step)
@@ -68,9 +65,7 @@ def train(
         _check_origin(config, workdir)
     evaluate.tell_left_out(config)
     feasibility.check_training(config)
-    builder = registry.prepare(
-        config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
-    )
+    builder = start.build_data(config)
     scored = evaluate.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
     splits.check_agreement(read | {"data.eval_split": scored}, dataset.legend, step)
@@ -110,8 +105,7 @@ def _check_origin(config, workdir) -> None:
 def _resume(parts, workdir, step):
     """The state of the newest good checkpoint, or of the one that is named, and its step."""
     state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
-    start = f"Resuming at step {step}." if step else "Starting from the converted weights."
-    tell(start)
+    tell(f"Resuming at step {step}." if step else "Starting from the converted weights.")
     return state, step
 
 

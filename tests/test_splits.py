@@ -1,9 +1,12 @@
 """Splits that a command reads, on a small data set."""
 
+import json
+
+import jax
 import pytest
 
 from data import registry
-from hmsa_jax import splits
+from hmsa_jax import hosts, splits
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,19 @@ def test_what_has_no_labels_cannot_be_scored(builder):
     with pytest.raises(ValueError, match=r"data\.eval_split is 'test', whose 5 images have no"):
         splits.check_labels(blank, "data.eval_split", "test")
     splits.check_labels([*blank, source[0]], "data.eval_split", "test")
+
+
+def test_processes_compare_images_and_classes(builder, monkeypatch):
+    compared = {}
+    monkeypatch.setattr(hosts, "check_agreement", lambda moment, facts: compared.update(facts))
+    source = splits.open_split(builder, "data.eval_split", "validation")
+    legend = builder.legend(builder.directory)
+    splits.check_agreement({"data.eval_split": source}, legend, None)
+    assert not compared  # one process alone
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    splits.check_agreement({"data.eval_split": source}, legend, None)
+    assert compared["data.eval_split"] == splits.describe(source)
+    assert [json.loads(compared[f"class {i}"])["name"] for i in range(11)] == list(legend.names)
 
 
 def test_a_fingerprint_is_of_number_order_and_content(builder):
