@@ -14,6 +14,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Compiling takes most of the time.
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 STEPS = 40
 SETTINGS = {
     "steps": STEPS,
@@ -36,9 +38,10 @@ def command(camvid_tree, tmp_path_factory):
     """Starts `main.py` with the settings above, changed by those given."""
     scratch = tmp_path_factory.mktemp("train")
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "XLA_FLAGS"},
+        **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(scratch / "compiled"),
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": XLA_FLAGS,
     }
 
     def start(verb, workdir, *flags, **changes):
