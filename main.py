@@ -1,10 +1,23 @@
 """The front door: python main.py COMMAND --config=configs/X.py --workdir=DIR."""
 
+# ruff: noqa: E402
+import contextlib
 import difflib
 import os
 import pathlib
 import shlex
+import signal
 import sys
+from typing import NoReturn
+
+
+def _leave(number: int, frame) -> None:
+    os.write(sys.stderr.fileno(), b"Interrupted.\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":  # what follows takes seconds, and has nothing to save
+    signal.signal(signal.SIGINT, _leave)
 
 import jax
 from absl import app, flags, logging
@@ -12,6 +25,7 @@ from ml_collections import config_flags
 
 from hmsa_jax import autolabel, backends, check_data, config, convert, evaluate, hosts, train
 from hmsa_jax.progress import tell
+from hmsa_jax.runtime import system_errors
 from hmsa_jax.runtime.paths import local_path
 
 # The flags that a command takes besides --config and --workdir.
@@ -29,7 +43,7 @@ _COMMANDS = {
 _WITHOUT_WORKDIR = ("check-data", "backends")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _OVERRIDE = "--config."
-_USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
+_USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
 def _refuse_unknown_fields(arguments: list[str]) -> None:
@@ -74,6 +88,7 @@ _DISTRIBUTED = flags.DEFINE_string(
 
 
 def main(arguments: list[str]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(arguments) != 2 or arguments[1] not in _COMMANDS:
         raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
     command = arguments[1]
@@ -86,15 +101,26 @@ def main(arguments: list[str]) -> None:
         with hosts.joined(_DISTRIBUTED.value):
             hosts.check_agreement("command", _facts(command, _CONFIG.value))
             _run(command, _CONFIG.value)
-    except _USER_ERRORS as error:
-        if os.environ.get("HMSA_TRACEBACK"):
+    except Exception as error:
+        line = _in_one_line(error)
+        if line is None or os.environ.get("HMSA_TRACEBACK"):
             raise
-        tell(f"{type(error).__name__}: {error}", style="red")
-        tell("(HMSA_TRACEBACK=1 shows where.)")
-        sys.exit(1)
+        _fail(f"{line}\n(HMSA_TRACEBACK=1 shows where.)", 1)
     except KeyboardInterrupt as interrupt:
-        tell(str(interrupt) or "Interrupted.", style="red")
-        sys.exit(130)
+        _fail(str(interrupt) or "Interrupted.", 130)
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """What a user is told of an error; None for one that only a traceback explains."""
+    if (of_system := system_errors.of_system(error)) is not None:
+        return f"{type(of_system).__name__}: {system_errors.describe(of_system)}"
+    return f"{type(error).__name__}: {error}" if isinstance(error, _USER_ERRORS) else None
+
+
+def _fail(text: str, status: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # as on a full disk, if that is where it goes
+        tell(text, style="red")
+    sys.exit(status)
 
 
 def _check_flags(command: str) -> None:
@@ -160,8 +186,15 @@ def _path(flag: flags.FlagHolder) -> pathlib.Path:
 
 def _cache_compilations() -> None:
     """A second start finds its programs compiled; JAX_COMPILATION_CACHE_DIR moves the cache."""
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        cache = pathlib.Path("~/.cache/hmsa_jax/compiled").expanduser()
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        cache = local_path("~/.cache/hmsa_jax/compiled", "the cache of compiled programs")
+        cache.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        tell(f"Every start compiles anew: {_in_one_line(error)}", style="yellow")
+        tell("JAX_COMPILATION_CACHE_DIR=DIR names another place for what is compiled.")
+    else:
         jax.config.update("jax_compilation_cache_dir", str(cache))
 
 

@@ -1,10 +1,12 @@
-"""Files that are whole or absent, and directories that one process writes."""
+"""Files that are whole or absent, or grow by lines, and directories that one process writes."""
 
 import contextlib
 import fcntl
 import pathlib
 import secrets
 from collections.abc import Iterator
+
+from hmsa_jax.runtime.system_errors import named
 
 
 @contextlib.contextmanager
@@ -13,11 +15,12 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
     After an error it is removed, and what stood at `path` before stays.
     """
-    # At random: processes on several machines may have one number.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    # At random: processes on several machines may have one number. Short: `path` may just fit.
+    partial = path.with_name(f".{secrets.token_hex(4)}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with named(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -26,6 +29,39 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes `text` beside `path` and renames it there: a reader never sees half of it."""
     with atomic_path(path) as partial:
         partial.write_text(text)
+
+
+class Lines:
+    """A file that grows by whole lines: one that cannot be written leaves nothing behind.
+
+    Use as a context manager.
+
+    Args:
+      path: of the file; it is made if it is missing.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._file.close()
+
+    def append(self, line: str) -> None:
+        """Writes a line, of text without its end; raises OSError with the name of the file."""
+        left = memoryview(f"{line}\n".encode())
+        end = self._file.tell()
+        try:
+            with named(self._path):
+                while left:
+                    left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from data import folder, header
 from data.legend import IGNORE, Legend, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
-from hmsa_jax.files import atomic_path, locked, write_atomically
+from hmsa_jax.files import Lines, atomic_path, locked, write_atomically
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
 
@@ -108,7 +108,7 @@ class LabelledImages:
             stack.enter_context(locked(self.directory, f"lock-{self._name}"))
             # A line that was cut short goes; the next one would be joined to it.
             write_atomically(path, "".join(_whole_lines(path)))
-            self._record = stack.enter_context(path.open("a"))
+            self._record = stack.enter_context(Lines(path))
             self._open = stack.pop_all()
         return self
 
@@ -162,8 +162,7 @@ class LabelledImages:
 
     def record(self, labelled: Labelled) -> None:
         """Puts on record that an image is done."""
-        self._record.write(json.dumps(dataclasses.asdict(labelled)) + "\n")
-        self._record.flush()
+        self._record.append(json.dumps(dataclasses.asdict(labelled)))
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"

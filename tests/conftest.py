@@ -1,7 +1,9 @@
 """Eight simulated devices, set up before anything imports jax, and a small data set."""
 
 import atexit
+import contextlib
 import os
+import resource
 import shutil
 import tempfile
 
@@ -36,3 +38,19 @@ def camvid_tree(tmp_path_factory):
             cv2.imwrite(str(root / "images" / folder / f"{folder}{i}.jpg"), image)
             cv2.imwrite(str(root / "labels" / folder / f"{folder}{i}.png"), label)
     return root
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(n)`: no file may grow beyond n bytes, as if the disk were full then."""
+
+    @contextlib.contextmanager
+    def limit(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit

@@ -1,0 +1,64 @@
+"""What a user sees of an error, whatever the command."""
+
+import errno
+import os
+
+import pytest
+from absl import flags
+
+import main
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys, tmp_path):
+    """Runs a command that raises; returns what is printed and the exit status."""
+    monkeypatch.delenv("HMSA_TRACEBACK", raising=False)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+
+    def run(error):
+        def raise_it(*arguments):
+            raise error
+
+        flags.FLAGS(["main.py"])
+        monkeypatch.setattr(main, "_run", raise_it)
+        with pytest.raises(SystemExit) as status:
+            main.main(["main.py", "check-data"])
+        return capsys.readouterr().out, status.value.code
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.EACCES, os.strerror(errno.EACCES), "/root/[run]"),
+            "PermissionError: /root/[run]: Permission denied; name a place",
+        ),
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a"),
+            "OSError: a: Too many open files; raise",
+        ),
+        (
+            RuntimeError("write() failed: No space left on device; writing /a; at byte 3"),
+            "OSError: /a: No space left on device; free",
+        ),
+        (ValueError("data.dir is wrong"), "ValueError: data.dir is wrong"),
+        (ChildProcessError("a data worker ended"), "ChildProcessError: a data worker ended"),
+    ],
+)
+def test_an_error_is_a_line(fails, error, line):
+    printed, status = fails(error)
+    told, hint = printed.splitlines()
+    assert told.startswith(line)
+    assert hint == "(HMSA_TRACEBACK=1 shows where.)"
+    assert status == 1
+
+
+def test_an_interruption_is_a_line(fails):
+    assert fails(KeyboardInterrupt()) == ("Interrupted.\n", 130)
+
+
+def test_a_fault_of_the_program_is_no_line(fails):
+    with pytest.raises(ZeroDivisionError):
+        fails(ZeroDivisionError())
