@@ -20,10 +20,20 @@ if __name__ == "__main__":  # what follows takes seconds, and has nothing to sav
     signal.signal(signal.SIGINT, _leave)
 
 import jax
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
-from hmsa_jax import autolabel, backends, check_data, config, convert, evaluate, hosts, train
+from hmsa_jax import (
+    autolabel,
+    backends,
+    check_data,
+    checkpoint_reading,
+    config,
+    convert,
+    evaluate,
+    hosts,
+    train,
+)
 from hmsa_jax.progress import tell
 from hmsa_jax.runtime import system_errors
 from hmsa_jax.runtime.paths import local_path
@@ -95,7 +105,7 @@ def main(arguments: list[str]) -> None:
     _check_flags(command)
     if command not in _WITHOUT_WORKDIR and _WORKDIR.value is None:
         raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
-    logging.set_verbosity(logging.FATAL)  # orbax reports every file, and errors that it raises, too
+    checkpoint_reading.hush_orbax()
     _cache_compilations()
     try:
         with hosts.joined(_DISTRIBUTED.value):

@@ -4,11 +4,14 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging
 from etils.epath import gpath
 
 from hmsa_jax import hosts, integrity
@@ -221,6 +224,23 @@ def read_step(
     if name := integrity.first_not_finite(arrays):
         raise DamagedError(f"holds values that are not finite, in {name}")
     return tree, kept is not None
+
+
+def hush_orbax() -> None:
+    """Leaves to this module what is said of files that cannot be read or written.
+
+    Orbax logs tracebacks of errors that it raises as well, forgets coroutines after an error, and
+    closes the event loop to which tensorstore still answers.
+    """
+    logging.set_verbosity(logging.FATAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    report = sys.unraisablehook
+
+    def report_others(unraisable) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = report_others
 
 
 def reason(error: Exception) -> str:
