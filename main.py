@@ -31,6 +31,7 @@ from hmsa_jax import (
     config,
     convert,
     evaluate,
+    feasibility,
     hosts,
     train,
 )
@@ -124,6 +125,8 @@ def _in_one_line(error: Exception) -> str | None:
     """What a user is told of an error; None for one that only a traceback explains."""
     if (of_system := system_errors.of_system(error)) is not None:
         return f"{type(of_system).__name__}: {system_errors.describe(of_system)}"
+    if (of_memory := feasibility.out_of_memory(error)) is not None:
+        return f"MemoryError: {of_memory}"
     return f"{type(error).__name__}: {error}" if isinstance(error, _USER_ERRORS) else None
 
 

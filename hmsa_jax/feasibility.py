@@ -26,6 +26,7 @@ _BYTES_READ = 4  # a pixel of image and label
 _BYTES_SCALED = 6  # a pixel of the images that the network reads: three channels in bfloat16
 _BYTES_WEIGHT = 4  # float32
 _BYTES_WORKER = 100 * 10**6
+_EXHAUSTED = "RESOURCE_EXHAUSTED"  # as XLA names it, in compilers and at run time
 _LARGEST_DEVICE = 2**40  # more bytes than any has
 _TRIED = 16  # images whose size is asked for, until one can be read
 
@@ -108,6 +109,18 @@ def check_scales(field: str, scales: Iterable[float], of: str, size: Size) -> No
                 f"{field} has scale {scale:g}, at which nothing is left of {of} of"
                 f" {size[0]} x {size[1]} pixels; expected a larger scale"
             )
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What to do about an error of the devices' memory, in a line; None for any other error."""
+    if not isinstance(error, jax.errors.JaxRuntimeError) or _EXHAUSTED not in str(error):
+        return None
+    return (
+        f"the memory of the devices is spent ({str(error).splitlines()[0]}). For training try a"
+        " smaller data.batch_size or data.crop_size, a larger optimizer.accumulate, or"
+        " model.remat=modules; else a smaller evaluate.images_per_device, or protocols of smaller"
+        " scales"
+    )
 
 
 def _first_size(source: Source) -> Size | None:

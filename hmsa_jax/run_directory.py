@@ -97,8 +97,9 @@ def _claim(workdir, config, legend, weights_of) -> None:
 
 
 def _refuse_another(workdir, config, legend) -> None:
-    _check_place(workdir)
-    if (workdir / _CONFIG).exists():
+    if not (workdir / _CONFIG).exists():
+        _check_place(workdir)
+    else:
         differing = _differing_fields(_read(workdir / _CONFIG), config_lib.flatten(config))
         if differing:
             raise ValueError(

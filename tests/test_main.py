@@ -3,6 +3,8 @@
 import errno
 import os
 
+import jax
+import jax.numpy as jnp
 import pytest
 from absl import flags
 
@@ -52,6 +54,15 @@ def test_an_error_is_a_line(fails, error, line):
     told, hint = printed.splitlines()
     assert told.startswith(line)
     assert hint == "(HMSA_TRACEBACK=1 shows where.)"
+    assert status == 1
+
+
+def test_memory_that_is_spent_is_a_line(fails):
+    with pytest.raises(jax.errors.JaxRuntimeError) as spent:
+        jax.jit(lambda: jnp.zeros(2**46, jnp.uint8))()
+    told, status = fails(spent.value)
+    assert told.startswith("MemoryError: the memory of the devices is spent (RESOURCE_EXHAUSTED:")
+    assert "data.batch_size" in told.splitlines()[0]
     assert status == 1
 
 

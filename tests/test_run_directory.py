@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -114,3 +115,13 @@ def test_a_run_older_than_a_field_did_what_was_done_before(tmp_path):
         run_directory.check(tmp_path, config, LEGEND)
     config.data.resampling = "bilinear"
     run_directory.check(tmp_path, config, LEGEND)
+
+
+def test_a_run_that_may_only_be_read_is_one(tmp_path, monkeypatch):
+    """Its weights can be exported, or label images elsewhere."""
+    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
+    run_directory.check(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    with pytest.raises(ValueError, match="no directory that may be written to"):
+        run_directory.check(tmp_path / "new", base.get_config(), LEGEND)
