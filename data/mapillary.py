@@ -23,6 +23,7 @@ images on, so they are no part of this project. Source: Neuhold et al., "The Map
 Dataset for Semantic Understanding of Street Scenes", ICCV 2017.
 """
 
+import collections
 from pathlib import Path
 from typing import ClassVar
 
@@ -152,7 +153,7 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
       void_is_class: whether labels that are not evaluated are classes, too.
 
     Returns:
-      The legend of the labels.
+      The legend of the labels; a name that several have is followed by the value of each.
 
     Raises:
       ValueError: if the file is of another form.
@@ -174,8 +175,11 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
             f"{path}: expected 1 to {IGNORE} labels with colours of three parts, some of them "
             f"evaluated. {_OWNERS_FILE}"
         )
+    counts = collections.Counter(labels[n][0] for n in chosen)
+    # Scores and lists of classes name a class by its name alone.
+    names = [f"{labels[n][0]} ({n})" if counts[labels[n][0]] > 1 else labels[n][0] for n in chosen]
     return Legend.of_raw_values(
-        names=[labels[n][0] for n in chosen],
+        names=names,
         palette=[labels[n][1] for n in chosen],
         raw=chosen,
         ignored=range(len(labels)),

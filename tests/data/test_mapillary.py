@@ -202,6 +202,16 @@ def test_what_is_wrong_is_listed(tree):
     assert "Expected 0..65: " in str(error.value)
 
 
+def test_names_that_are_repeated_are_told_apart(tree):
+    path = tree / "config.json"
+    content = json.loads(path.read_text())
+    for number in (1, 3):
+        content["labels"][number]["readable"] = "Lane Marking"
+    path.write_text(json.dumps(content))
+    names = mapillary.read_config(path, void_is_class=False).names
+    assert names[:4] == ("Label 0", "Lane Marking (1)", "Label 2", "Lane Marking (3)")
+
+
 def test_no_config(tree):
     with pytest.raises(FileNotFoundError, match=r"no config_v2\.0\.json in it"):
         prepare(tree, "mapillary_v2")
