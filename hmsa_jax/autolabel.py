@@ -1,5 +1,6 @@
 """Auto-labelling: a trained teacher labels images, for a student to train on (paper section 4)."""
 
+import json
 import pathlib
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from data import registry
 from hmsa_jax import (
     checkpoint,
     checkpoint_reading,
@@ -25,18 +25,17 @@ from hmsa_jax import (
     sharding,
     splits,
     start,
+    unlabelled_images,
 )
 from hmsa_jax.evaluation_protocol import Protocol
 from hmsa_jax.files import write_atomically
 from hmsa_jax.input import whole_images
-from hmsa_jax.input.image_directory import ImageDirectory
 from hmsa_jax.input.pipeline import Batch, Source
-from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.labelled_images import LabelledImages, Prediction
 from hmsa_jax.progress import Progress, console, tell
 from hmsa_jax.report import auto_labels
-from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.stop_signal import StopSignal
+from hmsa_jax.unlabelled_images import Selection, id_of
 
 _WRITERS = 4  # threads
 
@@ -76,7 +75,8 @@ def autolabel(
       Whether all images are labelled.
 
     Raises:
-      ValueError: an argument or the config cannot be used, or an image cannot be read.
+      ValueError: an argument or the config cannot be used; or, when all others are labelled, some
+        images cannot be read.
       FileNotFoundError: the run has no checkpoint, or there are no images.
     """
     if not 0 <= threshold < 1:
@@ -84,7 +84,7 @@ def autolabel(
     legend = start.check_run(config, workdir).legend
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = _protocol(protocol, config)
-    source, origin = _open_images(images, out, config)
+    source, origin = unlabelled_images.open_images(images, out, config)
     feasibility.check_inference(config, source, "--protocol", way.scales)
     splits.check_agreement({"--images": source}, legend, step)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
@@ -106,16 +106,25 @@ def autolabel(
     with target:
         hosts.wait_for_all("records")  # from now on each is found by all
         mine = range(index, len(source), count)
-        _label(source, mine, target, teacher)
-    hosts.wait_for_all("labels")
+        unreadable = _label(source, mine, target, teacher)
+    unreadable = [
+        line
+        for text in hosts.gathered("labels", json.dumps(unreadable))
+        for line in json.loads(text)
+    ]
     done = target.done()
-    if len(done) < len(source):
+    if len(done) + len(unreadable) < len(source):
         tell(
             f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on."
         )
         return False
-    if index == 0:
+    if index == 0 and done:
         _report(out, auto_labels.summarize(done.values(), parts.dataset.classes))
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {len(source)} images cannot be read and have no labels; replace"
+            " them and give the same command again:\n  " + "\n  ".join(unreadable)
+        )
     return True
 
 
@@ -193,21 +202,29 @@ class _Teacher:
         return batch, self._step(*self._weights, jax.device_put(batch["image"], _rows(self.mesh)))
 
 
-def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> None:
-    """Labels this process's images that are not done, until a signal stops it."""
+def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teacher) -> list[str]:
+    """Labels this process's images that are not done, until a signal stops it.
+
+    Returns:
+      The images that cannot be read, a line each that says why.
+    """
     done = target.done()
     # Without any done, no image is read for its id alone.
-    left = [i for i in mine if source[i]["id"] not in done] if done else list(mine)
-    todo = _Selection(source, left)
+    left = [i for i in mine if id_of(source, i) not in done] if done else list(mine)
+    todo = Selection(source, left)
+    unreadable = {}
     with (
         Progress("autolabel", len(mine), len(mine) - len(todo)) as progress,
         StopSignal() as stop,
         futures.ThreadPoolExecutor(_WRITERS, "hmsa-write") as pool,
     ):
         if not len(todo):
-            return
+            return []
         batches = whole_images.image_batches(
-            todo, batch_size=teacher.batch_size, size_multiple=teacher.size_multiple
+            todo,
+            batch_size=teacher.batch_size,
+            size_multiple=teacher.size_multiple,
+            unreadable=unreadable,
         )
 
         def write(index: int, prediction: Prediction):
@@ -221,7 +238,9 @@ def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teache
             pending = started
             if stop.requested_of_any():
                 break
-        _record(pool.map(write, *_predictions(pending)), target, progress)
+        if pending is not None:
+            _record(pool.map(write, *_predictions(pending)), target, progress)
+    return todo.describe(unreadable)
 
 
 def _record(written: Iterator, target: LabelledImages, progress: Progress) -> None:
@@ -239,46 +258,6 @@ def _predictions(labelled) -> tuple[list[int], list[Prediction]]:
         for i, (rows, columns) in enumerate(batch["size"])
     ]
     return [int(index) for index in batch["index"]], cut
-
-
-class _Selection:
-    """Some records of a source."""
-
-    def __init__(self, source: Source, indices: list[int]):
-        self._source = source
-        self._indices = indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int):
-        return self._source[self._indices[index]]
-
-    def path(self, index: int) -> pathlib.Path | None:
-        """Where the image of a record lies, if it is a file."""
-        if isinstance(self._source, ImageDirectory):
-            return self._source.path(self._indices[index])
-        return None
-
-
-def _open_images(images: str, out: pathlib.Path, config) -> tuple[Source, str]:
-    """The images to label, and where they are from in words."""
-    name, _, split = images.partition("/")
-    if name in registry.names():
-        if not split:
-            raise ValueError(f"--images is {images}; expected a split, like {name}/train")
-        directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
-        builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
-        tell_remarks(builder)
-        origin = f"{images} of {directory}" if directory else images
-        return registry.open_source(builder, split), origin
-    directory = local_path(images, "--images").resolve()
-    if directory in (out.resolve(), *out.resolve().parents):
-        raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
-    source = ImageDirectory(directory)
-    if source.left_out:
-        tell(f"--images: {source.left_out}.")
-    return source, str(directory)
 
 
 def _protocol(text: str | None, config) -> Protocol:

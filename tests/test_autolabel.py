@@ -14,7 +14,14 @@ import pytest
 from configs import street_scenes
 from data import cityscapes, folder, registry
 from data.legend import Legend
-from hmsa_jax import autolabel, check_data, checkpoint, experiment, run_directory
+from hmsa_jax import (
+    autolabel,
+    check_data,
+    checkpoint,
+    experiment,
+    run_directory,
+    unlabelled_images,
+)
 from hmsa_jax.evaluation_protocol import parse
 from hmsa_jax.input import decoding
 from hmsa_jax.input.photometric import normalize
@@ -285,12 +292,50 @@ def test_a_directory_of_other_labels(teacher, images, labelled):
         run(teacher, images, labelled, threshold=0.5)
 
 
-def test_a_damaged_image_is_named(teacher, images, tmp_path):
-    damaged = tmp_path / "images"
-    damaged.mkdir()
-    (damaged / "half.jpg").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="'half', field 'image': expected a whole PNG or JPEG"):
-        run(teacher, damaged, tmp_path / "out")
+def test_images_that_cannot_be_read_are_named_when_the_others_are_done(teacher, images, tmp_path):
+    """By their header, by their content, by their link; and tried again."""
+    root, out = tmp_path / "some [bad]", tmp_path / "out"
+    root.mkdir()
+    good = images / "city0" / "street0.jpg"
+    (root / "good.jpg").write_bytes(good.read_bytes())
+    (root / "nothing.jpg").write_bytes(b"nothing")
+    png = bytearray((images / "city1" / "street3.png").read_bytes())
+    png[60:] = bytes(len(png) - 60)
+    (root / "zeros.png").write_bytes(png)
+    bad = [root / "nothing.jpg", root / "zeros.png"]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^2 of 3 images cannot be read") as error:
+            run(teacher, root, out)
+        assert [line.partition(":")[0].strip() for line in str(error.value).splitlines()[1:]] == [
+            str(path) for path in bad
+        ]
+        assert [path.name for path in (out / "masks" / "train").iterdir()] == ["good.png"]
+        assert json.loads((out / "report.json").read_text())["images"] == 1
+    for path in bad:
+        path.unlink()
+        path.with_suffix(".jpg").write_bytes(good.read_bytes())
+    assert run(teacher, root, out)
+    assert json.loads((out / "report.json").read_text())["images"] == 3
+
+
+def test_only_images_that_cannot_be_read(teacher, tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    (root / "nothing.jpg").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=f"^1 of 1 images .*\n  {root}/nothing.jpg: "):
+        run(teacher, root, tmp_path / "out")
+
+
+def test_a_directory_that_exists_is_no_split(images, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "street_scenes").symlink_to(images)
+    monkeypatch.chdir(tmp_path)
+    source, origin = unlabelled_images.open_images("street_scenes/city0", out, config())
+    assert origin == str(images / "city0")
+    assert len(source) == len(list((images / "city0").iterdir()))
+    assert "and not the data set street_scenes" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="expected a split, like camvid/train"):
+        unlabelled_images.open_images("camvid", out, config())
 
 
 def test_two_processes_of_one_index(tmp_path):

@@ -46,6 +46,10 @@ class ImageDirectory(Sequence):
         name, file = self._files[index]
         return {"image": file.read(), "id": name}
 
+    def id(self, index: int) -> str:
+        """The id of an image, without reading it."""
+        return self._files[index][0]
+
     def path(self, index: int) -> Path:
         """Where an image lies."""
         return self._files[index][1].path

@@ -6,6 +6,7 @@ images may be padded at the bottom and on the right: in black, as training pads 
 
 import collections
 import concurrent.futures
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,22 +66,33 @@ def eval_batches(
             "valid": np.arange(count) < len(indices),
         }
 
-    groups = _group_by_size(source, batch_size, size_multiple)
+    groups = _group_by_size(
+        lambda index: decoding.image_size(source[index]), len(source), batch_size, size_multiple
+    )
     mine = ((size, indices[rows]) for size, indices in groups)
-    return _decode_ahead(source, mine, decoding.decode, fill_up)
+    return _decode_ahead(mine, lambda index: decoding.decode(source[index]), fill_up)
 
 
-def image_batches(source: Source, *, batch_size: int, size_multiple: int = 1) -> Iterator[Batch]:
+def image_batches(
+    source: Source,
+    *,
+    batch_size: int,
+    size_multiple: int = 1,
+    unreadable: dict[int, ValueError] | None = None,
+) -> Iterator[Batch]:
     """Yields images without their labels, every record once.
 
     Args:
       source: the records; of each only image and id are read.
       batch_size: images in a batch; the last of each size is filled up with black ones.
       size_multiple: what divides rows and columns of a padded image.
+      unreadable: takes number and error of the records that cannot be read, which are left out
+        then; without it the first of them ends the iteration.
 
     Returns:
       An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`, 'size': int `[n, 2]`}, with
-      the n <= b records that the batch holds, and rows and columns of each without padding.
+      the n <= b records that the batch holds, one at least, and rows and columns of each without
+      padding.
 
     Raises:
       ValueError: as for `eval_batches`.
@@ -88,29 +100,37 @@ def image_batches(source: Source, *, batch_size: int, size_multiple: int = 1) ->
     local_rows(batch_size, 0, 1)
     check_source(source)
 
+    def attempt(read: Callable[[decoding.Record], Any], index: int):
+        try:
+            return read(source[index])
+        except ValueError as error:
+            if unreadable is None:
+                raise
+            unreadable[index] = error
+            return None
+
     def fill_up(size, indices, images):
+        indices, images = _without_none(indices, images)
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
             "size": np.array([image.shape[:2] for image in images]),
         }
 
-    groups = _group_by_size(source, batch_size, size_multiple)
-    return _decode_ahead(source, groups, decoding.decode_image, fill_up)
+    size_of = functools.partial(attempt, decoding.image_size)
+    groups = _group_by_size(size_of, len(source), batch_size, size_multiple)
+    batches = _decode_ahead(groups, functools.partial(attempt, decoding.decode_image), fill_up)
+    return (batch for batch in batches if len(batch["index"]))
 
 
 def _decode_ahead(
-    source: Source,
     groups: Iterator[tuple[Size, list[int]]],
-    decode: Callable[[decoding.Record], Any],
+    load: Callable[[int], Any],
     fill_up: Callable[[Size, list[int], list], Batch],
 ) -> Iterator[Batch]:
     """Yields the batch of every group of records, decoding the next ones in threads."""
     pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
     ahead = collections.deque()
-
-    def load(index):
-        return decode(source[index])
 
     def next_batch():
         size, indices, examples = ahead.popleft()
@@ -128,7 +148,7 @@ def _decode_ahead(
 
 
 def _group_by_size(
-    source: Source, batch_size: int, size_multiple: int
+    size_of: Callable[[int], Size | None], count: int, batch_size: int, size_multiple: int
 ) -> Iterator[tuple[Size, list[int]]]:
     """Yields a padded size and the indices of up to `batch_size` images of that size.
 
@@ -136,14 +156,21 @@ def _group_by_size(
     groups still open are kept, at the price of reading the bytes of a record again to decode it.
     """
     groups = {}
-    for index in range(len(source)):
-        rows, columns = decoding.image_size(source[index])
-        size = (_padded(rows, size_multiple), _padded(columns, size_multiple))
+    for index in range(count):
+        found = size_of(index)
+        if found is None:
+            continue
+        size = tuple(_padded(length, size_multiple) for length in found)
         group = groups.setdefault(size, [])
         group.append(index)
         if len(group) == batch_size:
             yield size, groups.pop(size)
     yield from groups.items()
+
+
+def _without_none(indices: list[int], images: list) -> tuple[list[int], list]:
+    pairs = [pair for pair in zip(indices, images, strict=True) if pair[1] is not None]
+    return [index for index, _ in pairs], [image for _, image in pairs]
 
 
 def _padded(length: int, multiple: int) -> int:

@@ -122,3 +122,14 @@ def test_images_need_no_label_and_say_which_they_are():
             seen.append(index)
         assert not batch["image"][len(batch["index"]) :].any()
     assert sorted(seen) == list(range(len(SIZES)))
+
+
+def test_images_that_cannot_be_read_are_left_out_if_that_is_asked_for():
+    source = MemorySource(SIZES).replace(1, image=b"broken")
+    unreadable = {}
+    batches = list(image_batches(source, batch_size=2, unreadable=unreadable))
+    seen = sorted(int(index) for batch in batches for index in batch["index"])
+    assert seen == [index for index in range(len(SIZES)) if index != 1]
+    assert list(unreadable) == [1]
+    with pytest.raises(ValueError, match="record 'flat-1'"):
+        list(image_batches(source, batch_size=2))
