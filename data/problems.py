@@ -89,7 +89,7 @@ LEFT_OUT = {
         (tree.HIDDEN, "Names that start with a dot are not read; nor are folders of such names."),
         (tree.OTHER_NAME, "They are not read; convert pictures of other formats to PNG."),
         (tree.SPECIAL, "They are never opened."),
-        (tree.LOOP, "What they lead to is read where it lies."),
+        (tree.LOOP, "They are not followed, for they would never end."),
     )
 }
 _KINDS = (
