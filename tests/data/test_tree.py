@@ -40,7 +40,7 @@ def test_a_loop_is_left_out(tmp_path):
     assert reasons == {"deep/back": tree.LOOP, "above": tree.LOOP, "self": tree.OTHER_NAME}
 
 
-def test_what_is_left_out_and_why(tmp_path):
+def test_what_is_left_out_and_why(tmp_path, monkeypatch):
     for name in ("a.png", "B.PNG", "c.tif", "d.jfif", ".e.png", "f.webp"):
         (tmp_path / name).touch()
     (tmp_path / ".git").mkdir()
@@ -48,7 +48,7 @@ def test_what_is_left_out_and_why(tmp_path):
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "fifo.png")
     with socket.socket(socket.AF_UNIX) as sock:
-        os.chdir(tmp_path)  # the path of a socket is short
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
         sock.bind("socket.png")
     names, reasons = named(tmp_path)
     assert names == ["B", "a"]
