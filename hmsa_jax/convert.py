@@ -46,7 +46,9 @@ def convert_from(
     with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
-    tell(f"{len(coverage.taken)} tensors from {source} are step 0 of {workdir}.{left_out}")
+    place = f"{tensors.place} of {source}" if tensors.others else f"{source}"
+    others = f" Not taken: {', '.join(tensors.others)}." if tensors.others else ""
+    tell(f"{len(coverage.taken)} tensors from {place} are step 0 of {workdir}.{others}{left_out}")
     return coverage
 
 

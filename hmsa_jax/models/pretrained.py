@@ -19,7 +19,8 @@ from hmsa_jax.models.multiscale import Architecture
 _CONV_LEAVES = {"kernel": "weight", "bias": "bias"}
 _BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _COUNTER = "num_batches_tracked"  # PyTorch counts the updates of every BatchNorm; nothing reads it
-_WRAPPERS = re.compile(r"^(module\.|model\.)+")  # of DataParallel, and of OCR's authors
+# Of DataParallel and of OCR's authors, in any order; and of torch.compile, round any part.
+_WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|\b_orig_mod\.")
 _ALWAYS_DROPPED = rf"^loss\.|{_COUNTER}$"
 _LISTED = 30  # names of one kind that a message lists one by one
 

@@ -4,33 +4,47 @@ A checkpoint is a pickle in which tensors are views of numbered storages, and th
 beside it: as records of a zip archive (PyTorch >= 1.6), or one after another in the same file.
 """
 
+import io
 import os
 import pathlib
 import pickle
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from hmsa_jax import files
+from hmsa_jax.weights import inert_pickle, state_dict
 from hmsa_jax.weights.mistaken import mistaken_for_weights
-from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, Unpickler, dumps
+from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, dumps, load
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_STATE_DICT_KEYS = ("state_dict", "model", "model_state")
+_EXPANSION = 4  # how many times the size of the file its tensors may have: some share a storage
 _SAVE_AGAIN = "save it in PyTorch with torch.save({'state_dict': model.state_dict()}, path)"
 _DAMAGED = "is cut off or damaged; download or copy it again"
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+class StateDict(dict[str, np.ndarray]):
+    """Name -> array.
+
+    Attributes:
+      place: where in the file it stands, like `model.state_dict`; '' where it is all of it.
+      others: the places of other state dicts in the file.
+    """
+
+    place: str = ""
+    others: Sequence[str] = ()
+
+
+def read(path: str | os.PathLike) -> StateDict:
     """Reads the state dict of a checkpoint; its other contents, such as momentum, are left unread.
 
     Args:
-      path: file whose object is the mapping from names to tensors, or one that holds it under
-        `state_dict`, `model` or `model_state`.
+      path: file whose object is the mapping from names to tensors, or one that holds it under one
+        of `state_dict.PLACES`, or in a mapping there. Of several the first is taken.
 
     Returns:
       Name, as it stands in the file -> array, read-only; float16/32/64, bfloat16, int8/16/32/64,
@@ -48,8 +62,10 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
             return _read(file)
         except _Unreadable as problem:
             raise ValueError(f"{path} {problem}") from None
-        except pickle.UnpicklingError:
-            raise ValueError(f"{path} {_DAMAGED}, or it is no PyTorch checkpoint") from None
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{path} {_DAMAGED}, or it is no PyTorch checkpoint ({error})"
+            ) from None
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError):
             raise ValueError(f"{path} {_DAMAGED}") from None
 
@@ -94,7 +110,7 @@ class _Unreadable(Exception):
     """What is wrong with a file, as the rest of a sentence that its path begins."""
 
 
-def _read(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read(file: BinaryIO) -> StateDict:
     head = file.read(512)
     file.seek(0)
     if head.startswith(b"PK"):
@@ -105,19 +121,33 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     raise _Unreadable(f"is {sort}, no PyTorch checkpoint; download or copy it again")
 
 
-def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_zip(file: BinaryIO) -> StateDict:
+    left = _size_of(file)
     with zipfile.ZipFile(file) as archive:
         root = _root(archive)
-        with archive.open(f"{root}data.pkl") as data:
-            tensors = _state_dict(Unpickler(data).load())
+        pickled = _record(archive, f"{root}data.pkl", inert_pickle.MAX_BYTES)
+        found = _state_dict(load(io.BytesIO(pickled))[0])
 
         def read_storage(storage: Storage) -> bytes:
-            try:
-                return archive.read(f"{root}data/{storage.key}")
-            except KeyError:
-                raise _Unreadable(_DAMAGED) from None
+            nonlocal left  # records that overlap are more than their file
+            content = _record(archive, f"{root}data/{storage.key}", left)
+            left -= len(content)
+            return content
 
-        return _to_arrays(tensors, read_storage)
+        return _to_arrays(*found, read_storage, _size_of(file))
+
+
+def _record(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of a record, which PyTorch stores as they are."""
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        raise _Unreadable(_DAMAGED) from None
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise _Unreadable(f"has compressed records, which PyTorch never writes; {_SAVE_AGAIN}")
+    if info.file_size > most:
+        raise _Unreadable(f"is damaged: its record {name:.60} is too large for it")
+    return archive.read(info)
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -129,22 +159,23 @@ def _root(archive: zipfile.ZipFile) -> str:
     (root,) = roots
     if f"{root}constants.pkl" in names or any(name.startswith(f"{root}code/") for name in names):
         raise _Unreadable(f"is a TorchScript program; load it with torch.jit.load, {_SAVE_AGAIN}")
-    if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+    if f"{root}byteorder" in names and _record(archive, f"{root}byteorder", 16) != b"little":
         raise _big_endian()
     return root
 
 
-def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
-    if Unpickler(file).load() != _MAGIC or Unpickler(file).load() != _PROTOCOL:
-        raise _Unreadable(f"is a pickle, but no PyTorch checkpoint; {_SAVE_AGAIN}")
-    system = Unpickler(file).load()
-    if isinstance(system, dict) and system.get("little_endian") is False:
+def _read_legacy(file: BinaryIO) -> StateDict:
+    for expected in (_MAGIC, _PROTOCOL):
+        number, _ = load(file)
+        if type(number) is not int or number != expected:
+            raise _Unreadable(f"is a pickle, but no PyTorch checkpoint; {_SAVE_AGAIN}")
+    system, _ = load(file)
+    if type(system) is dict and system.get("little_endian") is False:
         raise _big_endian()
-    unpickler = Unpickler(file)
-    tensors = _state_dict(unpickler.load())
-    keys = Unpickler(file).load()
-    wanted = {tensor.storage.key for tensor in tensors.values()}
-    positions = _legacy_positions(file, keys, unpickler.storages, wanted)
+    checkpoint, storages = load(file)
+    found = _state_dict(checkpoint)
+    keys, _ = load(file)
+    positions = _legacy_positions(file, keys, storages)
 
     def read_storage(storage: Storage) -> bytes:
         if storage.key not in positions:
@@ -152,59 +183,48 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         file.seek(positions[storage.key])
         return file.read(_nbytes(storage))
 
-    return _to_arrays(tensors, read_storage)
+    return _to_arrays(*found, read_storage, _size_of(file))
 
 
-def _legacy_positions(
-    file: BinaryIO, keys: Any, storages: dict[str, Storage], wanted: set[str]
-) -> dict[str, int]:
-    """Where the bytes of each storage begin, up to the last that is wanted."""
+def _legacy_positions(file: BinaryIO, keys: Any, storages: dict[str, Storage]) -> dict[str, int]:
+    """Where the bytes of each storage begin, as far as the file goes."""
     positions = {}
-    file_size = os.fstat(file.fileno()).st_size
-    for key in keys if isinstance(keys, list) else ():
-        if wanted <= positions.keys():
-            break
+    file_size = _size_of(file)
+    for key in keys if type(keys) is list else ():
         count = int.from_bytes(file.read(8), "little", signed=True)
-        if key not in storages or count != storages[key].numel:
+        if type(key) is not str or key not in storages or count != storages[key].numel:
             raise _Unreadable(_DAMAGED)
-        positions[key] = file.tell()
-        end = positions[key] + _nbytes(storages[key])
+        end = file.tell() + _nbytes(storages[key])
         if end > file_size:
-            raise _Unreadable(_DAMAGED)
+            break
+        positions[key] = file.tell()
         file.seek(end)
     return positions
 
 
-def _state_dict(checkpoint: Any) -> dict[str, Tensor]:
-    """The tensors by name, in what a checkpoint's pickle holds."""
-    state = checkpoint
-    if isinstance(checkpoint, dict):
-        nested = (checkpoint.get(key) for key in _STATE_DICT_KEYS)
-        state = next((value for value in nested if isinstance(value, dict)), checkpoint)
-    if not isinstance(state, dict) or not state:
-        raise _Unreadable(f"holds {_described(state)}, no state dict; {_SAVE_AGAIN}")
-    for name, tensor in state.items():
-        if not (isinstance(name, str) and isinstance(tensor, Tensor)):
-            raise _Unreadable(
-                f"holds no state dict: {name!r:.60} is {_described(tensor)}, no tensor;"
-                f" {_SAVE_AGAIN}"
-            )
-    return state
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return "a lone tensor"
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    return f"an object of type {type(value).__name__:.60}"
+def _state_dict(checkpoint: Any) -> tuple[dict[str, Tensor], str, list[str]]:
+    found = state_dict.find(checkpoint)
+    if found is None:
+        content = state_dict.describe(checkpoint)
+        raise _Unreadable(f"holds no state dict, but {content}; {_SAVE_AGAIN}")
+    return found
 
 
 def _to_arrays(
-    tensors: dict[str, Tensor], read_storage: Callable[[Storage], bytes]
-) -> dict[str, np.ndarray]:
+    tensors: dict[str, Tensor],
+    place: str,
+    others: list[str],
+    read_storage: Callable[[Storage], bytes],
+    file_size: int,
+) -> StateDict:
     buffers = {}
-    arrays = {}
+    arrays = StateDict()
+    arrays.place, arrays.others = place, others
+    left = _EXPANSION * file_size
     for name, tensor in tensors.items():
         storage = tensor.storage
         if storage.key not in buffers:
@@ -212,6 +232,11 @@ def _to_arrays(
         if len(buffers[storage.key]) < _nbytes(storage):
             raise _Unreadable(_DAMAGED)
         arrays[name] = _view(name, tensor, buffers[storage.key])
+        left -= arrays[name].nbytes
+        if left < 0:
+            raise _Unreadable(
+                f"is damaged: its tensors have over {_EXPANSION} times the size of the file"
+            )
     return arrays
 
 
@@ -223,6 +248,10 @@ def _view(name: str, tensor: Tensor, buffer: bytes) -> np.ndarray:
     dtype = _dtype(tensor.dtype)
     size, stride, offset = tensor.size, tensor.stride, tensor.offset
     try:
+        if not all(type(numbers) in (tuple, list) for numbers in (size, stride)):
+            raise ValueError
+        if not all(type(number) is int for number in (offset, *size, *stride)):
+            raise ValueError
         if len(size) != len(stride) or min(offset, *size, *stride, 0) < 0:
             raise ValueError
         if 0 in size:

@@ -1,16 +1,16 @@
 """The pickle in a PyTorch checkpoint: which tensors there are, and which storages they view.
 
-Unpickling calls what a pickle names. Here a name stands for a tensor, a container or a dtype, or
-for an object that does nothing; no name is ever imported.
+Nothing in it is executed or imported: see `inert_pickle`.
 """
 
 import pickle
-import pickletools
 from collections.abc import Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
+
+from hmsa_jax.weights import inert_pickle
 
 STORAGES = {
     np.dtype(np.float32): "FloatStorage",
@@ -26,7 +26,6 @@ STORAGES = {
 }
 _UNTYPED = (np.dtype(np.uint16), np.dtype(np.uint32), np.dtype(np.uint64))
 DTYPES = {dtype.name: dtype for dtype in (*STORAGES, *_UNTYPED)}
-# A pickle gets names of dtypes, not dtypes: those have a state, which it could set.
 _DTYPE_NAMES = (
     {f"torch.{storage}": dtype.name for dtype, storage in STORAGES.items()}
     | {f"torch.{name}": name for name in DTYPES}
@@ -52,92 +51,45 @@ class Tensor(NamedTuple):
     dtype: Any
 
 
-class Unpickler(pickle.Unpickler):
-    """Unpickles tensors without their values, and plain containers; the rest becomes inert.
-
-    Whatever is wrong with the pickle, `load` raises `pickle.UnpicklingError`.
+def load(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+    """Reads the next pickle of a file.
 
     Args:
-      file: seekable, at the start of a pickle; left after it.
+      file: at the start of a pickle; left after it.
 
-    Attributes:
-      storages: every storage that the pickle mentions, by key.
+    Returns:
+      What it holds, with a `Tensor` for each tensor, and all storages that it mentions by key. The
+      file decides how deep the former is nested: see `inert_pickle.load`.
+
+    Raises:
+      pickle.UnpicklingError: whatever is wrong with it.
     """
+    storages = {}
 
-    def __init__(self, file: BinaryIO):
-        super().__init__(file, encoding="latin1")  # decodes any string that Python 2 wrote
-        self.storages: dict[str, Storage] = {}
-        self._file = file
+    def persistent(pid: tuple) -> Any:
+        if len(pid) == 4 and pid[0] == "module":  # a network's class, and its source code
+            return pid[1]
+        storage = _storage(*pid)
+        storages[storage.key] = storage
+        return storage
 
-    def load(self) -> Any:
-        try:
-            _refuse_gaps_in_memo(self._file)
-            return super().load()
-        except Exception as error:  # a damaged pickle fails in every way there is
-            raise pickle.UnpicklingError(str(error)) from None
-
-    def find_class(self, module: str, name: str) -> Any:
-        full_name = f"{module}.{name}"
-        if full_name in _DTYPE_NAMES:
-            return _DTYPE_NAMES[full_name]
-        if full_name == "collections.OrderedDict":
-            return _Mapping
-        if full_name in _REBUILD:
-            # A function of its own: a pickle can set the attributes of what it is given.
-            return lambda *args: _REBUILD[full_name](*args)
-        if name == "getattr":  # how a class within a class is named
-            return lambda *args: _Inert
-        return type(full_name, (_Inert,), {})
-
-    def persistent_load(self, pid: Any) -> Any:
-        kind, *rest = pid
-        if kind == "module":  # a network's class, and its source code
-            return rest[0]
-        dtype, key, _, numel, *view = rest
-        if kind != "storage" or any(view) or not (isinstance(numel, int) and numel >= 0):
-            raise pickle.UnpicklingError(f"not a storage: {pid}")
-        self.storages[key] = Storage(key, dtype, numel)
-        return self.storages[key]
+    value = inert_pickle.load(file, names=_DTYPE_NAMES, functions=_FUNCTIONS, persistent=persistent)
+    return value, storages
 
 
-def _refuse_gaps_in_memo(file: BinaryIO) -> None:
-    """Raises ValueError for a memo number out of turn: room would be made for all below it."""
-    start = file.tell()
-    turn = 0
-    for opcode, number, _ in pickletools.genops(file):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            turn += 1
-            if number > turn:
-                raise ValueError(f"memo {number} before {turn}")
-    file.seek(start)
-
-
-class _Mapping(dict):
-    """An OrderedDict without attributes."""
-
-    def __setstate__(self, state):
-        pass
-
-
-class _Inert:
-    """An object that is no part of a state dict: accepts what a pickle does to it, does nothing."""
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def _ignore(self, *args):
-        pass
-
-    __setstate__ = __setitem__ = append = extend = add = _ignore
+def _storage(kind, dtype, key, location, numel, view=None) -> Storage:
+    if not (_is_text(kind, "storage") and type(key) is str and _is_size(numel) and view is None):
+        raise pickle.UnpicklingError("it names a storage that is none")
+    return Storage(key, dtype, numel)
 
 
 def _tensor(storage, offset, size, stride, *_):
-    return _tensor_v3(storage, offset, size, stride, None, None, storage.dtype)
+    return _tensor_v3(storage, offset, size, stride, None, None, getattr(storage, "dtype", None))
 
 
 def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *_):
-    if not isinstance(storage, Storage):
-        raise pickle.UnpicklingError(f"not a storage: {storage}")
+    if type(storage) is not Storage:
+        raise pickle.UnpicklingError("it has a tensor without a storage")
     return Tensor(storage, offset, size, stride, dtype)
 
 
@@ -145,13 +97,21 @@ def _parameter(tensor, *_):
     return tensor
 
 
-_REBUILD = {
+_FUNCTIONS = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
 }
+
+
+def _is_text(value: Any, text: str) -> bool:
+    return type(value) is str and value == text
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def dumps(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -14,9 +15,10 @@ from hmsa_jax.weights.mistaken import mistaken_for_weights
 
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"
+_LISTED = 5  # names in an error
 
 
-def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike) -> pytorch_file.StateDict:
     """Reads the arrays of a checkpoint, in the format that its suffix says.
 
     Args:
@@ -28,10 +30,13 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the suffix is another, or the file is not of its format.
+      ValueError: the suffix is another, the file is not of its format, or holds values that cannot
+        be weights.
     """
     path = pathlib.Path(path)
-    return pytorch_file.read(path) if _is_pytorch(path) else _read_safetensors(path)
+    arrays = pytorch_file.read(path) if _is_pytorch(path) else _read_safetensors(path)
+    _refuse_impossible(path, arrays)
+    return arrays
 
 
 def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
@@ -51,6 +56,35 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
         _write_safetensors(path, tensors)
 
 
+def _refuse_impossible(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError for NaN, values beyond float32, and variances below 0."""
+    problems = {
+        "not finite in float32": [name for name, x in arrays.items() if not _is_finite(x)],
+        "a variance below 0": [
+            name for name, x in arrays.items() if name.endswith("running_var") and (x < 0).any()
+        ],
+    }
+    texts = [f"{_first(names)} ({problem})" for problem, names in problems.items() if names]
+    if texts:
+        raise ValueError(
+            f"{path} holds values that no network computes with: {'; '.join(texts)}. The training"
+            " that wrote it had gone wrong, or the file is damaged: take an earlier checkpoint."
+        )
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        return True
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(array.astype(np.float32)).all())
+
+
+def _first(names: list[str]) -> str:
+    """'a, b and 7 more'."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(name[:60] for name in names[:_LISTED])}{more}"
+
+
 def _is_pytorch(path: pathlib.Path) -> bool:
     suffix = path.suffix.lower()
     if suffix not in (*PYTORCH, SAFETENSORS):
@@ -61,11 +95,11 @@ def _is_pytorch(path: pathlib.Path) -> bool:
     return suffix != SAFETENSORS
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_safetensors(path: pathlib.Path) -> pytorch_file.StateDict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; name a {SAFETENSORS} file")
     try:
-        return safetensors.numpy.load_file(path)
+        return pytorch_file.StateDict(safetensors.numpy.load_file(path))
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         with path.open("rb") as file:
             sort = mistaken_for_weights(file.read(512))

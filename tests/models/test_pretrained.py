@@ -176,6 +176,22 @@ def test_every_tensor_of_every_network_has_a_name_of_its_own(trunk, attention, s
     assert coverage.complete
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    ["_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.module.{}", "backbone._orig_mod.{}"],
+)
+def test_wrappers_of_a_network_are_no_part_of_its_names(tiny, wrapped):
+    """Of DataParallel and of torch.compile, in any order, and of a compiled part."""
+    part = "backbone." if wrapped.startswith("backbone") else ""
+    state = {
+        wrapped.format(name.removeprefix(part)) if name.startswith(part) else name: value
+        for name, value in tiny[3].items()
+    }
+    got, coverage = load(tiny, state)
+    assert coverage.complete, coverage.describe()
+    np.testing.assert_array_equal(got["backbone.bn1.bias"], tiny[3]["backbone.bn1.bias"])
+
+
 def test_one_tensor_under_two_names_is_refused(tiny):
     state = {"module.backbone.bn1.bias": np.ones(64), "backbone.bn1.bias": np.ones(64)}
     with pytest.raises(ValueError, match=r"backbone\.bn1\.bias twice"):

@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import pickle
+import time
 import tracemalloc
 import zipfile
 
@@ -11,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from hmsa_jax.weights import pytorch_file, pytorch_pickle
+from hmsa_jax.weights import inert_pickle, pytorch_file, pytorch_pickle
 from tests.fixtures.arrays import FOLDER
 from tests.fixtures.make_pth import expected
 
@@ -36,26 +37,26 @@ def storages_of(arrays=ARRAYS):
     return {str(i): (x.size, x.tobytes()) for i, x in enumerate(arrays.values())}
 
 
-def zip_bytes(content=None, storages=None, **records):
+def zip_bytes(content=None, storages=None, compression=zipfile.ZIP_STORED, **records):
     """A checkpoint of PyTorch >= 1.6."""
     content = pickled() if content is None else content
     storages = storages_of() if storages is None else storages
     records = {"data.pkl": content, "byteorder": b"little", **records}
     records |= {f"data/{key}": data for key, (_, data) in storages.items()}
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w", compression) as archive:
         for name, data in records.items():
             archive.writestr(f"archive/{name}", data)
     return file.getvalue()
 
 
-def legacy_bytes(content=None, storages=None, little_endian=True, protocol=1001):
+def legacy_bytes(content=None, storages=None, little_endian=True, protocol=1001, keys=None):
     """A checkpoint of PyTorch < 1.6."""
     content = pickled() if content is None else content
     storages = storages_of() if storages is None else storages
     head = (0x1950A86A20F9469CFC6C, protocol, {"little_endian": little_endian})
     parts = [pickle.dumps(part, protocol=2) for part in head]
-    parts += [content, pickle.dumps(list(storages), protocol=2)]
+    parts += [content, pickle.dumps(keys or list(storages), protocol=2)]
     parts += [count.to_bytes(8, "little") + data for count, data in storages.values()]
     return b"".join(parts)
 
@@ -88,10 +89,99 @@ def test_reads_the_tensors_of_old_versions(tmp_path, format_bytes):
     assert_equal(pytorch_file.read(saved(tmp_path / "a.pth", format_bytes(content))), ARRAYS)
 
 
-@pytest.mark.parametrize("key", ["model", "model_state"])
-def test_the_state_dict_may_have_another_name(tmp_path, key):
-    content = pickled().replace(opcodes("state_dict"), opcodes(key))
-    assert_equal(pytorch_file.read(saved(tmp_path / "a.pth", zip_bytes(content))), ARRAYS)
+def nested(keys, arrays=ARRAYS):
+    """The opcodes of a state dict under the keys, one mapping in another."""
+    state = pytorch_pickle.dumps(arrays)[2:-1].removeprefix(b"}" + opcodes("state_dict"))[:-1]
+    for key in reversed(keys):
+        state = b"}" + opcodes(key) + state + b"s"
+    return state
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "model",
+        "net",
+        "ema",
+        "model_state_dict",
+        "model_state",
+        "model.state_dict",
+        "net.module",
+    ],
+)
+def test_the_state_dict_is_found(tmp_path, place):
+    content = pickle.PROTO + b"\2" + nested(place.split(".") if place else []) + pickle.STOP
+    state = pytorch_file.read(saved(tmp_path / "a.pth", zip_bytes(content)))
+    assert_equal(state, ARRAYS)
+    assert (state.place, list(state.others)) == (place, [])
+
+
+def test_of_several_state_dicts_the_first_is_taken_and_the_others_are_told(tmp_path):
+    ema = nested([], {"w": ARRAYS["w"]})
+    content = pickled(ema=ema, model=nested(["net"], {"n": ARRAYS["n"]}))
+    state = pytorch_file.read(saved(tmp_path / "a.pth", zip_bytes(content)))
+    assert_equal(state, ARRAYS)
+    assert (state.place, state.others) == ("state_dict", ["model.net", "ema"])
+
+
+def dag(start, join):
+    """The opcodes of a value that holds the one before twice, a hundred times over."""
+    return start + (b"2" + join) * 100
+
+
+TUPLES, LISTS = dag(b")", pickle.TUPLE2), dag(b"]", pickle.TUPLE2)
+# Python's unpickler would hash or format these for ever, or end with the interpreter.
+BOMBS = {
+    "a key": b"}" + TUPLES + b"Ns",
+    "a member": b"\x8f(" + TUPLES + b"\x90",
+    "a huge key": b"}" + opcodes(1 << 80_000) + b"Ns",
+    "a deep tuple": b")" + b"\x85" * 200_000,
+    "a deep list": b"]" + b"]" * 100_000 + b"a" * 100_000,
+    "a function's argument": b"ctorch._utils\n_rebuild_parameter\n" + TUPLES + b"\x85R",
+}
+DEADLY = {
+    "a persistent id": LISTS + pickle.BINPERSID,
+    "a storage's key": b"(" + opcodes("storage") + b"N" + TUPLES + b"NK\1t" + pickle.BINPERSID,
+}
+
+
+@BOTH_FORMATS
+@pytest.mark.parametrize("case", [*BOMBS, *DEADLY])
+def test_a_value_without_end_takes_no_time(tmp_path, format_bytes, case):
+    bomb = BOMBS.get(case) or DEADLY[case]
+    path = saved(tmp_path / "a.pth", format_bytes(pickled(bomb=bomb)))
+    begin = time.monotonic()
+    if case in DEADLY:
+        with pytest.raises(ValueError, match=r"a\.pth is cut off or damaged"):
+            pytorch_file.read(path)
+    else:
+        assert_equal(pytorch_file.read(path), ARRAYS)
+    assert time.monotonic() - begin < 10
+
+
+@BOTH_FORMATS
+def test_a_size_without_end_takes_no_time(tmp_path, format_bytes):
+    content = pickled().replace(opcodes((6,)), LISTS + b"2\x86", 1)
+    path = saved(tmp_path / "a.pth", format_bytes(content))
+    with pytest.raises(ValueError, match=r"a\.pth is damaged: tensor 'w' reaches out of"):
+        pytorch_file.read(path)
+
+
+@BOTH_FORMATS
+def test_the_work_of_a_pickle_is_bounded(tmp_path, monkeypatch, format_bytes):
+    monkeypatch.setattr(inert_pickle, "MAX_WORK", 10_000)
+    pairs = b"](" + opcodes(("a", 1)) * 100 + b"e"
+    copies = pairs + b"q\1" + b"ccollections\nOrderedDict\nh\1\x85R0" * 200
+    path = saved(tmp_path / "a.pth", format_bytes(pickled(bomb=copies)))
+    with pytest.raises(ValueError, match=r"a\.pth .*its pickle takes over 10000 steps"):
+        pytorch_file.read(path)
+    monkeypatch.setattr(inert_pickle, "MAX_BYTES", 1000)
+    lie = pickled(bomb=b"\x8e" + (2**40).to_bytes(8, "little"))
+    for content in (pickled(bomb=opcodes("a" * 2000)), lie):
+        path = saved(tmp_path / "b.pth", format_bytes(content))
+        with pytest.raises(ValueError, match=r"b\.pth .*(over 1000 bytes|too large|damaged)"):
+            pytorch_file.read(path)
 
 
 class Trap:
@@ -138,7 +228,8 @@ def test_a_file_cannot_change_the_reader(tmp_path):
     poison = rebuild + opcodes((None, {"__defaults__": (1,), "poison": 1})) + pickle.BUILD
     path = saved(tmp_path / "a.pth", zip_bytes(pickled(poison=poison)))
     assert_equal(pytorch_file.read(path), ARRAYS)
-    for function in pytorch_pickle._REBUILD.values():
+    assert pytorch_pickle._FUNCTIONS
+    for function in pytorch_pickle._FUNCTIONS.values():
         assert function.__defaults__ is None
         assert not function.__dict__
 
@@ -249,7 +340,23 @@ UNREADABLE = {
     "numpy pickle": (pickle.dumps(np.ones(3)), "is a pickle, but no PyTorch checkpoint"),
     "pickle of half an object": (half(pickle.dumps(list(range(99)))), "is cut off or damaged"),
     "another protocol": (legacy_bytes(protocol=1002), "is a pickle, but no PyTorch checkpoint"),
-    "memo": (legacy_bytes(b"\x80\2}r\xff\xff\xff\xff."), "is cut off or damaged"),
+    "memo": (
+        legacy_bytes(b"\x80\2}r\xff\xff\xff\xff."),
+        "holds no state dict, but an empty mapping",
+    ),
+    "list of keys": (legacy_bytes(keys=[[1]]), "is cut off or damaged"),
+    "compressed": (
+        zip_bytes(compression=zipfile.ZIP_DEFLATED),
+        "has compressed records",
+    ),
+    "one element, expanded": (
+        zip_bytes(
+            pickled().replace(
+                opcodes((6,)) + opcodes((1,)), opcodes((2**20, 2**20)) + opcodes((0, 0))
+            )
+        ),
+        "is damaged: its tensors have over 4 times the size of the file",
+    ),
     "other zip": (zip_of(a=b"1"), "is a zip archive, but no PyTorch checkpoint"),
     "no zip": (zip_of(), "is a zip archive, but no PyTorch checkpoint"),
     "torchscript": (zip_bytes(**{"constants.pkl": b""}), r"is a TorchScript program; load it with"),
@@ -258,18 +365,21 @@ UNREADABLE = {
     "big-endian": (legacy_bytes(little_endian=False), "was written on a big-endian machine"),
     "an object": (
         zip_bytes(pickle.dumps(argparse.Namespace(a=1))),
-        r"holds an object of type argparse\.Namespace, no state dict; save it in PyTorch with",
+        r"holds no state dict, but an object of type argparse\.Namespace; save it in PyTorch with",
     ),
-    "a network": (legacy_bytes(a_network()), r"holds an object of type network\.Net, no state"),
-    "a number": (zip_bytes(pickle.dumps(3)), "holds an object of type int, no state dict"),
-    "nothing": (zip_bytes(pickle.dumps({})), "holds an empty mapping, no state dict"),
+    "a network": (
+        legacy_bytes(a_network()),
+        r"holds no state dict, but an object of type network\.Net",
+    ),
+    "a number": (zip_bytes(pickle.dumps(3)), "holds no state dict, but an object of type int"),
+    "nothing": (zip_bytes(pickle.dumps({})), "holds no state dict, but an empty mapping"),
     "no tensors": (
         zip_bytes(pickle.dumps({"epoch": 3, "optimizer": {}})),
-        "holds no state dict: 'epoch' is an object of type int, no tensor; save it in PyTorch",
+        r"holds no state dict, but a mapping \('epoch': an object of type int, 'optimizer': an emp",
     ),
     "a number among tensors": (
         zip_bytes(pickled()[:-2] + opcodes("x") + opcodes(1) + b"s" + pickled()[-2:]),
-        "holds no state dict: 'x' is an object of type int, no tensor",
+        r".*'state_dict': a mapping with an object of type int among its tensors, 'x'\); save it",
     ),
     "complex": (
         zip_bytes(pickled().replace(b"FloatStorage", b"ComplexFloatStorage")),
@@ -287,7 +397,7 @@ def test_an_error_says_what_the_file_is(tmp_path, case):
 
 
 def test_a_tensor_alone_is_no_checkpoint():
-    with pytest.raises(ValueError, match=r"tensor\.pth holds a lone tensor, no state dict; save"):
+    with pytest.raises(ValueError, match=r"tensor\.pth holds no state dict, but a tensor; save"):
         pytorch_file.read(FOLDER / "tensor.pth")
 
 

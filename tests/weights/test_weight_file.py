@@ -86,3 +86,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         weight_file.write(path, {"text": np.array(["a"])})
     assert_equal(weight_file.read(path), ARRAYS)
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_what_is_not_finite_is_refused(tmp_path, name, value):
+    path = tmp_path / name
+    arrays = ARRAYS | {f"w{i}": np.array([0, value], np.float64) for i in range(7)}
+    weight_file.write(path, arrays)
+    listed = r"w0, w1, w2, w3, w4 and 2 more \(not finite in float32\)"
+    with pytest.raises(ValueError, match=rf"^{path} holds values that .*: {listed}\. The training"):
+        weight_file.read(path)
+
+
+def test_a_variance_below_zero_is_refused(tmp_path):
+    path = tmp_path / "a.pth"
+    weight_file.write(path, {"bn.running_var": np.array([1, -1], np.float32)})
+    with pytest.raises(ValueError, match=r": bn\.running_var \(a variance below 0\)"):
+        weight_file.read(path)

@@ -1,0 +1,305 @@
+"""A pickle read without executing it: a name in it is only a name, and time and memory are bounded.
+
+Python's own unpickler calls what a pickle names, and hashes what a pickle made: a few hundred bytes
+keep it busy for ever. Here every opcode is a few lines of ours. Of all that a pickle can hold only
+plain values, lists, tuples and dictionaries with keys of text or number are built, tensors are made
+by the functions that the caller gives, and the rest becomes `Inert`.
+"""
+
+import pickle
+import pickletools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+# Of a pickle. That of HRNet-W48 with its momentum has half a megabyte and 200 000 opcodes.
+MAX_BYTES = 2**24
+MAX_WORK = 1_500_000  # opcodes, and items copied: a few seconds
+_MAX_KEY_BITS = 64  # of a number that is a key: hashing takes time with its size
+
+_LITERALS = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING"),
+        *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
+)
+_EMPTY = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
+
+
+class Name(NamedTuple):
+    """What a pickle would import: `module.name`."""
+
+    full_name: str
+
+
+class Inert(NamedTuple):
+    """An object that is no part of a state dict; `kind` says of what type it would be."""
+
+    kind: str
+
+
+class Limited:
+    """The next bytes of a file, at most `MAX_BYTES`; a length that lies makes no room."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._left = MAX_BYTES
+
+    def read(self, count: int) -> bytes:
+        return self._counted(self._file.read(min(count, self._left + 1)))
+
+    def readline(self) -> bytes:
+        return self._counted(self._file.readline(self._left + 1))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise pickle.UnpicklingError(f"its pickle has over {MAX_BYTES} bytes")
+        return data
+
+
+def load(
+    file: BinaryIO,
+    *,
+    names: Mapping[str, Any],
+    functions: Mapping[str, Callable],
+    persistent: Callable[[tuple], Any],
+) -> Any:
+    """Reads the next pickle of a file.
+
+    Args:
+      file: at the start of a pickle; left after it.
+      names: full name -> the plain value that it stands for.
+      functions: full name -> what makes a value of the arguments that a pickle gives it. The
+        arguments are the file's: any plain value, `Name` or `Inert`.
+      persistent: makes a value of a persistent id, a tuple.
+
+    Returns:
+      The value. It may be nested without end: neither hash nor compare nor format it.
+
+    Raises:
+      pickle.UnpicklingError: whatever is wrong with it.
+    """
+    machine = _Machine(names, functions, persistent)
+    try:
+        return machine.run(Limited(file))
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # a damaged pickle fails in every way there is
+        raise pickle.UnpicklingError(type(error).__name__) from None
+
+
+class _Machine:
+    """The stack machine that a pickle is a program of."""
+
+    def __init__(self, names, functions, persistent):
+        self._names = names
+        self._functions = functions
+        self._persistent = persistent
+        self._stack = []
+        self._below = []  # the stacks under each mark
+        self._memo = {}
+        self._work = 0
+
+    def run(self, stream: Limited) -> Any:
+        push = self._push
+        for opcode, argument, _ in pickletools.genops(stream):
+            self._spend(1)
+            name = opcode.name
+            if name == "STOP":
+                return self._stack.pop()
+            if name in _LITERALS:
+                push(argument)
+            elif name in _EMPTY:
+                push(_EMPTY[name]())
+            elif name in _CONSTANTS:
+                push(_CONSTANTS[name])
+            elif name in _TUPLES:
+                push(tuple(self._popped(_TUPLES[name])))
+            elif name in _HANDLERS:
+                _HANDLERS[name](self, argument)
+            elif name not in _IGNORED:
+                raise pickle.UnpicklingError(f"its pickle has the opcode {name}")
+        raise pickle.UnpicklingError("its pickle has no end")
+
+    def _spend(self, count: int) -> None:
+        self._work += count
+        if self._work > MAX_WORK:
+            raise pickle.UnpicklingError(f"its pickle takes over {MAX_WORK} steps")
+
+    def _push(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _popped(self, count: int) -> list:
+        if len(self._stack) < count:
+            raise pickle.UnpicklingError("its pickle takes more than it has")
+        items = self._stack[-count:]
+        del self._stack[-count:]
+        return items
+
+    def _to_mark(self) -> list:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def mark(self, _) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def pop(self, _) -> None:
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._to_mark()
+
+    def pop_mark(self, _) -> None:
+        self._to_mark()
+
+    def duplicate(self, _) -> None:
+        self._push(self._stack[-1])
+
+    def put(self, number: int) -> None:
+        self._memo[number] = self._stack[-1]
+
+    def memoize(self, _) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def get(self, number: int) -> None:
+        self._push(self._memo[number])
+
+    def tuple_of(self, _) -> None:
+        self._push(tuple(self._to_mark()))
+
+    def list_of(self, _) -> None:
+        self._push(self._to_mark())
+
+    def dict_of(self, _) -> None:
+        items = self._to_mark()
+        self._push(_with_plain_keys({}, zip(items[::2], items[1::2], strict=True)))
+
+    def set_of(self, _) -> None:
+        self._to_mark()
+        self._push(Inert("set"))
+
+    def empty_set(self, _) -> None:
+        self._push(Inert("set"))
+
+    def append(self, _) -> None:
+        self._extend(self._popped(1))
+
+    def append_marked(self, _) -> None:
+        self._extend(self._to_mark())
+
+    def _extend(self, items: list) -> None:
+        target = self._stack[-1]
+        if type(target) is list:
+            target.extend(items)
+
+    def set_item(self, _) -> None:
+        self._set([tuple(self._popped(2))])
+
+    def set_marked(self, _) -> None:
+        items = self._to_mark()
+        self._set(zip(items[::2], items[1::2], strict=True))
+
+    def _set(self, pairs: Iterable[tuple]) -> None:
+        target = self._stack[-1]
+        if type(target) is dict:
+            _with_plain_keys(target, pairs)
+
+    def build(self, _) -> None:
+        self._popped(1)  # the state of an object, which keeps none
+
+    def name(self, text: str) -> None:
+        module, _, name = text.partition(" ")
+        self._push(self._named(f"{module}.{name}"))
+
+    def stack_name(self, _) -> None:
+        module, name = self._popped(2)
+        if not (type(module) is str and type(name) is str):
+            raise pickle.UnpicklingError("its pickle has a name that is no text")
+        self._push(self._named(f"{module}.{name}"))
+
+    def _named(self, full_name: str) -> Any:
+        return self._names.get(full_name, Name(full_name))
+
+    def reduce(self, _) -> None:
+        function, arguments = self._popped(2)
+        self._push(self._call(function, arguments))
+
+    def new_object_ex(self, _) -> None:
+        kind, arguments, _ = self._popped(3)
+        self._push(self._call(kind, arguments))
+
+    def instance(self, text: str) -> None:
+        arguments = tuple(self._to_mark())
+        self.name(text)
+        self._push(self._call(*self._popped(1), arguments))
+
+    def new_instance(self, _) -> None:
+        kind, *arguments = self._to_mark()
+        self._push(self._call(kind, tuple(arguments)))
+
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if type(function) is not Name or type(arguments) is not tuple:
+            return Inert("object")
+        self._spend(len(arguments))
+        if function.full_name in _MAPPINGS:
+            items = next((x for x in arguments if type(x) in (list, tuple)), ())
+            self._spend(len(items))
+            pairs = (x for x in items if type(x) in (list, tuple) and len(x) == 2)
+            return _with_plain_keys({}, pairs)
+        if function.full_name in self._functions:
+            return self._functions[function.full_name](*arguments)
+        return Inert(function.full_name)
+
+    def persistent_id(self, _) -> None:
+        (pid,) = self._popped(1)
+        if type(pid) is not tuple:
+            raise pickle.UnpicklingError("its pickle has a persistent id that is no tuple")
+        self._push(self._persistent(pid))
+
+    def extension(self, _) -> None:
+        self._push(Inert("extension"))
+
+
+def _with_plain_keys(target: dict, pairs: Iterable[tuple]) -> dict:
+    """Puts pairs into a dict, but those whose key is neither text nor a number of common size."""
+    for key, value in pairs:
+        if type(key) is str or (type(key) in (int, bool) and key.bit_length() <= _MAX_KEY_BITS):
+            target[key] = value
+    return target
+
+
+_HANDLERS = {
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": _Machine.pop_mark,
+    "DUP": _Machine.duplicate,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MEMOIZE": _Machine.memoize,
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    "TUPLE": _Machine.tuple_of,
+    "LIST": _Machine.list_of,
+    "DICT": _Machine.dict_of,
+    "EMPTY_SET": _Machine.empty_set,
+    "FROZENSET": _Machine.set_of,
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.append_marked,
+    "ADDITEMS": _Machine.pop_mark,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_marked,
+    "BUILD": _Machine.build,
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.stack_name,
+    **dict.fromkeys(("REDUCE", "NEWOBJ"), _Machine.reduce),
+    "NEWOBJ_EX": _Machine.new_object_ex,
+    "INST": _Machine.instance,
+    "OBJ": _Machine.new_instance,
+    "BINPERSID": _Machine.persistent_id,
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), _Machine.extension),
+}
+_IGNORED = ("PROTO", "FRAME")

@@ -1,0 +1,79 @@
+"""Where in a checkpoint the state dict stands."""
+
+from typing import Any
+
+from hmsa_jax.weights.inert_pickle import Inert, Name
+from hmsa_jax.weights.pytorch_pickle import Tensor
+
+# What programs call it, the first first; one that stands within another is sought there, too.
+PLACES = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"),
+    *("weights", "model_ema", "ema", "ema_state_dict", "state_dict_ema", "ema_model"),
+)
+_DEPTH = 3  # of dictionaries in each other
+_LISTED = 8  # entries that a message lists
+
+
+def find(checkpoint: Any) -> tuple[dict[str, Tensor], str, list[str]] | None:
+    """The tensors by name, in what a checkpoint's pickle holds.
+
+    Args:
+      checkpoint: from `pytorch_pickle.load`.
+
+    Returns:
+      The state dict, its place like `model.state_dict` ('' where it is the whole checkpoint), and
+      the places of others; None if there is none.
+    """
+    found = list(_state_dicts(checkpoint, "", _DEPTH))
+    if not found:
+        return None
+    (place, state), *others = found
+    return state, place, [place for place, _ in others]
+
+
+def describe(checkpoint: Any) -> str:
+    """What stands in a checkpoint without a state dict, in a few words."""
+    if type(checkpoint) is not dict:
+        return sort_of(checkpoint)
+    entries = list(checkpoint.items())
+    texts = [f"{key!r:.40}: {sort_of(value)}" for key, value in entries[:_LISTED]]
+    more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
+    return f"a mapping ({', '.join(texts)}{more})" if entries else "an empty mapping"
+
+
+def sort_of(value: Any) -> str:
+    """Of what type a value is; never what it holds, which may be without end."""
+    if type(value) is Tensor:
+        return "a tensor"
+    if type(value) is dict:
+        return _sort_of_mapping(value)
+    if type(value) is Inert:
+        return f"an object of type {value.kind:.60}"
+    if type(value) is Name:
+        return f"the name {value.full_name:.60}"
+    return f"an object of type {type(value).__name__}"
+
+
+def _sort_of_mapping(value: dict) -> str:
+    if not value:
+        return "an empty mapping"
+    strange = [name for name, x in value.items() if type(x) is not Tensor]
+    if len(strange) < len(value):
+        return f"a mapping with {sort_of(value[strange[0]])} among its tensors, {strange[0]!r:.60}"
+    return f"a mapping of {len(value)}"
+
+
+def _state_dicts(value: Any, place: str, depth: int):
+    """Yields place and state dict of each, the one to take first."""
+    if type(value) is not dict or not value:
+        return
+    if _is_state_dict(value):
+        yield place, value
+        return
+    if depth:
+        for key in PLACES:
+            yield from _state_dicts(value.get(key), f"{place}.{key}".lstrip("."), depth - 1)
+
+
+def _is_state_dict(value: dict) -> bool:
+    return all(type(name) is str and type(x) is Tensor for name, x in value.items())
