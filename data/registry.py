@@ -139,6 +139,10 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
     source = source_directory(name, directory)
     # Absolute: readers in other processes may work in another directory.
     root = local_path(cache_dir, "data.cache_dir").absolute()
+    if "**" in str(root):
+        raise ValueError(
+            f"data.cache_dir is {root}; TFDS takes no path with ** in it: name another."
+        )
     home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
     data_dir = home / builder_class.name / str(builder_class.VERSION)
     home.mkdir(parents=True, exist_ok=True)

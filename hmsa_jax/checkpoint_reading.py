@@ -61,12 +61,13 @@ def directory_of(run: pathlib.Path, field: str) -> pathlib.Path:
       ValueError: checkpoints cannot be written there.
     """
     directory = os.fspath(run.resolve() / "checkpoints")
-    # tensorstore takes a backslash for a slash, and knows UTF-8 only.
-    if "\\" in directory or directory != directory.encode(errors="replace").decode():
+    # tensorstore takes a backslash for a slash, and knows UTF-8 only; to epath gs:/ is a bucket.
+    is_utf8 = directory == directory.encode(errors="replace").decode()
+    if "\\" in directory or "/gs:/" in directory or not is_utf8:
         raise ValueError(
             f"{field} is {os.fspath(run)!a}, but no checkpoint can be written below a"
-            " directory with a backslash or bytes that are not UTF-8 in its path,"
-            f" {directory!a}; name another directory"
+            " directory with a backslash or bytes that are not UTF-8 in its path, or below one"
+            f" called gs:, {directory!a}; name another directory"
         )
     return _LiteralPath(directory)
 

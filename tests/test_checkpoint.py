@@ -108,9 +108,11 @@ def test_every_path_can_hold_checkpoints(state, tmp_path):
     assert checkpoint.read_weights(run, "--workdir").step == 2
 
 
-@pytest.mark.parametrize("name", ["back\\slash", "byte\udcff"])
+@pytest.mark.parametrize("name", ["back\\slash", "byte\udcff", "gs:"])
 def test_paths_that_tensorstore_changes_are_refused(name, tmp_path):
-    with pytest.raises(ValueError, match=r"--workdir is '.*(back|byte).*backslash.*name another"):
+    with pytest.raises(
+        ValueError, match=r"--workdir is '.*(back|byte|gs:).*backslash.*name another"
+    ):
         checkpoint_reading.directory_of(tmp_path / name / "run", "--workdir")
 
 
