@@ -212,6 +212,34 @@ def test_names_that_are_repeated_are_told_apart(tree):
     assert names[:4] == ("Label 0", "Lane Marking (1)", "Label 2", "Lane Marking (3)")
 
 
+def test_what_is_left_out_is_kept_with_the_data_set(tree):
+    for name in ("training/images/x.tif", "training/labels/.y.png", "testing/images/z.bmp"):
+        (tree / name).touch()
+    (tree / "testing/images/turned.jpg").write_bytes(pictures.jpeg(pictures.image("t"), 8))
+    builder = prepare(tree)
+    assert {
+        "1 image turned as EXIF says",
+        "1 file left out, hidden",
+        "2 files left out, of another suffix or name",
+    } < set(builder.found.remarks)
+    turned = registry.open_source(builder, "test")[1]
+    image, label = decoding.decode(turned)
+    assert image.shape == (*label.shape, 3)
+    assert image.shape[0] > image.shape[1]
+
+
+def test_a_large_image_is_turned_before_it_is_reduced(tree):
+    pixels = cv2.resize(pictures.image("t", (3, 5)), (3000, 1800))
+    (tree / "validation/images/d.jpg").write_bytes(pictures.jpeg(pixels, 6))
+    label = np.zeros((3000, 1800), np.uint8)
+    pictures.write_palette(tree / "validation/labels/d.png", label)
+    (record,) = registry.open_source(prepare(tree), "validation")
+    image, label = decoding.decode(record)
+    assert image.shape[:2] == label.shape == (2177, 1306)
+    expected = cv2.resize(np.rot90(pixels, -1), (1306, 2177), interpolation=cv2.INTER_AREA)
+    assert np.abs(image.astype(int) - expected).mean() < 3
+
+
 def test_no_config(tree):
     with pytest.raises(FileNotFoundError, match=r"no config_v2\.0\.json in it"):
         prepare(tree, "mapillary_v2")
