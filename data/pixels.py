@@ -50,11 +50,11 @@ def decode_image(data: bytes, label_size: header.Size | None = None) -> np.ndarr
       ValueError: it is no such file, is damaged, or claims more than its bytes can hold.
     """
     turn = header.read(data).turn(label_size)
-    # cv2 raises on a corrupt header, and returns None for the rest.
+    # cv2 raises on a corrupt header or too little memory, and returns None for the rest.
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _IMAGE_FLAGS)
-    except cv2.error:
-        image = None
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes ({error.err})") from error
     if image is None:
         raise ValueError(f"OpenCV cannot decode these {len(data)} bytes, they are damaged")
     return _turned(image, turn)

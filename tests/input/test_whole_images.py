@@ -1,8 +1,11 @@
 """Whole images: every one once, few sizes, no padding that counts."""
 
+import io
+
 import numpy as np
 import pytest
 from memory_source import IGNORE, Counting, MemorySource
+from PIL import Image
 
 from hmsa_jax.input.whole_images import eval_batches, image_batches
 
@@ -133,3 +136,20 @@ def test_images_that_cannot_be_read_are_left_out_if_that_is_asked_for():
     assert list(unreadable) == [1]
     with pytest.raises(ValueError, match="record 'flat-1'"):
         list(image_batches(source, batch_size=2))
+
+
+def test_an_image_is_turned_to_lie_under_its_label():
+    """Bright above, stored on its side; one label is as displayed, one as stored."""
+    displayed = np.repeat(np.uint8([[200] * 8] * 8 + [[50] * 8] * 16)[..., None], 3, axis=-1)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    stream = io.BytesIO()
+    Image.fromarray(np.rot90(displayed)).save(stream, "JPEG", exif=exif)
+    source = MemorySource([(24, 8), (8, 24)])
+    for index in range(2):
+        source.replace(index, image=stream.getvalue())
+    first, second = eval_batches(source, batch_size=1, ignore_label=IGNORE)
+    assert first["image"].shape[1:] == (24, 8, 3)
+    assert np.abs(first["image"][0].astype(int) - displayed).max() < 5
+    assert second["image"].shape[1:] == (8, 24, 3)
+    assert np.abs(second["image"][0].astype(int) - np.rot90(displayed)).max() < 5
