@@ -4,13 +4,12 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 
-import cv2
 import numpy as np
 
 from data import decoder_messages, header, parallel, problems
 from data.files import READ_ERRORS, File, is_utf8
 from data.legend import Legend
-from data.pixels import decode_image, decode_label, grey_png, palette_of
+from data.pixels import decode_image, decode_label, decode_unchanged, grey_png, palette_of
 from data.problems import Kind, Problems
 
 Colours = Mapping[int, tuple[int, int, int]]
@@ -129,7 +128,9 @@ def _with_complaint(pair: Pair, finding: Finding, said: str) -> Finding:
     return dataclasses.replace(finding, problems=(*finding.problems, complaint))
 
 
-def _label_of(pair: Pair, legend: Legend, colours: Colours, found: list):
+def _label_of(
+    pair: Pair, legend: Legend, colours: Colours, found: list
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Values `[H, W]` of a pair's label, and pixels by value; None twice if there is none."""
     if pair.label is None:
         return None, None
@@ -153,9 +154,9 @@ def _label_of(pair: Pair, legend: Legend, colours: Colours, found: list):
 def _check_as_stored(data: bytes, label: np.ndarray) -> None:
     """Raises ValueError unless training reads the same of what will be stored."""
     # Pillow fills in rows that are missing; OpenCV does not.
-    read = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if read is None or (grey_png(data) is data and not np.array_equal(read, label)):
-        raise ValueError("OpenCV cannot decode it, it is damaged")
+    read = decode_unchanged(data)
+    if grey_png(data) is data and not np.array_equal(read, label):
+        raise ValueError("OpenCV and Pillow decode it to different values, it is damaged")
 
 
 def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
@@ -168,7 +169,7 @@ def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> head
     except ValueError as error:
         found.append((problems.UNREADABLE, f"{pair.image} ({error})"))
         return None
-    if claimed.orientation > 1:
+    if claimed.orientation > 1 and (pair.label is None or label_size is not None):
         turned = claimed.turn(label_size) > 1
         kind = problems.TURNED if turned else problems.AS_STORED
         found.append((kind, f"{pair.image} (orientation {claimed.orientation})"))

@@ -50,14 +50,16 @@ def decode_image(data: bytes, label_size: header.Size | None = None) -> np.ndarr
       ValueError: it is no such file, is damaged, or claims more than its bytes can hold.
     """
     turn = header.read(data).turn(label_size)
-    # cv2 raises on a corrupt header or too little memory, and returns None for the rest.
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _IMAGE_FLAGS)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes ({error.err})") from error
-    if image is None:
-        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes, they are damaged")
-    return _turned(image, turn)
+    return _turned(_opencv(data, _IMAGE_FLAGS), turn)
+
+
+def decode_unchanged(data: bytes) -> np.ndarray:
+    """What OpenCV makes of a file: of an 8-bit grey PNG the values, uint8 `[H, W]`.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    return _opencv(data, cv2.IMREAD_UNCHANGED)
 
 
 def decode_label(data: bytes) -> np.ndarray:
@@ -115,3 +117,14 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in _ROTATIONS:
         return cv2.rotate(pixels, _ROTATIONS[orientation])
     return pixels
+
+
+def _opencv(data: bytes, flags: int) -> np.ndarray:
+    # cv2 raises on a corrupt header or too little memory, and returns None for the rest.
+    try:
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes ({error.err})") from error
+    if array is None:
+        raise ValueError(f"OpenCV cannot decode these {len(data)} bytes, they are damaged")
+    return array

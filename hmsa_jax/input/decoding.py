@@ -51,7 +51,7 @@ def decode_image(record: Record) -> np.ndarray:
         return pixels.decode_image(record["image"], header.png_size(record.get("label")))
     except ValueError as error:
         raise ValueError(
-            f"{_name(record, 'image')}: cannot decode it, for {error}; replace the file and rebuild"
+            f"{_name(record, 'image')}: cannot decode it: {error}; replace the file and rebuild"
             " the dataset."
         ) from error
 
@@ -69,16 +69,12 @@ def decode_label(record: Record) -> np.ndarray:
       ValueError: if the label is not an 8-bit grey PNG, or cannot be decoded.
     """
     _check_label_format(record)
-    # cv2 raises on a corrupt header, and returns None for the rest.
     try:
-        label = cv2.imdecode(np.frombuffer(record["label"], np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        label = None
-    if label is None:
+        label = pixels.decode_unchanged(record["label"])
+    except ValueError as error:
         raise ValueError(
-            f"{_name(record, 'label')}: OpenCV cannot decode these {len(record['label'])} bytes; "
-            "the file is damaged, replace it and rebuild the dataset."
-        )
+            f"{_name(record, 'label')}: {error}; replace the file and rebuild the dataset."
+        ) from error
     train_ids = record.get("train_ids")
     if train_ids is not None:
         label = cv2.LUT(label, np.frombuffer(train_ids, np.uint8))

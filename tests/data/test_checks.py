@@ -68,7 +68,7 @@ def test_what_pillow_fills_in_is_damage():
     for label in (SHORT, palette):
         ((kind, text),) = inspect((IMAGE, label))
         assert kind == problems.UNREADABLE
-        assert "label (OpenCV cannot decode it" in text
+        assert "label (OpenCV cannot decode these" in text
     ((kind, text),) = inspect((SHORT, png(LABEL)))
     assert kind == problems.UNREADABLE
     assert "image (OpenCV cannot decode these" in text
