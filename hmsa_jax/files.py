@@ -18,7 +18,7 @@ def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
     # At random: processes on several machines may have one number. Short: `path` may just fit.
     partial = path.with_name(f".{secrets.token_hex(4)}.partial")
     try:
-        with named(path):
+        with named(path, instead=partial):
             yield partial
             partial.replace(path)
     finally:

@@ -49,6 +49,13 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, full_disk):
     assert path.read_text() == "first\nthird\n"
 
 
+def test_an_error_names_the_file_that_was_meant(tmp_path):
+    path = tmp_path / "missing" / "result.json"
+    with pytest.raises(FileNotFoundError) as error:
+        files.write_atomically(path, "text")
+    assert error.value.filename == str(path)
+
+
 def test_the_longest_name_that_the_system_takes(tmp_path):
     path = tmp_path / ("x" * 255)
     files.write_atomically(path, "text")

@@ -73,3 +73,18 @@ def test_an_interruption_is_a_line(fails):
 def test_a_fault_of_the_program_is_no_line(fails):
     with pytest.raises(ZeroDivisionError):
         fails(ZeroDivisionError())
+
+
+IMPORTED = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
+
+
+def test_an_interruption_while_it_imports_is_a_line(tmp_path):
+    (tmp_path / "jax.py").write_text(IMPORTED)
+    done = subprocess.run(
+        [sys.executable, "main.py", "check-data"],
+        cwd=pathlib.Path(__file__).parents[1],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")

@@ -18,7 +18,7 @@ _REMEDIES = {
     errno.ENFILE: "raise the number of files that may be open on this machine",
     errno.ENOTDIR: "a part of the path is a file; name another path",
     errno.EISDIR: "it is a directory; name a file",
-    errno.EEXIST: "it is no directory; name another path, or remove it",
+    errno.EEXIST: "it is no directory; name another path",
     errno.ENAMETOOLONG: "name a shorter path",
     errno.ELOOP: "links lead in a circle there; name another path",
 }
@@ -29,7 +29,9 @@ _PATH = re.compile(r'"(/[^"\n]*)"|(?:writing|reading) (/.*?);', re.DOTALL)
 def of_system(error: BaseException) -> OSError | None:
     """The system's error that an error is, or holds in the words of a library; else None."""
     if isinstance(error, OSError):
-        return error if error.errno is not None else None
+        if error.errno is not None:
+            return error
+        return None if error.__cause__ is None else of_system(error.__cause__)
     text = str(error)
     for number in _REMEDIES:
         if os.strerror(number) in text and (path := _PATH.search(text)):
@@ -46,11 +48,18 @@ def describe(error: OSError) -> str:
 
 
 @contextlib.contextmanager
-def named(path: pathlib.Path) -> Iterator[None]:
-    """Gives the name of a file to errors that lack it, as those of a write do."""
+def named(path: pathlib.Path, instead: pathlib.Path | None = None) -> Iterator[None]:
+    """Gives the name of a file to errors that lack it, as those of a write do.
+
+    Args:
+      path: the file that a user knows.
+      instead: the file that is written in its place; errors that name it name `path` then.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        unknown = error.filename is None or os.fspath(error.filename) == str(instead)
+        if error.errno is not None and unknown:
             error.filename = str(path)
+            error.filename2 = None
         raise

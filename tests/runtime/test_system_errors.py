@@ -32,6 +32,12 @@ def test_what_libraries_say_of_a_full_disk(error, path):
     assert system_errors.describe(found).startswith(f"{path}: No space left on device; free")
 
 
+def test_the_cause_of_an_error_of_ours_counts():
+    error = OSError("/data/run/checkpoints: no checkpoint can be written: RESOURCE ...")
+    error.__cause__ = ValueError(CHECKPOINT)
+    assert system_errors.of_system(error).errno == errno.ENOSPC
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
