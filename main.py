@@ -2,7 +2,6 @@
 
 # ruff: noqa: E402
 import contextlib
-import difflib
 import os
 import pathlib
 import shlex
@@ -29,6 +28,7 @@ from hmsa_jax import (
     check_data,
     checkpoint_reading,
     config,
+    config_file,
     convert,
     evaluate,
     feasibility,
@@ -53,22 +53,9 @@ _COMMANDS = {
 }
 _WITHOUT_WORKDIR = ("check-data", "backends")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
-_OVERRIDE = "--config."
 _USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
-def _refuse_unknown_fields(arguments: list[str]) -> None:
-    """Exits with the name of a misspelt config field and what it may have meant."""
-    for argument in arguments:
-        name = argument.removeprefix(_OVERRIDE).partition("=")[0]
-        if argument.startswith(_OVERRIDE) and name not in config.FIELDS:
-            near = difflib.get_close_matches(name, config.FIELDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "configs/base.py lists the fields"
-            sys.exit(f"{_OVERRIDE}{name}: no such field; {hint}")
-
-
-# Before the flag is defined: ml_collections reads the overrides then, and answers with a traceback.
-_refuse_unknown_fields(sys.argv)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
@@ -109,9 +96,10 @@ def main(arguments: list[str]) -> None:
     checkpoint_reading.hush_orbax()
     _cache_compilations()
     try:
+        experiment = config_file.check_type(_CONFIG.value, flags.FLAGS["config"].config_filename)
         with hosts.joined(_DISTRIBUTED.value):
-            hosts.check_agreement("command", _facts(command, _CONFIG.value))
-            _run(command, _CONFIG.value)
+            hosts.check_agreement("command", _facts(command, experiment))
+            _run(command, experiment)
     except Exception as error:
         line = _in_one_line(error)
         if line is None or os.environ.get("HMSA_TRACEBACK"):
@@ -212,4 +200,4 @@ def _cache_compilations() -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=config_file.parse_flags)

@@ -103,14 +103,14 @@ def _check_possible(config, steps: set[str], images_per_device: int) -> None:
     size = config.data.crop_size
     if "train" in steps:
         scales = config.objective.scales
-        feasibility.check_scales("objective.scales", scales, "data.crop_size", size)
+        feasibility.check_scales("objective.scales", scales, size)
         feasibility.check_any_device(
             f"--images_per_device={images_per_device}", images_per_device, size, scales
         )
     if "evaluate" in steps:
         evaluate.tell_left_out(config)
         scales = {scale for protocol in evaluate.protocols_of(config) for scale in protocol.scales}
-        feasibility.check_scales("evaluate.protocols", scales, "data.crop_size", size)
+        feasibility.check_scales("evaluate.protocols", scales, size)
         images = config.evaluate.images_per_device
         feasibility.check_any_device(f"evaluate.images_per_device={images}", images, size, scales)
 

@@ -19,7 +19,7 @@ class Field:
     """What a field may hold.
 
     Attributes:
-      accepts: whether a value is possible.
+      accepts: whether a value is possible; `allows` asks it, and survives any value.
       expected: what is, in words.
       free: whether it may change when a run is resumed: it has no part in the result.
       before: what a run did that is older than the field, and whose config lacks it; None for a
@@ -33,15 +33,26 @@ class Field:
     before: Any = None
     is_path: bool = False
 
+    def allows(self, value: Any) -> bool:
+        """Whether a value, of whatever type, is possible."""
+        try:
+            return bool(self.accepts(value))
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+            return False
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) in (int, float) and math.isfinite(value)
 
 
-def _whole(lowest: int, free: bool = False) -> Field:
+def _whole(lowest: int, highest: int = 10**9, free: bool = False) -> Field:
     return Field(
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= lowest,
-        f"a whole number, {lowest} or more",
+        lambda v: _is_whole(v) and lowest <= v <= highest,
+        f"a whole number from {lowest} to {highest}",
         free,
     )
 
@@ -63,20 +74,16 @@ def _path(free: bool = False) -> Field:
 
 
 def _is_protocols(value: Any) -> bool:
-    try:
-        return bool(evaluation_protocol.parse_all(value))
-    except (ValueError, TypeError):
-        return False
+    return isinstance(value, tuple) and bool(evaluation_protocol.parse_all(value))
 
 
 def _is_profile(value: Any) -> bool:
-    try:
-        profiling.parse(value)
-    except (ValueError, TypeError):
-        return False
+    profiling.parse(value)  # raises an error
     return isinstance(value, str)
 
 
+_SHOWN = 200  # characters of a value, in an error
+_LONGEST = 2**16  # pixels of a side of a crop
 _FLAG = Field(lambda v: isinstance(v, bool), "True or False")
 _AT_LEAST_ZERO = Field(lambda v: _number(v) and v >= 0, "a number, 0 or more")
 _SHARE = Field(lambda v: _number(v) and 0 <= v <= 1, "a number in [0, 1]")
@@ -87,7 +94,7 @@ _SCALES = Field(
 )
 
 FIELDS = {
-    "seed": _whole(0),
+    "seed": _whole(0, 2**32 - 1),
     "steps": _whole(1),
     "log_every": _whole(1, free=True),
     "profile": Field(_is_profile, profiling.EXPECTED, free=True),
@@ -101,9 +108,11 @@ FIELDS = {
     "data.batch_size": _whole(1),
     "data.crop_size": Field(
         lambda v: (
-            isinstance(v, tuple) and len(v) == 2 and all(isinstance(n, int) and n >= 32 for n in v)
+            isinstance(v, tuple)
+            and len(v) == 2
+            and all(_is_whole(n) and 32 <= n <= _LONGEST for n in v)
         ),
-        "a tuple (height, width) of whole numbers, 32 or more",
+        f"a tuple (height, width) of whole numbers from 32 to {_LONGEST}",
     ),
     "data.scale_range": Field(
         lambda v: (
@@ -151,8 +160,8 @@ FIELDS = {
     "objective.main_loss": _one_of(*objective.LOSSES),
     "objective.aux_loss": _one_of(*objective.AUXILIARY_LOSSES),
     "objective.rmi.weight": _SHARE,
-    "objective.rmi.radius": _whole(1),
-    "objective.rmi.pool": _whole(1),
+    "objective.rmi.radius": _whole(1, 9),
+    "objective.rmi.pool": _whole(1, 64),
     "objective.rmi.pooling": _one_of(*rmi.POOLINGS),
     "objective.aux_weight": _AT_LEAST_ZERO,
     "objective.scale_weight": _AT_LEAST_ZERO,
@@ -169,7 +178,8 @@ FIELDS = {
     "optimizer.accumulate": _whole(1),
     "optimizer.ema_decay": _between(0, 1),
     "mesh.data": Field(
-        lambda v: v == -1 or (isinstance(v, int) and v >= 1), "-1 or a positive whole number"
+        lambda v: _is_whole(v) and (v == -1 or 1 <= v <= 10**9),
+        f"-1 or a whole number from 1 to {10**9}",
     ),
     "mesh.spatial": _whole(1),
     "checkpoint.every": _whole(1, free=True),
@@ -217,13 +227,22 @@ def check(config: ml_collections.ConfigDict) -> None:
     for name, field in FIELDS.items():
         if name not in flat:
             problems.append(f"{name}: missing; expected {field.expected}")
-        elif not field.accepts(flat[name]):
-            problems.append(f"{name} is {flat[name]!r}; expected {field.expected}")
+        elif not field.allows(flat[name]):
+            problems.append(f"{name} is {_shown(flat[name])}; expected {field.expected}")
         elif field.is_path and flat[name]:
             problems += _problems_of_path(name, flat[name])
     problems = problems or _contradictions(config)
     if problems:
         raise ValueError("The config cannot be run:\n  " + "\n  ".join(problems))
+
+
+def _shown(value: Any) -> str:
+    """A value as it was written, or its beginning."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of over 4300 digits, a list in itself
+        return f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _problems_of_path(name: str, text: str) -> list[str]:
@@ -262,17 +281,46 @@ def _contradictions(config: ml_collections.ConfigDict) -> list[str]:
             f"model.batch_norm_group is {model.batch_norm_group}; expected 0 or a divisor of"
             f" data.batch_size / optimizer.accumulate={batch // parts}"
         )
-    if model.batch_norm_group == 1 and model.trunk not in hrnet.SIZES:
-        problems.append(
-            f"model.batch_norm_group is 1, but {model.trunk} goes with a pyramid that normalises"
-            " one pixel of an image, its mean, which by itself becomes 0; set it to 2 or more"
-        )
+    else:
+        problems += _too_few_for_batch_norm(config)
     if config.objective.aux_weight and model.trunk not in hrnet.SIZES:
         problems.append(
             f"objective.aux_weight is {config.objective.aux_weight}, but {model.trunk} has no"
             " auxiliary head; set objective.aux_weight=0.0"
         )
     return problems + _contradictions_of_pool(config.data)
+
+
+def _too_few_for_batch_norm(config: ml_collections.ConfigDict) -> list[str]:
+    """BatchNorm over a single value returns a constant, and what is before it learns nothing.
+
+    A trunk that goes with a pyramid has such values by itself: the mean of each image, which is one
+    pixel. Others have them where the coarsest features are one pixel.
+    """
+    model, batch, parts = config.model, config.data.batch_size, config.optimizer.accumulate
+    if (model.batch_norm_group or batch // parts) > 1:
+        return []
+    fields = f"data.batch_size={batch}"
+    remedy = "set data.batch_size to 2 or more"
+    if model.batch_norm_group:
+        fields, remedy = "model.batch_norm_group=1", "set model.batch_norm_group to 0, 2 or more"
+    elif parts > 1:
+        fields += f" in optimizer.accumulate={parts} parts"
+        remedy = "set optimizer.accumulate to a smaller divisor of the batch"
+    image = f"{fields} normalises one image at a time"
+    if model.trunk not in hrnet.SIZES:
+        return [
+            f"{image}, but model.trunk={model.trunk!r} goes with a pyramid that normalises the mean"
+            f" of an image, which by itself becomes a constant; {remedy}"
+        ]
+    size, smallest = config.data.crop_size, min(config.objective.scales)
+    if all(length * smallest <= hrnet.COARSEST_STRIDE for length in size):
+        return [
+            f"{image}, of whose crop, data.crop_size={size} at scale {smallest:g}, the coarsest"
+            f" features are one pixel, which by itself becomes a constant; {remedy}, or enlarge"
+            " data.crop_size"
+        ]
+    return []
 
 
 def _contradictions_of_pool(data: ml_collections.ConfigDict) -> list[str]:

@@ -36,7 +36,7 @@ Size = tuple[int, int]
 def check_training(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError, naming the fields, if no memory holds a train step or its batch."""
     data, scales = config.data, config.objective.scales
-    check_scales("objective.scales", scales, "data.crop_size", data.crop_size)
+    check_scales("objective.scales", scales, data.crop_size)
     images = f"data.batch_size={data.batch_size} of data.crop_size={tuple(data.crop_size)}"
     pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
     read = Fraction(pixels * _BYTES_READ, jax.process_count())
@@ -62,7 +62,7 @@ def check_inference(
     scales = tuple(scales)
     size = _first_size(source)
     if size is not None:
-        check_scales(field, scales, "an image", size)
+        check_scales(field, scales, size)
     settings = config.evaluate
     multiple = settings.size_multiple
     padded = [-(-length // multiple) * multiple for length in size or (1, 1)]
@@ -101,14 +101,13 @@ def check_widths(model: ml_collections.ConfigDict) -> None:
     _check_machine(f"a network of {named}", Fraction(_BYTES_WEIGHT * weights))
 
 
-def check_scales(field: str, scales: Iterable[float], of: str, size: Size) -> None:
+def check_scales(field: str, scales: Iterable[float], size: Size) -> None:
     """Raises ValueError, naming scale and size, if a scale leaves nothing of an image."""
     for scale in scales:
-        if not all(scaled_size(size, scale)):
-            raise ValueError(
-                f"{field} has scale {scale:g}, at which nothing is left of {of} of"
-                f" {size[0]} x {size[1]} pixels; expected a larger scale"
-            )
+        try:
+            scaled_size(size, scale)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from error
 
 
 def out_of_memory(error: BaseException) -> str | None:

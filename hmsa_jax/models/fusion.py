@@ -22,8 +22,18 @@ Size = tuple[int, int]
 
 
 def scaled_size(size: Size, scale: float) -> Size:
-    """Rows and columns of an image of `size` scaled by `scale`: floor(H x r), floor(W x r)."""
-    return int(size[0] * scale), int(size[1] * scale)
+    """Rows and columns of an image of `size` scaled by `scale`: floor(H x r), floor(W x r).
+
+    Raises:
+      ValueError: there are none.
+    """
+    scaled = int(size[0] * scale), int(size[1] * scale)
+    if not all(scaled):
+        raise ValueError(
+            f"scale {scale:g} leaves nothing of an image of {size[0]} x {size[1]} pixels; expected"
+            " a larger scale"
+        )
+    return scaled
 
 
 def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: str) -> jax.Array:
