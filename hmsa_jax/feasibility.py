@@ -35,6 +35,7 @@ Size = tuple[int, int]
 
 def check_training(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError, naming the fields, if no memory holds a train step or its batch."""
+    check_widths(config.model)
     data, scales = config.data, config.objective.scales
     check_scales("objective.scales", scales, data.crop_size)
     images = f"data.batch_size={data.batch_size} of data.crop_size={tuple(data.crop_size)}"
