@@ -1,9 +1,13 @@
 import json
 
 import numpy as np
+import pytest
 import rich.console
 
-from hmsa_jax.report import results
+from data.legend import Legend
+from hmsa_jax import check_data
+from hmsa_jax.report import auto_labels, results
+from hmsa_jax.runtime.console import console
 
 CLASSES = ("road", "sign", "fence")
 CONFUSIONS = {
@@ -34,3 +38,17 @@ def test_table_has_a_row_a_class_and_marks_the_best():
     assert "\x1b[1m75.0" not in rows["road"]
     assert rows["fence"].count(" - ") == 2
     assert "62.5" in rows["mean IoU"]
+
+
+@pytest.mark.parametrize("name", ["[road]", "a [/b]", "<b>", 'it\'s "x"', ":car:", "\\[x]"])
+def test_every_table_shows_names_of_classes_as_they_are(name):
+    legend = Legend.of_train_ids((name, "other"), ((0, 0, 0), (1, 1, 1)))
+    tables = [
+        results.to_table({"single (1)": np.eye(2, dtype=int)}, legend.names, "folder/train[:10%]"),
+        auto_labels.to_table(auto_labels.summarize([], legend.names)),
+        check_data.to_table(legend.names, check_data.Statistics(legend)),
+    ]
+    for table in tables:
+        with console.capture() as capture:
+            console.print(table)
+        assert f"│ {name} " in capture.get()
