@@ -23,6 +23,7 @@ _COUNTER = "num_batches_tracked"  # PyTorch counts the updates of every BatchNor
 _WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|\b_orig_mod\.")
 _ALWAYS_DROPPED = rf"^loss\.|{_COUNTER}$"
 _LISTED = 30  # names of one kind that a message lists one by one
+_TEMPLATES = 100  # that it lists of names with other numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Coverage:
         return not (self.missing or self.unused or self.mismatched)
 
     def describe(self) -> str:
-        """A line for each kind that there is, with all names; many alike are one with a count."""
+        """A line for each kind that there is, with the names; many alike are one with a count."""
         kinds = {
             "of another shape or type": _grouped(self.mismatched),
             "in the network only": _grouped(self.missing),
@@ -162,7 +163,9 @@ def _grouped(names: list[str]) -> list[str]:
     if len(names) <= _LISTED:
         return names
     templates = collections.Counter(re.sub(r":.*", "", re.sub(r"\d+", "#", name)) for name in names)
-    return [f"{template} ({count}x)" for template, count in templates.items()]
+    texts = [f"{template} ({count}x)" for template, count in templates.most_common(_TEMPLATES)]
+    left = len(templates) - len(texts)
+    return [*texts, f"and names of {left} more kinds"] if left else texts
 
 
 def _path(path: tuple) -> str:

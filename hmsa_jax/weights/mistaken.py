@@ -22,6 +22,8 @@ def mistaken_for_weights(head: bytes) -> str | None:
     for signature, sort in _SIGNATURES.items():
         if head.startswith(signature):
             return sort
+    if head[257:262] == b"ustar":
+        return "a tar archive"
     if not any(byte < 9 or 13 < byte < 32 for byte in head):
         return "text, such as the page that a failed download leaves"
     return None

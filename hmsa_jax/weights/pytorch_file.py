@@ -22,6 +22,8 @@ from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, d
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_MAX_DIRECTORY = 2**22  # bytes; that of HRNet-W48 with its average and Adam's state has 2**19
+_MAX_NUMBER = 2**63  # from which on arithmetic takes time with the size of a number
 _EXPANSION = 4  # how many times the size of the file its tensors may have: some share a storage
 _SAVE_AGAIN = "save it in PyTorch with torch.save({'state_dict': model.state_dict()}, path)"
 _DAMAGED = "is cut off or damaged; download or copy it again"
@@ -123,10 +125,12 @@ def _read(file: BinaryIO) -> StateDict:
 
 def _read_zip(file: BinaryIO) -> StateDict:
     left = _size_of(file)
-    with zipfile.ZipFile(file) as archive:
+    reader = _Reader(file, _MAX_DIRECTORY)
+    with zipfile.ZipFile(reader) as archive:
+        reader.most = left
         root = _root(archive)
         pickled = _record(archive, f"{root}data.pkl", inert_pickle.MAX_BYTES)
-        found = _state_dict(load(io.BytesIO(pickled))[0])
+        found = _state_dict(load(inert_pickle.Pickles(io.BytesIO(pickled)))[0])
 
         def read_storage(storage: Storage) -> bytes:
             nonlocal left  # records that overlap are more than their file
@@ -137,6 +141,24 @@ def _read_zip(file: BinaryIO) -> StateDict:
         return _to_arrays(*found, read_storage, _size_of(file))
 
 
+class _Reader:
+    """A file for `zipfile`, which reads the directory at once and makes an object of each entry.
+
+    Attributes:
+      most: bytes that may be read at once.
+    """
+
+    def __init__(self, file: BinaryIO, most: int):
+        self.most = most
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self._file = file
+
+    def read(self, count: int = -1) -> bytes:
+        if count > self.most:
+            raise _Unreadable(f"is damaged: it claims {count} bytes where at most {self.most} are")
+        return self._file.read(count)
+
+
 def _record(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     """The bytes of a record, which PyTorch stores as they are."""
     try:
@@ -145,8 +167,8 @@ def _record(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise _Unreadable(_DAMAGED) from None
     if info.compress_type != zipfile.ZIP_STORED:
         raise _Unreadable(f"has compressed records, which PyTorch never writes; {_SAVE_AGAIN}")
-    if info.file_size > most:
-        raise _Unreadable(f"is damaged: its record {name:.60} is too large for it")
+    if info.file_size > most or info.compress_size != info.file_size:
+        raise _Unreadable(f"is damaged: the size of its record {name!r:.60} cannot be")
     return archive.read(info)
 
 
@@ -165,39 +187,46 @@ def _root(archive: zipfile.ZipFile) -> str:
 
 
 def _read_legacy(file: BinaryIO) -> StateDict:
+    pickles = inert_pickle.Pickles(file)
     for expected in (_MAGIC, _PROTOCOL):
-        number, _ = load(file)
+        number, _ = load(pickles)
         if type(number) is not int or number != expected:
             raise _Unreadable(f"is a pickle, but no PyTorch checkpoint; {_SAVE_AGAIN}")
-    system, _ = load(file)
+    system, _ = load(pickles)
     if type(system) is dict and system.get("little_endian") is False:
         raise _big_endian()
-    checkpoint, storages = load(file)
+    checkpoint, storages = load(pickles)
     found = _state_dict(checkpoint)
-    keys, _ = load(file)
+    keys, _ = load(pickles)
     positions = _legacy_positions(file, keys, storages)
 
     def read_storage(storage: Storage) -> bytes:
         if storage.key not in positions:
             raise _Unreadable(_DAMAGED)
-        file.seek(positions[storage.key])
-        return file.read(_nbytes(storage))
+        start, end = positions[storage.key]
+        file.seek(start)
+        return file.read(end - start)
 
     return _to_arrays(*found, read_storage, _size_of(file))
 
 
-def _legacy_positions(file: BinaryIO, keys: Any, storages: dict[str, Storage]) -> dict[str, int]:
-    """Where the bytes of each storage begin, as far as the file goes."""
+def _legacy_positions(
+    file: BinaryIO, keys: Any, storages: dict[str, Storage]
+) -> dict[str, tuple[int, int]]:
+    """Where the bytes of each storage begin and end, as far as the file goes."""
     positions = {}
     file_size = _size_of(file)
     for key in keys if type(keys) is list else ():
         count = int.from_bytes(file.read(8), "little", signed=True)
-        if type(key) is not str or key not in storages or count != storages[key].numel:
+        if type(key) is not str or key not in storages or key in positions:
             raise _Unreadable(_DAMAGED)
-        end = file.tell() + _nbytes(storages[key])
+        if count != storages[key].numel:
+            raise _Unreadable(_DAMAGED)
+        start = file.tell()
+        end = start + _nbytes(storages[key])
         if end > file_size:
             break
-        positions[key] = file.tell()
+        positions[key] = start, end
         file.seek(end)
     return positions
 
@@ -250,9 +279,11 @@ def _view(name: str, tensor: Tensor, buffer: bytes) -> np.ndarray:
     try:
         if not all(type(numbers) in (tuple, list) for numbers in (size, stride)):
             raise ValueError
-        if not all(type(number) is int for number in (offset, *size, *stride)):
+        if not all(
+            type(number) is int and 0 <= number < _MAX_NUMBER for number in (offset, *size, *stride)
+        ):
             raise ValueError
-        if len(size) != len(stride) or min(offset, *size, *stride, 0) < 0:
+        if len(size) != len(stride):
             raise ValueError
         if 0 in size:
             return np.empty(size, dtype)
@@ -272,8 +303,9 @@ def _nbytes(storage: Storage) -> int:
 
 
 def _dtype(name: Any) -> np.dtype:
-    if not (isinstance(name, str) and name in DTYPES):
-        raise _Unreadable(f"holds tensors of another dtype than {', '.join(DTYPES)}")
+    if not (type(name) is str and name in DTYPES):
+        other = f" ({name.full_name:.60})" if type(name) is inert_pickle.Name else ""
+        raise _Unreadable(f"holds tensors of another dtype{other} than {', '.join(DTYPES)}")
     return DTYPES[name]
 
 

@@ -5,7 +5,7 @@ Nothing in it is executed or imported: see `inert_pickle`.
 
 import pickle
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -51,11 +51,11 @@ class Tensor(NamedTuple):
     dtype: Any
 
 
-def load(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def load(pickles: inert_pickle.Pickles) -> tuple[Any, dict[str, Storage]]:
     """Reads the next pickle of a file.
 
     Args:
-      file: at the start of a pickle; left after it.
+      pickles: in the file, which is left after this one.
 
     Returns:
       What it holds, with a `Tensor` for each tensor, and all storages that it mentions by key. The
@@ -73,7 +73,9 @@ def load(file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
         storages[storage.key] = storage
         return storage
 
-    value = inert_pickle.load(file, names=_DTYPE_NAMES, functions=_FUNCTIONS, persistent=persistent)
+    value = inert_pickle.load(
+        pickles, names=_DTYPE_NAMES, functions=_FUNCTIONS, persistent=persistent
+    )
     return value, storages
 
 

@@ -11,6 +11,11 @@ PLACES = (
     *("weights", "model_ema", "ema", "ema_state_dict", "state_dict_ema", "ema_model"),
 )
 _DEPTH = 3  # of dictionaries in each other
+_TENSORS = {  # that have no plain numbers
+    "torch._utils._rebuild_qtensor": "a quantized tensor",
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
+    "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without values",
+}
 _LISTED = 8  # entries that a message lists
 
 
@@ -24,7 +29,7 @@ def find(checkpoint: Any) -> tuple[dict[str, Tensor], str, list[str]] | None:
       The state dict, its place like `model.state_dict` ('' where it is the whole checkpoint), and
       the places of others; None if there is none.
     """
-    found = list(_state_dicts(checkpoint, "", _DEPTH))
+    found = list(_state_dicts(checkpoint, "", _DEPTH, set()))
     if not found:
         return None
     (place, state), *others = found
@@ -34,45 +39,56 @@ def find(checkpoint: Any) -> tuple[dict[str, Tensor], str, list[str]] | None:
 def describe(checkpoint: Any) -> str:
     """What stands in a checkpoint without a state dict, in a few words."""
     if type(checkpoint) is not dict:
-        return sort_of(checkpoint)
+        return _sort(checkpoint)
     entries = list(checkpoint.items())
-    texts = [f"{key!r:.40}: {sort_of(value)}" for key, value in entries[:_LISTED]]
+    texts = [f"{_shown(key)}: {_sort_with_entries(value)}" for key, value in entries[:_LISTED]]
     more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
     return f"a mapping ({', '.join(texts)}{more})" if entries else "an empty mapping"
 
 
-def sort_of(value: Any) -> str:
+def _sort_with_entries(value: Any) -> str:
+    if type(value) is not dict or not value:
+        return _sort(value)
+    strange = [name for name, x in value.items() if type(x) is not Tensor]
+    if len(strange) == len(value):
+        return f"a mapping of {len(value)}"
+    if strange:
+        name = strange[0]
+        return f"a mapping with {_sort(value[name])} among its tensors, {_shown(name)}"
+    return f"{len(value)} tensors"
+
+
+def _sort(value: Any) -> str:
     """Of what type a value is; never what it holds, which may be without end."""
     if type(value) is Tensor:
         return "a tensor"
     if type(value) is dict:
-        return _sort_of_mapping(value)
+        return "a mapping" if value else "an empty mapping"
     if type(value) is Inert:
-        return f"an object of type {value.kind:.60}"
+        return _TENSORS.get(value.kind) or f"an object of type {value.kind:.60}"
     if type(value) is Name:
         return f"the name {value.full_name:.60}"
     return f"an object of type {type(value).__name__}"
 
 
-def _sort_of_mapping(value: dict) -> str:
-    if not value:
-        return "an empty mapping"
-    strange = [name for name, x in value.items() if type(x) is not Tensor]
-    if len(strange) < len(value):
-        return f"a mapping with {sort_of(value[strange[0]])} among its tensors, {strange[0]!r:.60}"
-    return f"a mapping of {len(value)}"
+def _shown(key: str | int) -> str:
+    return repr(key[:40] if type(key) is str else key)
 
 
-def _state_dicts(value: Any, place: str, depth: int):
-    """Yields place and state dict of each, the one to take first."""
-    if type(value) is not dict or not value:
+def _state_dicts(value: Any, place: str, depth: int, seen: set[int]):
+    """Yields place and state dict of each, the one to take first.
+
+    A mapping may stand in many places, and in itself: each is looked at once.
+    """
+    if type(value) is not dict or not value or id(value) in seen:
         return
+    seen.add(id(value))
     if _is_state_dict(value):
         yield place, value
         return
     if depth:
         for key in PLACES:
-            yield from _state_dicts(value.get(key), f"{place}.{key}".lstrip("."), depth - 1)
+            yield from _state_dicts(value.get(key), f"{place}.{key}".lstrip("."), depth - 1, seen)
 
 
 def _is_state_dict(value: dict) -> bool:

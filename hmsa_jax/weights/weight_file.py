@@ -1,5 +1,6 @@
 """Files of named arrays, as PyTorch programs write and read them."""
 
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from hmsa_jax.weights.mistaken import mistaken_for_weights
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"
 _LISTED = 5  # names in an error
+_MAX_NAME = 500  # characters
+_MAX_HEADER = 2**22  # bytes; that of HRNet-W48 has 2**18
 
 
 def read(path: str | os.PathLike) -> pytorch_file.StateDict:
@@ -57,7 +60,10 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _refuse_impossible(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError for NaN, values beyond float32, and variances below 0."""
+    """Raises ValueError for NaN, values beyond float32, variances below 0, unprintable names."""
+    strange = [name for name in arrays if len(name) > _MAX_NAME or not name.isprintable()]
+    if strange:
+        raise ValueError(f"{path} is damaged: it holds a tensor named {strange[0][:40]!r}")
     problems = {
         "not finite in float32": [name for name, x in arrays.items() if not _is_finite(x)],
         "a variance below 0": [
@@ -73,8 +79,8 @@ def _refuse_impossible(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> 
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    if not jnp.issubdtype(array.dtype, jnp.inexact):
-        return True
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return True  # what the network does not take
     with np.errstate(over="ignore"):
         return bool(np.isfinite(array.astype(np.float32)).all())
 
@@ -98,13 +104,29 @@ def _is_pytorch(path: pathlib.Path) -> bool:
 def _read_safetensors(path: pathlib.Path) -> pytorch_file.StateDict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; name a {SAFETENSORS} file")
+    with path.open("rb") as file:
+        sort = mistaken_for_weights(file.read(512))
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, _MAX_HEADER + 1))
     try:
+        if length > _MAX_HEADER:
+            raise ValueError(f"its header has over {_MAX_HEADER} bytes")
+        json.loads(header, object_pairs_hook=_mapping)
         return pytorch_file.StateDict(safetensors.numpy.load_file(path))
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        with path.open("rb") as file:
-            sort = mistaken_for_weights(file.read(512))
-        problem = f"is {sort}, no {SAFETENSORS} file" if sort else f"is not readable: {error}"
-        raise ValueError(f"{path} {problem}; download or copy it again") from None
+    except AttributeError as error:
+        raise ValueError(f"{path} holds what NumPy cannot; save it as float32 ({error})") from None
+    except (safetensors.SafetensorError, ValueError, TypeError, RecursionError) as error:
+        reason = f"is {sort}, no {SAFETENSORS} file" if sort else f"is not readable: {error!s:.200}"
+        raise ValueError(f"{path} {reason}; download or copy it again") from None
+
+
+def _mapping(pairs: list[tuple]) -> dict:
+    """Of a name that stands twice, the library takes the last."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return mapping
 
 
 def _write_safetensors(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from hmsa_jax.weights import inert_pickle, pytorch_file, pytorch_pickle
+from hmsa_jax.weights import inert_pickle, pytorch_file, pytorch_pickle, state_dict
 from tests.fixtures.arrays import FOLDER
 from tests.fixtures.make_pth import expected
 
@@ -169,6 +169,53 @@ def test_a_size_without_end_takes_no_time(tmp_path, format_bytes):
 
 
 @BOTH_FORMATS
+def test_numbers_without_end_take_no_time(tmp_path, format_bytes):
+    number = b"\x8b" + (2**22).to_bytes(4, "little") + b"\x7f" * 2**22
+    three_twice = number + b"22" + pickle.TUPLE3 + b"2"
+    content = pickled().replace(opcodes((6,)) + opcodes((1,)), three_twice, 1)
+    path = saved(tmp_path / "a.pth", format_bytes(content))
+    with pytest.raises(ValueError, match=r"a\.pth is damaged: tensor 'w' reaches out of"):
+        pytorch_file.read(path)
+
+
+def test_a_mapping_in_many_places_is_looked_at_once(tmp_path):
+    mapping = nested([])
+    for _ in range(3):
+        places = b"".join(opcodes(key) + b"h\1" for key in state_dict.PLACES)
+        mapping += b"q\x010}(" + places + b"u"
+    content = pickle.PROTO + b"\2" + mapping + pickle.STOP
+    state = pytorch_file.read(saved(tmp_path / "a.pth", zip_bytes(content)))
+    assert_equal(state, ARRAYS)
+    assert (state.place, state.others) == ("state_dict.state_dict.state_dict", [])
+
+
+def test_what_is_nested_without_end_is_described_shortly(tmp_path):
+    holds_itself = nested([]) + b"q\1" + opcodes("x") + b"h\1s"
+    path = tmp_path / "a.pth"
+    saved(path, zip_bytes(pickle.PROTO + b"\2" + holds_itself + pickle.STOP))
+    with pytest.raises(ValueError, match=r"'n': a tensor, 'x': a mapping with a mapping among"):
+        pytorch_file.read(path)
+
+
+@pytest.mark.parametrize("name", ["a" * 600, "a\nb", "\x1b[31m"])
+def test_names_are_short_and_printable(tmp_path, name):
+    content = pickled(x=opcodes(name) + opcodes("f") + b"\x93")
+    with pytest.raises(ValueError, match=r"a\.pth .*\(its pickle has a name that is none\)$"):
+        pytorch_file.read(saved(tmp_path / "a.pth", zip_bytes(content)))
+
+
+def test_the_pickles_of_a_file_share_their_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(inert_pickle, "MAX_WORK", 1000)
+    idle = b"N0" * 300
+    keys = pickle.dumps(list(storages_of()), protocol=2)
+    once = legacy_bytes(pickled(x=idle + b"N"))
+    assert_equal(pytorch_file.read(saved(tmp_path / "a.pth", once)), ARRAYS)
+    twice = once.replace(keys, keys[:2] + idle + keys[2:])
+    with pytest.raises(ValueError, match=r"b\.pth .*its pickle takes over 1000 steps"):
+        pytorch_file.read(saved(tmp_path / "b.pth", twice))
+
+
+@BOTH_FORMATS
 def test_the_work_of_a_pickle_is_bounded(tmp_path, monkeypatch, format_bytes):
     monkeypatch.setattr(inert_pickle, "MAX_WORK", 10_000)
     pairs = b"](" + opcodes(("a", 1)) * 100 + b"e"
@@ -315,6 +362,18 @@ def zip_of(**records):
     return file.getvalue()
 
 
+def with_sizes(content, size):
+    """A zip archive whose directory claims another size of its last record, stored and unpacked."""
+    at = content.rindex(b"PK\1\2") + 20
+    return content[:at] + size.to_bytes(4, "little") * 2 + content[at + 8 :]
+
+
+def two_lengths_of_a_storage():
+    """A legacy file that names a storage twice, first with more numbers than it has."""
+    long = pickled().replace(opcodes(6) + pickle.TUPLE, opcodes(2**62) + pickle.TUPLE)
+    return legacy_bytes(long[:-1] + opcodes("model") + nested([]) + pickle.SETITEM + pickle.STOP)
+
+
 UNREADABLE = {
     "empty": (b"", "is empty, no PyTorch checkpoint"),
     "html": (b"<!DOCTYPE html>\n<html>Sign in", "is text, such as the page that a failed download"),
@@ -344,10 +403,31 @@ UNREADABLE = {
         legacy_bytes(b"\x80\2}r\xff\xff\xff\xff."),
         "holds no state dict, but an empty mapping",
     ),
+    "two lengths of a storage": (two_lengths_of_a_storage(), "is cut off or damaged; download"),
     "list of keys": (legacy_bytes(keys=[[1]]), "is cut off or damaged"),
     "compressed": (
         zip_bytes(compression=zipfile.ZIP_DEFLATED),
         "has compressed records",
+    ),
+    "a record larger than the file": (
+        with_sizes(zip_bytes(), 2**31 - 1),
+        "is damaged: the size of its record 'archive/data/1' cannot be",
+    ),
+    "a directory larger than any": (
+        b"PK\3\4" + bytes(2**22 + 1) + b"PK\5\6" + bytes(8) + b"\1\0\x40\0" + bytes(6),
+        "is damaged: it claims 4194305 bytes where at most 4194304 are",
+    ),
+    "tar": (
+        b"sys_info".ljust(257, b"\0") + b"ustar" + bytes(250),
+        "is a tar archive, no PyTorch checkpoint",
+    ),
+    "quantized": (
+        zip_bytes(pickled().replace(b"_rebuild_tensor_v2", b"_rebuild_qtensor", 1)),
+        r"holds .* \('state_dict': a mapping with a quantized tensor among its tensors, 'w'\)",
+    ),
+    "a state dict elsewhere": (
+        zip_bytes(pickled().replace(opcodes("state_dict"), opcodes("student"))),
+        r"holds no state dict, but a mapping \('student': 2 tensors\); save it in PyTorch",
     ),
     "one element, expanded": (
         zip_bytes(
@@ -383,7 +463,7 @@ UNREADABLE = {
     ),
     "complex": (
         zip_bytes(pickled().replace(b"FloatStorage", b"ComplexFloatStorage")),
-        "holds tensors of another dtype than float32, float64",
+        r"holds tensors of another dtype \(torch\.ComplexFloatStorage\) than float32, float64",
     ),
 }
 

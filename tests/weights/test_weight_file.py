@@ -1,3 +1,5 @@
+import warnings
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -97,6 +99,50 @@ def test_what_is_not_finite_is_refused(tmp_path, name, value):
     listed = r"w0, w1, w2, w3, w4 and 2 more \(not finite in float32\)"
     with pytest.raises(ValueError, match=rf"^{path} holds values that .*: {listed}\. The training"):
         weight_file.read(path)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_names_can_be_printed(tmp_path, name):
+    path = tmp_path / name
+    weight_file.write(path, {"w\x1b[31m\n": np.ones(2, np.float32)})
+    with pytest.raises(ValueError, match=r"is damaged: it holds a tensor named 'w\\x1b\[31m\\n'"):
+        weight_file.read(path)
+
+
+def header(text, data=b""):
+    return len(text).to_bytes(8, "little") + text.encode() + data
+
+
+ENTRY = '"w": {{"dtype": "{}", "shape": [2], "data_offsets": [0, {}]}}'
+F32 = ENTRY.format("F32", 8)
+HEADERS = {
+    "too long": (header(" " * 2**22 + "{}"), "is not readable: its header has over 4194304 bytes"),
+    "a lie": ((2**60).to_bytes(8, "little") + b"{}", "is not readable: its header has over"),
+    "a name twice": (header(f"{{{F32}, {F32}}}", bytes(8)), "a name stands twice in its header"),
+    "nested": (header("[" * 2**21), "is not readable: "),
+    "float8": (
+        header(f"{{{ENTRY.format('F8_E4M3', 2)}}}", bytes(2)),
+        "holds what NumPy cannot; save it as float32",
+    ),
+    "a long dtype": (header(f"{{{ENTRY.format('X' * 10**6, 8)}}}", bytes(8)), "is not readable: "),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_header_that_lies_is_refused_shortly(tmp_path, case):
+    content, message = HEADERS[case]
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path} .*{message}") as error:
+        weight_file.read(path)
+    assert len(str(error.value)) < 500
+
+
+def test_complex_weights_are_left_to_the_network(tmp_path):
+    path = tmp_path / "a.safetensors"
+    weight_file.write(path, {"w": np.array([1j, np.nan], np.complex64)})
+    with warnings.catch_warnings(action="error"):
+        assert weight_file.read(path)["w"].dtype == np.complex64
 
 
 def test_a_variance_below_zero_is_refused(tmp_path):
