@@ -189,7 +189,7 @@ class _Teacher:
             (weights.params, weights.batch_stats), sharding.replicated(self.mesh)
         )
         self._step = make_labelling_step(
-            parts.graphdef,
+            parts.network_for(config.evaluate.images_per_device, whole_rows=True),
             self.mesh,
             protocol,
             threshold=threshold,

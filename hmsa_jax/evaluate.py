@@ -142,7 +142,7 @@ def evaluation_step_of(
       ValueError: every protocol needs attention of a kind that the network does not have.
     """
     return make_evaluation_step(
-        parts.graphdef,
+        parts.network_for(config.evaluate.images_per_device, whole_rows=True),
         parts.mesh,
         protocols_of(config),
         classes=parts.dataset.num_classes,

@@ -17,6 +17,7 @@ from hmsa_jax import optimizer as optimizer_lib
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
+from hmsa_jax.models.layers import Conv
 from hmsa_jax.state import TrainState, initial_state
 from hmsa_jax.train_step import make_train_step
 
@@ -29,7 +30,7 @@ class Experiment:
       dataset: names and colours of the classes.
       mesh: all devices.
       architecture: the network in numbers.
-      graphdef: the network in code.
+      graphdef: the network in code, in no particular form; see `network_for`.
       augment: what happens to the colours of the training images.
       objective: what training minimises.
       schedule: step -> learning rate.
@@ -61,6 +62,21 @@ class Experiment:
             ema=self.has_ema,
         )
 
+    def network_for(self, images: int, *, whole_rows: bool) -> nnx.GraphDef:
+        """The network in the form that suits a program: `Conv.merge_rows` says what there is.
+
+        All rows are merged where a device has one image, or part of one, at a time. Those of
+        several images are merged where that is faster, and not where devices share them out.
+
+        Args:
+          images: that a device has at a time in that program, or has parts of.
+          whole_rows: whether they are the device's alone.
+        """
+        merge_rows = "all" if images <= 1 else "narrow" if whole_rows else "none"
+        network = nnx.merge(self.graphdef, self.params, self.batch_stats)
+        network.set_attributes(Conv, merge_rows=merge_rows)
+        return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
+
 
 def assemble(
     config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None
@@ -84,7 +100,6 @@ def assemble(
         architecture,
         dtype=config.model.dtype,
         remat=config.model.remat,
-        merge_rows=_merge_rows(config, mesh),
         batch_norm_group=config.model.batch_norm_group,
         initialization=config.model.initialization,
         seed=config.seed,
@@ -114,17 +129,6 @@ def assemble(
     )
 
 
-def _merge_rows(config: ml_collections.ConfigDict, mesh: Mesh) -> str:
-    """Of `layers.Conv`: all rows where a device has one image, or part of one, at a time.
-
-    Those of several images are merged where that is faster, and not where devices share them out.
-    """
-    images = config.data.batch_size // config.optimizer.accumulate
-    if images <= mesh.shape["data"]:
-        return "all"
-    return "narrow" if mesh.shape["spatial"] == 1 else "none"
-
-
 def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:
     """Raises ValueError, naming the field, unless the devices can share out a training batch."""
     count = config.optimizer.accumulate
@@ -136,8 +140,9 @@ def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:
 
 def train_step_of(config: ml_collections.ConfigDict, parts: Experiment) -> Callable:
     """The config's train step, as `make_train_step` returns it."""
+    images = config.data.batch_size // config.optimizer.accumulate // parts.mesh.shape["data"]
     return make_train_step(
-        parts.graphdef,
+        parts.network_for(images, whole_rows=parts.mesh.shape["spatial"] == 1),
         parts.optimizer,
         parts.mesh,
         scales=config.objective.scales,

@@ -70,6 +70,7 @@ def make_train_step(
             scales,
             train=True,
             dropout_key=dropout_key,
+            shares=(mesh.shape["data"], mesh.shape["spatial"]),
         )
         loss, terms = objective(outputs, batch["label"])
         return loss, (terms, batch_stats)

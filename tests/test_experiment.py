@@ -1,19 +1,44 @@
 """What a config is made into."""
 
+import types
+
 import jax
 import pytest
 from flax import nnx
 
 from configs import street_scenes
-from hmsa_jax import experiment
+from hmsa_jax import autolabel, evaluate, evaluation_protocol, experiment
 from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.layers import Conv
+from hmsa_jax.targets import examination
 
 
 def layers_of(parts, kind):
     """All layers of a kind in the network of an experiment."""
     network = nnx.merge(parts.graphdef, parts.params, parts.batch_stats)
     return [module for _, module in nnx.iter_modules(network) if isinstance(module, kind)]
+
+
+@pytest.fixture
+def form_of_step(monkeypatch):
+    """Of the step that a call makes, `Conv.merge_rows` of all its convolutions."""
+    handed = []
+    for module, maker in (
+        (experiment, "make_train_step"),
+        (evaluate, "make_evaluation_step"),
+        (autolabel, "make_labelling_step"),
+    ):
+        monkeypatch.setattr(module, maker, lambda graphdef, *_, **__: handed.append(graphdef))
+
+    def form(parts, make, *arguments):
+        handed.clear()
+        make(*arguments)
+        network = nnx.merge(handed[0], parts.params, parts.batch_stats)
+        layers = [m for _, m in nnx.iter_modules(network) if isinstance(m, Conv)]
+        (merged,) = {layer.merge_rows for layer in layers}
+        return merged
+
+    return form
 
 
 @pytest.mark.parametrize(
@@ -28,14 +53,40 @@ def layers_of(parts, kind):
     ],
 )
 def test_rows_are_merged_where_that_is_faster_and_exchanges_none(
-    spatial, batch_size, accumulate, merged
+    form_of_step, spatial, batch_size, accumulate, merged
 ):
     config = street_scenes.get_config()
     config.mesh.spatial = spatial
     config.data.batch_size = batch_size
     config.optimizer.accumulate = accumulate
-    layers = layers_of(experiment.assemble(config), Conv)  # on eight devices
-    assert {layer.merge_rows for layer in layers} == {merged}
+    parts = experiment.assemble(config)  # on eight devices
+    assert form_of_step(parts, experiment.train_step_of, config, parts) == merged
+
+
+@pytest.mark.parametrize(("spatial", "training"), [(1, "narrow"), (2, "none")])
+@pytest.mark.parametrize(("images", "inference"), [(1, "all"), (2, "narrow")])
+def test_each_program_has_the_form_for_its_own_batch(
+    form_of_step, spatial, training, images, inference
+):
+    """Whole images go to single devices there, whatever shares out the rows in training."""
+    config = street_scenes.get_config()
+    config.mesh.spatial = spatial
+    config.data.batch_size = 16
+    config.data.crop_size = (256, 256)
+    config.evaluate.images_per_device = images
+    parts = experiment.assemble(config)
+    weights = types.SimpleNamespace(params=parts.params, batch_stats=parts.batch_stats)
+
+    def teacher():
+        way = evaluation_protocol.parse("single")
+        return autolabel._Teacher(config, parts, weights, way, threshold=0.5, flip=False)
+
+    assert form_of_step(parts, experiment.train_step_of, config, parts) == training
+    assert form_of_step(parts, evaluate.evaluation_step_of, config, parts) == inference
+    assert form_of_step(parts, teacher) == inference
+    # What is examined has another batch than the config.
+    assert form_of_step(parts, examination.train_program, config, parts, 1) == "all"
+    assert form_of_step(parts, examination.evaluation_program, config, parts, 1) == inference
 
 
 def test_mesh_is_made_of_the_devices_that_are_given():

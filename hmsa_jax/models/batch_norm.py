@@ -1,6 +1,7 @@
 """Batch normalisation, over the global batch or over groups of images."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ class BatchNorm(nnx.Module):
       dtype: dtype of the output.
 
     Attributes:
+      shares: into how many equal shares devices divide the batch and the rows of an image. What
+        is computed does not depend on it, but how often devices wait for each other.
       group: images, one after the other in the batch, whose statistics are taken together in
         training; 0 for all of them. The running statistics then move by the means over the groups
         of mean and unbiased variance, as if replicas of a group each had averaged theirs.
@@ -36,6 +39,7 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(np.ones(channels, np.float32))
         self.dtype = dtype
         self.group = 0
+        self.shares = (1, 1)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Normalises; in training it updates the running statistics.
@@ -52,7 +56,7 @@ class BatchNorm(nnx.Module):
         if not train:
             return normalize(x, mean, var, scale, bias, self.dtype)
         group = self.group or x.shape[0]
-        y, mean, var = normalize_batch(x, mean, var, scale, bias, group, self.dtype)
+        y, mean, var = normalize_batch(x, mean, var, scale, bias, group, self.dtype, self.shares)
         # set_value: assigning through [...] asks a tracer for its sharding, at quadratic cost.
         self.mean.set_value(mean)
         self.var.set_value(var)
@@ -63,36 +67,111 @@ class BatchNorm(nnx.Module):
 @functools.partial(jax.jit, static_argnames="dtype")
 def normalize(x, mean, var, scale, bias, dtype):
     """(x - mean) / sqrt(var + EPSILON) x scale + bias in the dtype of `scale`, then cast."""
-    factor = scale * jax.lax.rsqrt(var + EPSILON)
-    shift = bias - mean * factor
-    return (x.astype(scale.dtype) * factor + shift).astype(dtype)
+    # Not x x factor + shift: where |mean| is large beside the deviation both are, and cancel.
+    return ((x.astype(scale.dtype) - mean) * _factor(var, scale) + bias).astype(dtype)
 
 
-@functools.partial(jax.jit, static_argnames=("group", "dtype"))
-def normalize_batch(x, running_mean, running_var, scale, bias, group, dtype):
-    """`normalize` with statistics of each `group` images; returns also the running ones, moved."""
+@functools.partial(jax.jit, static_argnames=("group", "dtype", "shares"))
+def normalize_batch(
+    x, running_mean, running_var, scale, bias, group, dtype, shares: tuple[int, int] = (1, 1)
+):
+    """`normalize` with statistics of each `group` images; returns also the running ones, moved.
+
+    E[x^2] - E[x]^2 loses all digits where |mean| is large beside the deviation. Each share
+    therefore takes moments about its own mean, and the shares are combined as by Chan, Golub and
+    LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979):
+    a second read of what a device has, but one exchange of moments between devices.
+    """
+    split = _Split.of(x.shape, group, shares)
     wide = x.astype(scale.dtype)
-    mean = _mean_of_groups(wide, group)
-    # One pass over the activations: both sums fuse into one read and one all-reduce.
-    var = jnp.maximum(_mean_of_groups(jnp.square(wide), group) - jnp.square(mean), 0)
-    count = group * x.size // (x.shape[0] * len(scale))
-    unbiased = var * (count / max(count - 1, 1))
-
-    def of_images(of_groups):
-        if len(of_groups) > 1:
-            of_groups = jnp.repeat(of_groups, group, axis=0)
-        return of_groups[:, None, None]
+    centre = jax.lax.stop_gradient(split.mean(wide))
+    deviation = wide - split.spread(centre)
+    # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
+    rest = split.mean(deviation)
+    within = split.mean(jnp.square(deviation)) - jnp.square(rest)
+    centres, rests, withins = _known_to_all(centre, rest, within)
+    means = centres - centres[:, :1] + rests  # seen from the first share's centre
+    mean = means.mean(1, keepdims=True)
+    between = jnp.square(means - mean).mean(1, keepdims=True)
+    var = jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
+    factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
+    shift = bias - (mean - (centre - centres[:, :1])) * factor
+    y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
 
     def move(running, of_groups):
-        return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean(0))
+        return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean((0, 1)))
 
-    y = normalize(wide, of_images(mean), of_images(var), scale, bias, dtype)
-    return y, move(running_mean, mean), move(running_var, unbiased)
+    count = group * x.size // (x.shape[0] * len(scale))
+    unbiased = var * (count / max(count - 1, 1))
+    return y, move(running_mean, centres[:, :1] + mean), move(running_var, unbiased)
 
 
-def _mean_of_groups(x: jax.Array, group: int) -> jax.Array:
-    """The mean of each channel in each `group` images: `[B / group, channels]`."""
-    if group == x.shape[0]:
-        return x.mean((0, 1, 2))[None]
-    # Images first: a group on one device needs no other, and others exchange [B, C] only.
-    return x.mean((1, 2)).reshape(-1, group, x.shape[-1]).mean(1)
+def _factor(var, scale):
+    return scale * jax.lax.rsqrt(var + EPSILON)
+
+
+class _Split(NamedTuple):
+    """How a batch falls into groups, and these into shares of images and of rows.
+
+    Attributes:
+      groups: of the batch.
+      i: shares of the images of a group.
+      images: of a share.
+      j: shares of the rows of an image.
+      rows: of a share.
+    """
+
+    groups: int
+    i: int
+    images: int
+    j: int
+    rows: int
+
+    @classmethod
+    def of(cls, shape, group: int, shares: tuple[int, int]) -> "_Split":
+        batch, rows = shape[:2]
+        of_batch, of_rows = shares
+        # What the shares do not divide, as the single row of a pooled image, stays whole.
+        images = batch // of_batch if batch % of_batch == 0 else batch
+        i = group // images if group % images == 0 else 1
+        j = of_rows if rows % of_rows == 0 else 1
+        return cls(batch // group, i, group // i, j, rows // j)
+
+    def mean(self, x: jax.Array) -> jax.Array:
+        """Of each channel in each share: `[B, H, W, C]` to `[groups, i x j, C]`."""
+        # The large array keeps its shape where it can: a TPU then adds up what leaves the
+        # convolution, without a read.
+        channels = x.shape[-1]
+        if self.groups * self.i * self.j == 1:
+            return x.mean((0, 1, 2))[None, None]
+        if self.j == 1:
+            of_images = x.mean((1, 2))
+        else:
+            of_images = x.reshape(-1, self.j, self.rows, *x.shape[2:]).mean((2, 3))
+        of_images = of_images.reshape(self.groups, self.i, self.images, self.j, channels)
+        return of_images.mean(2).reshape(self.groups, -1, channels)
+
+    def spread(self, values: jax.Array) -> jax.Array:
+        """Of each share, or each group, beside its pixels: `[B or 1, H or 1, 1, C]`."""
+        groups, of_group, channels = values.shape
+        if groups * of_group == 1:
+            return values[:, :, None]
+        i, j = (self.i, self.j) if of_group > 1 else (1, 1)
+        rows = self.rows if j > 1 else 1
+        values = values.reshape(groups, i, 1, j, 1, channels)
+        images = self.i * self.images // i
+        values = jnp.broadcast_to(values, (groups, i, images, j, rows, channels))
+        return values.reshape(groups * i * images, j * rows, 1, channels)
+
+
+def _known_to_all(*values: jax.Array) -> jax.Array:
+    """Values of each share, `[groups, shares, C]`, on all devices.
+
+    As a sum of what is zero but for the own share, they are one all-reduce.
+    """
+    shares = values[0].shape[1]
+    if shares == 1:
+        return values
+    own = jnp.concatenate(values, axis=-1)
+    is_own = jnp.eye(shares, dtype=bool)[..., None]
+    return jnp.split(jnp.where(is_own, own[:, None], 0).sum(2), len(values), axis=-1)

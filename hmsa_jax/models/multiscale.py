@@ -12,7 +12,6 @@ from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.deeplab import DeepLab
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.initialization import draw_as_published
-from hmsa_jax.models.layers import Conv
 from hmsa_jax.models.ocr import OCR
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.resize import resize_bilinear
@@ -204,7 +203,6 @@ def initialize(
     *,
     dtype: str,
     remat: str,
-    merge_rows: str = "all",
     batch_norm_group: int = 0,
     initialization: str = "he",
     seed: int,
@@ -215,7 +213,6 @@ def initialize(
       architecture: see `Architecture`.
       dtype: name of the dtype to compute in, `bfloat16` or `float32`.
       remat: one of `remat.POLICIES`, for the pieces of the trunk and for decoder and heads.
-      merge_rows: of all convolutions, see `layers.Conv`.
       batch_norm_group: of all BatchNorms, see there; a divisor of the images of a batch.
       initialization: one of `initialization.INITIALIZATIONS`, of decoder and heads. Trunks are
         drawn as `layers.Conv` has it, "he".
@@ -229,7 +226,6 @@ def initialize(
     network = MultiscaleNetwork(architecture, dtype=jnp.dtype(dtype), remat=remat, rng=rng)
     if initialization == "published":
         draw_as_published(network, rng)
-    network.set_attributes(Conv, merge_rows=merge_rows)
     network.set_attributes(BatchNorm, group=batch_norm_group)
     graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
@@ -244,13 +240,18 @@ def apply(
     *,
     train: bool,
     dropout_key: jax.Array | None = None,
+    shares: tuple[int, int] = (1, 1),
 ) -> tuple[dict[float, ScaleOutput], dict]:
     """The network as a pure function; arguments as for `initialize` and `MultiscaleNetwork`.
+
+    Args:
+      shares: of all BatchNorms, see there.
 
     Returns:
       The outputs by scale, and the running statistics afterwards (in training they have moved).
     """
     network = nnx.merge(graphdef, params, batch_stats, copy=True)
+    network.set_attributes(BatchNorm, shares=shares)
     outputs = network(images, scales, train=train, dropout_key=dropout_key)
     _, _, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return outputs, nnx.to_pure_dict(batch_stats)

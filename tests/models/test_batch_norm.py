@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hmsa_jax.models.batch_norm import EPSILON, BatchNorm, normalize_batch
+from hmsa_jax.models.batch_norm import EPSILON, BatchNorm, normalize, normalize_batch
 from hmsa_jax.sharding import make_mesh
 
 BATCH = 8
@@ -115,7 +115,7 @@ def test_groups_equal_numpy_on_every_mesh(group, mesh_shape):
     mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
     with jax.enable_x64(True):
         sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "spatial")))
-        y, mean, var = normalize_batch(sharded, *values, group, jnp.dtype("float64"))
+        y, mean, var = normalize_batch(sharded, *values, group, jnp.dtype("float64"), mesh_shape)
     np.testing.assert_allclose(y, normalised * scale + bias, rtol=1e-10, atol=1e-10)
     # The running statistics move by the means over the groups.
     np.testing.assert_allclose(mean, 0.9 * running_mean + 0.1 * means.mean(0), rtol=1e-12)
@@ -145,16 +145,21 @@ def test_gradients_of_groups_equal_difference_quotients(group):
     np.testing.assert_allclose(slope, quotient, rtol=1e-7)
 
 
-def collectives(group, mesh_shape):
+def collectives(group, mesh_shape, backward=False):
     """How many of each kind normalising takes; the running statistics are left out."""
     mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
     batch = NamedSharding(mesh, PartitionSpec("data", "spatial"))
 
     def normalised(x):
-        return normalize_batch(x, *values_of(), group, jnp.dtype("float32"))[0]
+        return normalize_batch(x, *values_of(), group, jnp.dtype("float32"), mesh_shape)[0]
+
+    def gradient(x, g):
+        return jax.vjp(normalised, x)[1](g)[0]
 
     x = jax.ShapeDtypeStruct((BATCH, 4, 6, 3), jnp.float32)
-    program = jax.jit(normalised, in_shardings=batch, out_shardings=batch).lower(x).compile()
+    function, arguments = (gradient, (x, x)) if backward else (normalised, (x,))
+    program = jax.jit(function, in_shardings=batch, out_shardings=batch)
+    program = program.lower(*arguments).compile()
     kinds = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
     return re.findall(kinds, program.as_text())
 
@@ -166,7 +171,55 @@ def test_groups_of_one_device_need_no_other():
 
 
 def test_bigger_groups_exchange_sums_and_no_images():
-    """The mean and the mean square travel together, once over each axis of the mesh."""
+    """All moments travel together, over both axes of the mesh at once."""
     for group in (4, BATCH):
         assert collectives(group, mesh_shape=(8, 1)) == ["all-reduce"]
-        assert collectives(group, mesh_shape=(4, 2)) == ["all-reduce"] * 2
+        assert collectives(group, mesh_shape=(4, 2)) == ["all-reduce"]
+
+
+def test_a_gradient_exchanges_sums_once_more():
+    assert collectives(BATCH, mesh_shape=(8, 1), backward=True) == ["all-reduce"] * 2
+    assert collectives(group=2, mesh_shape=(4, 1), backward=True) == []
+
+
+@pytest.mark.parametrize("ratio", [1, 100, 1000])
+@pytest.mark.parametrize(("group", "mesh_shape"), [(BATCH, (1, 1)), (2, (4, 2)), (BATCH, (4, 2))])
+def test_a_mean_far_from_zero_costs_no_digits(ratio, group, mesh_shape):
+    """In float32 and from the first step on, when the running mean is still 0."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((BATCH, 32, 32, 3)) + ratio * np.float64([1, -1, 0.7])
+    x = x.astype(np.float32)
+    normalised, means, variances = groups_of(x.astype(np.float64), group)
+    mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
+    sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "spatial")))
+    first = (np.zeros(3, np.float32), np.ones(3, np.float32))  # running mean and variance
+    values = (*first, np.ones(3, np.float32), np.zeros(3, np.float32))
+    y, mean, var = normalize_batch(sharded, *values, group, jnp.dtype("float32"), mesh_shape)
+    np.testing.assert_allclose(y, normalised, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(mean, 0.1 * means.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(var, 0.9 + 0.1 * variances.mean(0), rtol=1e-6)
+    running = (means.mean(0).astype(np.float32), variances.mean(0).astype(np.float32))
+    y = normalize(x, *running, *values[2:], jnp.dtype("float32"))
+    expected = normalise(x.astype(np.float64), *running, 1, 0)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+def test_gradients_keep_their_digits_too():
+    rng = np.random.default_rng(5)
+    x, g = rng.standard_normal((2, BATCH, 32, 32, 3)).astype(np.float32)
+    x = x + np.float32(1000)
+    ones, zeros = np.ones(3), np.zeros(3)
+
+    def gradients(dtype):
+        scale, bias = ones.astype(dtype), zeros.astype(dtype)
+
+        def run(x, scale, bias):
+            return normalize_batch(x, zeros, ones, scale, bias, BATCH, jnp.dtype(dtype))[0]
+
+        return jax.vjp(run, x.astype(dtype), scale, bias)[1](g.astype(dtype))
+
+    got = gradients(np.float32)
+    with jax.enable_x64(True):
+        expected = gradients(np.float64)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
