@@ -1,6 +1,7 @@
 """PyTorch files into a run's directory and out of it."""
 
 import importlib
+import zipfile
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from hmsa_jax import checkpoint, convert, experiment
 from hmsa_jax.models import pretrained
-from hmsa_jax.weights import weight_file
+from hmsa_jax.weights import pytorch_pickle, weight_file
 from tests.fixtures import seeded
 
 
@@ -99,10 +100,23 @@ def test_missing_file_is_named(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def write_with_average(path, tensors):
+    """A checkpoint with a second state dict, `ema`, as programs write it."""
+    weight_file.write(path, tensors)
+    pickled = pytorch_pickle.dumps(tensors)
+    average = pickled.replace(b"\x0a\0\0\0state_dict", b"\x03\0\0\0ema", 1)
+    both = pickled[:-1] + average[3:]  # after the opcodes that begin a pickle and a mapping
+    with zipfile.ZipFile(path) as whole:
+        records = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (records | {"archive/data.pkl": both}).items():
+            archive.writestr(name, content)
+
+
 def test_partial_files_are_taken_if_the_config_says_so(state, tmp_path, capsys):
     path = tmp_path / "trunk.pth"
     trunk = {k: v for k, v in state.items() if k.startswith("backbone.")}
-    weight_file.write(path, trunk | {"head.bias": np.ones(3, np.float32)})
+    write_with_average(path, trunk | {"head.bias": np.ones(3, np.float32)})
     with pytest.raises(ValueError, match=r"take what fits with --config\.convert_partial=True"):
         convert.convert_from(config(), tmp_path / "run", path)
     coverage = convert.convert_from(config(convert_partial=True), tmp_path / "run", path)
@@ -111,6 +125,8 @@ def test_partial_files_are_taken_if_the_config_says_so(state, tmp_path, capsys):
     assert coverage.unused == ["head.bias"]
     output = " ".join(capsys.readouterr().out.split())
     assert "1 in the source only: head.bias" in output
+    assert f"{len(counted)} tensors from state_dict of {path} are step 0" in output
+    assert "Not taken: ema." in output
 
     # From there a run with other classes and without attention starts.
     parts = experiment.assemble(config(**{"model.attention": "none", "objective.scales": (1.0,)}))
