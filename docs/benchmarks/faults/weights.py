@@ -13,10 +13,10 @@ import numpy as np
 from faults import damage
 from faults.bench import Bench
 from faults.trial import Trial
-from hmsa_jax.weights import weight_file
+from hmsa_jax.weights import state_dict, weight_file
 
-_GIBIBYTES = 2
-_SECONDS = 20
+_GIBIBYTES = 0.5
+_SECONDS = 5
 _DEEP = 200_000
 
 
@@ -24,12 +24,13 @@ def read(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]:
     """Read as it was written, or refused with its path, in seconds and little memory."""
     tensors = {f"layer{i}.weight": rng.normal(size=(8, 3, 3)).astype(np.float32) for i in range(20)}
     for number in range(count):
-        path = bench.place() / ("weights.pth" if number % 2 else "weights.safetensors")
         if number % 4 == 3:
             make = _BOMBS[number // 4 % len(_BOMBS)]
+            path = bench.place() / f"weights{'.safetensors' if make in _HEADERS else '.pth'}"
             make(path)
             fault = make.__name__.strip("_").replace("_", " ")
         else:
+            path = bench.place() / f"weights{('.pth', '.safetensors')[number % 2]}"
             weight_file.write(path, tensors)
             fault = f"{path.suffix}: {_hurt(path, rng)}"
         ran = bench.isolated(functools.partial(_read, path, tensors), _GIBIBYTES, _SECONDS)
@@ -88,10 +89,24 @@ def _hurt(path: pathlib.Path, rng: np.random.Generator) -> str:
     return "flipped header"
 
 
-def _zip(path: pathlib.Path, pickled: bytes, compression: int = zipfile.ZIP_STORED) -> None:
-    with zipfile.ZipFile(path, "w", compression) as archive:
+def _zip(path: pathlib.Path, pickled: bytes) -> None:
+    """A checkpoint with this pickle, and one storage of 24 bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", b"3\n")
+        archive.writestr("archive/data/0", bytes(24))
+
+
+def _text(text: str) -> bytes:
+    """Opcodes of a text."""
+    return b"X" + struct.pack("<L", len(text)) + text.encode()
+
+
+def _tensor(size_and_stride: bytes) -> bytes:
+    """Opcodes of a tensor in the storage that `_zip` writes."""
+    storage = b"(" + _text("storage") + b"ctorch\nFloatStorage\n" + _text("0") + b"NK\x06tQ"
+    arguments = b"(" + storage + b"K\x00" + size_and_stride + b"NNt"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
 
 
 def _doubled(times: int) -> bytes:
@@ -121,9 +136,29 @@ def _zip_that_unpacks_to_gibibytes(path):
         zipfile.ZipFile(zeros, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("archive/data.pkl", "w", force_zip64=True) as record,
     ):
-        for _ in range(_GIBIBYTES * 64):
+        for _ in range(128):
             record.write(bytes(2**24))
     path.write_bytes(zeros.getvalue())
+
+
+def _directory_of_a_million_records(path):
+    entry = b"PK\1\2".ljust(46, b"\0")
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0, 0, len(entry) * 10**6, 4, 0)
+    path.write_bytes(b"PK\3\4" + entry * 10**6 + end)
+
+
+def _mapping_in_every_place(path):
+    tensors = b"".join(_text(str(i)) + b"h\x09" for i in range(100_000))
+    pickled = b"\x80\x02" + _tensor(b"))") + b"q\x090}(" + tensors + _text("none") + b"Nu"
+    for number in range(3):
+        again = b"".join(_text(key) + b"h%c" % number for key in state_dict.PLACES)
+        pickled += b"q%c0}(" % number + again + b"u"
+    _zip(path, pickled + b".")
+
+
+def _size_that_is_slow_to_multiply(path):
+    number = b"\x8b" + struct.pack("<L", 2**22) + b"\x7f" * 2**22
+    _zip(path, b"\x80\x02}" + _text("weight") + _tensor(number + b"22\x872") + b"s.")
 
 
 def _pickle_that_calls(path):
@@ -139,8 +174,17 @@ def _header_of_exbibytes(path):
     path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
 
 
+def _header_of_a_million_names(path):
+    entry = '"{}": {{"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}'
+    header = "{" + ", ".join(entry.format(i) for i in range(10**6)) + "}"
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode())
+
+
+_HEADERS = (_header_of_exbibytes, _header_of_a_million_names)
 _BOMBS = (
+    *_HEADERS,
     *(_key_that_takes_for_ever_to_hash, _persistent_id_that_fills_memory, _tuple_that_is_deep),
     *(_list_that_is_deep, _zip_that_unpacks_to_gibibytes, _pickle_that_calls),
-    *(_legacy_file_of_other_keys, _header_of_exbibytes),
+    *(_legacy_file_of_other_keys, _directory_of_a_million_records),
+    *(_mapping_in_every_place, _size_that_is_slow_to_multiply),
 )
