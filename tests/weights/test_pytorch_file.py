@@ -481,8 +481,9 @@ def test_a_tensor_alone_is_no_checkpoint():
         pytorch_file.read(FOLDER / "tensor.pth")
 
 
-def test_a_missing_file_is_named(tmp_path):
-    for path in (tmp_path / "missing.pth", tmp_path):
+def test_what_is_no_file_is_named(tmp_path):
+    os.mkfifo(tmp_path / "fifo.pth")  # opening it would wait for ever
+    for path in (tmp_path / "missing.pth", tmp_path, tmp_path / "fifo.pth"):
         with pytest.raises(FileNotFoundError, match=f"{path} is no file; name a PyTorch"):
             pytorch_file.read(path)
 
