@@ -137,7 +137,7 @@ def make_labelling_step(
     fusion_resolution: str,
     flip: bool,
 ) -> Callable[[dict, dict, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-    """Compiles to `(params, batch_stats, images) -> (classes, probability, kept)`.
+    """Compiles to `(params, batch_stats, images) -> (classes, probability, kept, finite)`.
 
     Args:
       graphdef: the network.
@@ -149,7 +149,7 @@ def make_labelling_step(
 
     Returns:
       A jitted function of uint8 images `[B, H, W, 3]`; the results are `[B, H, W]`, as `Prediction`
-      describes them.
+      describes them, and whether all logits of an image are finite, bool `[B]`.
     """
 
     def labelling_step(params, batch_stats, images):
@@ -168,13 +168,14 @@ def make_labelling_step(
             logits.argmax(-1).astype(jnp.uint8),
             jnp.round(255 * probability).astype(jnp.uint8),
             probability > threshold,
+            evaluation_protocol.is_finite(logits),
         )
 
     rows = _rows(mesh)
     return jax.jit(
         labelling_step,
         in_shardings=(sharding.replicated(mesh), sharding.replicated(mesh), rows),
-        out_shardings=(rows, rows, rows),
+        out_shardings=(rows,) * 4,
     )
 
 
@@ -234,12 +235,12 @@ def _label(source: Source, mine: range, target: LabelledImages, teacher: _Teache
         for batch in batches:
             started = teacher.label(batch)
             if pending is not None:  # one batch late, so that writing overlaps computing
-                _record(pool.map(write, *_predictions(pending)), target, progress)
+                _record(pool.map(write, *_predictions(todo, pending)), target, progress)
             pending = started
             if stop.requested_of_any():
                 break
         if pending is not None:
-            _record(pool.map(write, *_predictions(pending)), target, progress)
+            _record(pool.map(write, *_predictions(todo, pending)), target, progress)
     return todo.describe(unreadable)
 
 
@@ -249,10 +250,16 @@ def _record(written: Iterator, target: LabelledImages, progress: Progress) -> No
         progress.advance()
 
 
-def _predictions(labelled) -> tuple[list[int], list[Prediction]]:
-    """The records of a batch and what was predicted of them, without padding."""
+def _predictions(source: Source, labelled) -> tuple[list[int], list[Prediction]]:
+    """The records of a batch and what was predicted of them, without padding.
+
+    Raises:
+      FloatingPointError: that is not finite; names the images.
+    """
     batch, arrays = labelled
-    fetched = jax.device_get(arrays)
+    *fetched, finite = jax.device_get(arrays)
+    bad = batch["index"][~finite[: len(batch["index"])]]
+    evaluation_protocol.refuse_not_finite([source[int(index)]["id"] for index in bad])
     cut = [
         Prediction(*(np.ascontiguousarray(array[i, :rows, :columns]) for array in fetched))
         for i, (rows, columns) in enumerate(batch["size"])

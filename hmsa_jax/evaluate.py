@@ -41,8 +41,8 @@ def make_evaluation_step(
     classes: int,
     fusion_resolution: str,
     flip: bool = False,
-) -> Callable[[dict, dict, dict[str, jax.Array]], jax.Array]:
-    """Compiles to `(params, batch_stats, batch) -> confusion matrices`, once for each image size.
+) -> Callable[[dict, dict, dict[str, jax.Array]], tuple[jax.Array, jax.Array]]:
+    """Compiles to `(params, batch_stats, batch) -> (counts, finite)`, once for each image size.
 
     The batch is shared out over all devices, those of the 'spatial' axis too.
 
@@ -55,8 +55,9 @@ def make_evaluation_step(
       flip: as for `evaluation_protocol.predict_all`.
 
     Returns:
-      A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`, the
-      result is int32 `[protocols, classes, classes]`, row: label, column: prediction.
+      A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`. It
+      returns the pixels by label (row) and prediction (column), `[2, protocols, classes, classes]`
+      as `metrics.sum_in_words` has it, and whether all logits of an image are finite, bool `[B]`.
     """
 
     def evaluation_step(params, batch_stats, batch):
@@ -69,15 +70,15 @@ def make_evaluation_step(
             resolution=fusion_resolution,
             flip=flip,
         )
-        return jnp.stack(
-            [metrics.confusion_matrix(batch["label"], x.argmax(-1), classes) for x in logits]
-        )
+        counts = [metrics.confusion_matrices(batch["label"], x.argmax(-1), classes) for x in logits]
+        finite = [evaluation_protocol.is_finite(x) for x in logits]
+        return metrics.sum_in_words(jnp.stack(counts, 1)), jnp.stack(finite).all(0)
 
     images = {"image": _all_devices(mesh), "label": _all_devices(mesh)}
     return jax.jit(
         evaluation_step,
         in_shardings=(replicated(mesh), replicated(mesh), images),
-        out_shardings=replicated(mesh),
+        out_shardings=(replicated(mesh), replicated(mesh)),
     )
 
 
@@ -106,6 +107,9 @@ def score_source(
 
     Returns:
       int64 `[protocols, classes, classes]`.
+
+    Raises:
+      FloatingPointError: the network predicts what is not finite; names the images.
     """
     batches = whole_images.eval_batches(
         source,
@@ -115,27 +119,31 @@ def score_source(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    total, pending, shown = 0, None, 0
+    total, pending = 0, None
+
+    def counted(records, counts, finite):
+        counts, finite = jax.device_get((counts, finite))
+        bad = records[~finite[: len(records)]]
+        evaluation_protocol.refuse_not_finite([source[int(record)]["id"] for record in bad])
+        return metrics.whole(counts)
+
     with Progress("evaluate", len(source)) as progress:
         for batch in batches:
             global_batch = {
                 name: jax.make_array_from_process_local_data(_all_devices(mesh), batch[name])
                 for name in ("image", "label")
             }
-            counts = evaluation_step(params, batch_stats, global_batch)
+            results = evaluation_step(params, batch_stats, global_batch)
             if pending is not None:  # fetched one batch late, so that decoding overlaps computing
-                total = total + jax.device_get(pending).astype(np.int64)
-            pending = counts
-            # Too many where padding is in the shares of the other processes.
-            done = min(shown + int(batch["valid"].sum()) * jax.process_count(), len(source))
-            progress.advance(done - shown)
-            shown = done
-        return total + jax.device_get(pending).astype(np.int64)
+                total = total + counted(*pending)
+            pending = batch["records"], *results
+            progress.advance(len(batch["records"]))
+        return total + counted(*pending)
 
 
 def evaluation_step_of(
     config: ml_collections.ConfigDict, parts: experiment.Experiment
-) -> Callable[[dict, dict, dict[str, jax.Array]], jax.Array]:
+) -> Callable[[dict, dict, dict[str, jax.Array]], tuple[jax.Array, jax.Array]]:
     """The config's evaluation step, as `make_evaluation_step` returns it.
 
     Raises:

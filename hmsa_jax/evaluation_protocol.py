@@ -1,8 +1,9 @@
 """A way to predict: which scales, and how they are combined."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from hmsa_jax.models.multiscale import ScaleOutput
 
 METHODS = ("single", "average", "max", "hierarchical", "explicit")
 ATTENTIVE = ("hierarchical", "explicit")  # of a network with that attention only
+AVERAGING = ("average", "max")  # whose scaled sizes are rounded, as in the published code
+_LISTED = 5  # images in an error
 EXPECTED = (
     "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of "
     f"{METHODS}, scale 1 among the scales and none twice ('single' alone takes none)"
@@ -74,6 +77,26 @@ def parse_all(texts: Sequence[str]) -> tuple[Protocol, ...]:
     return tuple(parse(text) for text in texts)
 
 
+def is_finite(logits: jax.Array) -> jax.Array:
+    """Whether all logits `[B, H, W, C]` of an image are, bool `[B]`."""
+    return jnp.isfinite(logits).all((1, 2, 3))
+
+
+def refuse_not_finite(ids: Sequence[str]) -> None:
+    """Raises FloatingPointError, naming the images, if there are any of such logits.
+
+    Args:
+      ids: of the images whose logits are not finite.
+    """
+    if len(ids):
+        more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+        raise FloatingPointError(
+            f"the network predicts what is not finite for {', '.join(ids[:_LISTED])}{more}: its"
+            " weights have gone wrong, or its activations overflow. Take an earlier checkpoint"
+            " (--step), or other weights."
+        )
+
+
 def predict_all(
     protocols: Sequence[Protocol],
     graphdef: nnx.GraphDef,
@@ -85,6 +108,9 @@ def predict_all(
     flip: bool,
 ) -> list[jax.Array]:
     """The logits of each protocol. Each scale runs once, however many protocols use it.
+
+    The published average rounds the sizes of scaled images, the hierarchy cuts them off: where
+    these differ, as at odd sizes, a scale runs once for each.
 
     Args:
       protocols: what to predict by.
@@ -98,14 +124,26 @@ def predict_all(
     Returns:
       Logits `[B, H, W, C]` float32 of each protocol.
     """
-    scales = tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))
     size = images.shape[1:3]
+    floored = _scales_of(p for p in protocols if p.method not in AVERAGING)
+    rounded = _scales_of(p for p in protocols if p.method in AVERAGING)
+    # Only where the sizes differ a scale runs once for each of them.
+    apart = tuple(s for s in rounded if fusion.rounded_size(size, s) != fusion.scaled_size(size, s))
+    shared = tuple(sorted({*floored, *rounded}.difference(s for s in apart if s not in floored)))
 
     def predict(images):
-        outputs, _ = multiscale.apply(
-            graphdef, params, batch_stats, normalize(images), scales, train=False
-        )
-        return [protocol.predict(outputs, size, resolution) for protocol in protocols]
+        images = normalize(images)
+        run = functools.partial(multiscale.apply, graphdef, params, batch_stats, images)
+        outputs, _ = run(shared, train=False)
+        of_rounded = outputs
+        if apart:
+            of_rounded = outputs | run(apart, train=False, scaled_size=fusion.rounded_size)[0]
+        return [
+            protocol.predict(
+                of_rounded if protocol.method in AVERAGING else outputs, size, resolution
+            )
+            for protocol in protocols
+        ]
 
     def predict_view(is_mirrored):
         logits = predict(jnp.where(is_mirrored, images[:, :, ::-1], images))
@@ -116,3 +154,7 @@ def predict_all(
     # A loop: half as much to compile as both views written out, and never both in memory.
     both = jax.lax.map(predict_view, jnp.array([False, True]))
     return [(plain + mirrored) / 2 for plain, mirrored in both]
+
+
+def _scales_of(protocols: Iterable[Protocol]) -> tuple[float, ...]:
+    return tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))

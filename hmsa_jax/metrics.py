@@ -1,15 +1,22 @@
 """Confusion matrix and intersection over union."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data.legend import IGNORE
 
-def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
-    """Counts pixels by label and prediction.
+_EXACT = 2**24  # whole numbers up to here are exact in float32
+_WORD = 2**16
 
-    A product of one-hot matrices for each image: exact, since float32 counts whole numbers up to
-    2^24 pixels, and summed over images as integers.
+
+def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+    """Counts the pixels of each image by label and prediction.
+
+    A product of one-hot matrices, in float32 for as many pixels as it counts exactly, and summed as
+    integers.
 
     Args:
       labels: `[B, H, W]` integers; a pixel whose label is not below `classes` is not counted.
@@ -17,13 +24,47 @@ def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) ->
       classes: number of classes.
 
     Returns:
+      int32 `[B, classes, classes]`; row: label, column: prediction.
+    """
+    batch, *size = labels.shape
+    pixels = math.prod(size)
+    parts = -(-pixels // _EXACT)
+    padding = -pixels % parts
+
+    def one_hot(values, of_padding):
+        values = values.reshape(batch, pixels)
+        values = jnp.pad(values, ((0, 0), (0, padding)), constant_values=of_padding)
+        return jax.nn.one_hot(values.reshape(batch, parts, -1), classes)
+
+    counts = jnp.einsum("bknl,bknp->bklp", one_hot(labels, IGNORE), one_hot(predictions, 0))
+    return counts.astype(jnp.int32).sum(1)
+
+
+def sum_in_words(counts: jax.Array) -> jax.Array:
+    """The sum over the images of a batch, of which int32 holds 2^31 pixels only, in two words.
+
+    Args:
+      counts: int32 `[B, ...]`, not below 0; B at most 2^15.
+
+    Returns:
+      int32 `[2, ...]`: how often 2^16 goes into each sum, and the rest; `whole` joins them.
+    """
+    return jnp.stack([(counts // _WORD).sum(0), (counts % _WORD).sum(0)])
+
+
+def whole(words: np.ndarray) -> np.ndarray:
+    """Joins what `sum_in_words` returns, to int64."""
+    high, low = words.astype(np.int64)
+    return high * _WORD + low
+
+
+def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+    """`confusion_matrices` of all images together, of up to 2^31 - 1 pixels.
+
+    Returns:
       int32 `[classes, classes]`; row: label, column: prediction.
     """
-    batch = labels.shape[0]
-    label = jax.nn.one_hot(labels.reshape(batch, -1), classes)
-    prediction = jax.nn.one_hot(predictions.reshape(batch, -1), classes)
-    counts = jnp.einsum("bnl,bnp->blp", label, prediction)
-    return counts.astype(jnp.int32).sum(0)
+    return confusion_matrices(labels, predictions, classes).sum(0)
 
 
 def class_iou(confusion: np.ndarray) -> np.ndarray:

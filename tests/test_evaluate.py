@@ -64,3 +64,11 @@ def test_every_image_counts_once(network, source):
     np.testing.assert_array_equal(total.sum(-1), expected.sum(-1))  # every label, exactly
     moved = np.abs(total - expected).sum() / expected.sum()
     assert moved < 1e-3  # rounding may decide a tie between two classes
+    # Of weights that are not finite no table is made, whatever else is in the batch.
+    params, batch_stats = state
+    batch_stats["decoder"] = jax.tree.map(lambda x: x * np.nan, batch_stats["decoder"])
+    names = "0, 1, 2, 3, 4 and 3 more"
+    with pytest.raises(FloatingPointError, match=f"predicts what is not finite for {names}"):
+        evaluate.score_source(
+            step, params, batch_stats, source, mesh, images_per_device=1, ignore_label=255
+        )

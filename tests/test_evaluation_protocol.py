@@ -1,9 +1,14 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hmsa_jax import evaluation_protocol
 from hmsa_jax.evaluation_protocol import Protocol, parse, parse_all
-from hmsa_jax.models import fusion
+from hmsa_jax.input.photometric import normalize
+from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.multiscale import ScaleOutput
+from hmsa_jax.models.resize import resize_bilinear
+from tests.models import numpy_reference
 
 
 @pytest.mark.parametrize(
@@ -95,3 +100,69 @@ def test_hierarchical_prediction_uses_logits_and_attention(outputs, resolution):
     expected = fusion.hierarchical(logits, attention, (16, 16), resolution=resolution)
     got = protocol.predict(outputs, (16, 16), resolution)
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Instead of a network that which returns the scaled image; the sizes that it ran."""
+    done = []
+
+    def apply(graphdef, params, batch_stats, images, scales, *, train, scaled_size=None):
+        outputs = {}
+        for scale in scales:
+            size = (scaled_size or fusion.scaled_size)(images.shape[1:3], scale)
+            done.append(size)
+            logits = resize_bilinear(images, size)
+            outputs[scale] = ScaleOutput(logits, None, jnp.full((*logits.shape[:3], 1), 0.25))
+        return outputs, batch_stats
+
+    monkeypatch.setattr(multiscale, "apply", apply)
+    return done
+
+
+@pytest.mark.parametrize("resolution", fusion.RESOLUTIONS)
+def test_the_average_rounds_odd_sizes_and_the_hierarchy_cuts_them_off(runs, resolution):
+    """As the published code: 37.5 and 50.5 become 38 and 50 there, 37 and 50 here."""
+    size = (75, 101)
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    texts = ("single", "average:0.5,1,1.5", "max:0.5,1,1.5", "hierarchical:0.5,1")
+    single, average, largest, hierarchical = evaluation_protocol.predict_all(
+        parse_all(texts), None, None, None, images, resolution=resolution, flip=False
+    )
+    assert runs == [(37, 50), (75, 101), (38, 50), (112, 152)]
+    whole = np.asarray(normalize(images), np.float64)
+    low, high = (
+        numpy_reference.resize(numpy_reference.resize(whole, scaled), size)
+        for scaled in [(38, 50), (112, 152)]
+    )
+    floored = numpy_reference.resize(numpy_reference.resize(whole, (37, 50)), size)
+    np.testing.assert_allclose(single, whole, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(average, (low + whole + high) / 3, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(largest, np.maximum(np.maximum(low, whole), high), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(hierarchical, 0.25 * floored + 0.75 * whole, rtol=0, atol=1e-6)
+
+
+def test_each_size_runs_once(runs):
+    protocols = parse_all(("single", "average:0.5,1,2", "hierarchical:0.25,0.5,1,2"))
+    images = np.zeros((1, 64, 96, 3), np.uint8)
+    evaluation_protocol.predict_all(
+        protocols, None, None, None, images, resolution="features", flip=False
+    )
+    assert runs == [(16, 24), (32, 48), (64, 96), (128, 192)]
+
+
+def test_a_scale_that_leaves_nothing_is_named():
+    for size_of in (fusion.scaled_size, fusion.rounded_size):
+        with pytest.raises(
+            ValueError, match=r"^scale 0\.004 leaves nothing of an image of 64 x 96"
+        ):
+            size_of((64, 96), 0.004)
+
+
+def test_images_with_logits_that_are_not_finite_are_named():
+    logits = np.zeros((3, 2, 2, 4), np.float32)
+    logits[1, 0, 1, 2], logits[2, 1, 1, 0] = np.nan, -np.inf
+    assert evaluation_protocol.is_finite(logits).tolist() == [True, False, False]
+    evaluation_protocol.refuse_not_finite([])
+    with pytest.raises(FloatingPointError, match=r"not finite for a, b, c, d, e and 2 more: its"):
+        evaluation_protocol.refuse_not_finite(list("abcdefg"))

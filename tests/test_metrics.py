@@ -36,6 +36,24 @@ def test_large_counts_are_exact():
     assert got.item() == 17 * 2**20 - 1
 
 
+def test_an_image_beyond_the_whole_numbers_of_float32_is_counted_exactly():
+    """4201 x 4201 pixels, nearly all of them of one class: beyond 2^24."""
+    labels = np.zeros((1, 4201, 4201), np.uint8)
+    labels[0, :10] = 255
+    labels[0, -1, -3:] = 1
+    predictions = np.zeros_like(labels)
+    predictions[0, -1, -1] = 1
+    got = metrics.confusion_matrix(labels, predictions, 2)
+    np.testing.assert_array_equal(got, [[4201 * 4191 - 3, 0], [2, 1]])
+
+
+def test_a_batch_beyond_int32_is_summed_exactly():
+    counts = np.full((2048, 2), [2**21, 3], np.int32)
+    words = np.asarray(metrics.sum_in_words(counts))
+    assert words.dtype == np.int32
+    np.testing.assert_array_equal(metrics.whole(words), [2**32, 3 * 2048])
+
+
 def test_intersection_over_union_by_hand():
     np.testing.assert_allclose(metrics.class_iou(CONFUSION), [3 / 5, 2 / 4, np.nan])
     assert metrics.mean_iou(CONFUSION) == pytest.approx((3 / 5 + 2 / 4) / 2)

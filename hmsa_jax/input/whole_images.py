@@ -48,7 +48,8 @@ def eval_batches(
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
-      uint8 `[b, H, W]`, 'valid': bool `[b]`}.
+      uint8 `[b, H, W]`, 'valid': bool `[b]`, 'records': int `[n]`}, with the n <= batch_size
+      records that the global batch holds, in its order.
 
     Raises:
       ValueError: if the source is empty or an argument is out of range; while iterating, if a
@@ -63,14 +64,14 @@ def eval_batches(
         return {
             "image": _stack(images, (count, *size, 3), 0),
             "label": _stack(labels, (count, *size), ignore_label),
-            "valid": np.arange(count) < len(indices),
+            "valid": np.arange(count) < len(examples),
+            "records": np.array(indices),
         }
 
     groups = _group_by_size(
         lambda index: decoding.image_size(source[index]), len(source), batch_size, size_multiple
     )
-    mine = ((size, indices[rows]) for size, indices in groups)
-    return _decode_ahead(mine, lambda index: decoding.decode(source[index]), fill_up)
+    return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
 
 
 def image_batches(
@@ -127,8 +128,9 @@ def _decode_ahead(
     groups: Iterator[tuple[Size, list[int]]],
     load: Callable[[int], Any],
     fill_up: Callable[[Size, list[int], list], Batch],
+    rows: slice = slice(None),
 ) -> Iterator[Batch]:
-    """Yields the batch of every group of records, decoding the next ones in threads."""
+    """Yields the batch of every group of records, decoding `rows` of the next ones in threads."""
     pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
     ahead = collections.deque()
 
@@ -138,7 +140,7 @@ def _decode_ahead(
 
     try:
         for size, indices in groups:
-            ahead.append((size, indices, [pool.submit(load, index) for index in indices]))
+            ahead.append((size, indices, [pool.submit(load, i) for i in indices[rows]]))
             if len(ahead) > _BATCHES_AHEAD:
                 yield next_batch()
         while ahead:

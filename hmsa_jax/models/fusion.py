@@ -8,7 +8,7 @@ equation 1 are taken:
   image     at the full size of the scaled image (the published code): sixteen times the memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ RESOLUTIONS = ("features", "image")
 
 Scales = Mapping[float, jax.Array]
 Size = tuple[int, int]
+ScaledSize = Callable[[Size, float], Size]
 
 
 def scaled_size(size: Size, scale: float) -> Size:
@@ -27,7 +28,15 @@ def scaled_size(size: Size, scale: float) -> Size:
     Raises:
       ValueError: there are none.
     """
-    scaled = int(size[0] * scale), int(size[1] * scale)
+    return _not_empty(size, scale, (int(size[0] * scale), int(size[1] * scale)))
+
+
+def rounded_size(size: Size, scale: float) -> Size:
+    """The same, rounded (halves to even), as the published code has it when it averages scales."""
+    return _not_empty(size, scale, (round(size[0] * scale), round(size[1] * scale)))
+
+
+def _not_empty(size: Size, scale: float, scaled: Size) -> Size:
     if not all(scaled):
         raise ValueError(
             f"scale {scale:g} leaves nothing of an image of {size[0]} x {size[1]} pixels; expected"
@@ -100,22 +109,35 @@ def explicit(logits: Scales, shares: Scales, size: Size, *, resolution: str) -> 
     )
 
 
-def each_resized(logits: Scales, size: Size, *, resolution: str) -> list[jax.Array]:
-    """Every scale's own logits at `size`, the highest scale first. Arguments as above."""
+def each_resized(
+    logits: Scales, size: Size, *, resolution: str, scaled_size: ScaledSize = scaled_size
+) -> list[jax.Array]:
+    """Every scale's own logits at `size`, the highest scale first.
+
+    Arguments as above, and `scaled_size`, which says how large the image was at each scale.
+    """
+    scales = _descending(logits, resolution)
+    if resolution == "features":
+        return [resize_bilinear(logits[scale], size) for scale in scales]
     return [
-        resize_bilinear(_at_scaled_image(logits[scale], scale, size, resolution), size)
-        for scale in _descending(logits, resolution)
+        resize_bilinear(resize_bilinear(logits[scale], scaled_size(size, scale)), size)
+        for scale in scales
     ]
 
 
 def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
-    """The mean of all scales' logits at `size`; the paper's baseline. Arguments as above."""
-    return sum(each_resized(logits, size, resolution=resolution)) / len(logits)
+    """The mean of all scales' logits at `size`; the paper's baseline.
+
+    Arguments as above; the logits are those of images of `rounded_size`.
+    """
+    each = each_resized(logits, size, resolution=resolution, scaled_size=rounded_size)
+    return sum(each) / len(logits)
 
 
 def maximum(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
-    """The largest of all scales' logits, class by class, at `size`. Arguments as above."""
-    return jnp.stack(each_resized(logits, size, resolution=resolution)).max(0)
+    """The largest of all scales' logits, class by class, at `size`. Arguments as in `average`."""
+    each = each_resized(logits, size, resolution=resolution, scaled_size=rounded_size)
+    return jnp.stack(each).max(0)
 
 
 def single(logits: Scales, size: Size, *, resolution: str) -> jax.Array:

@@ -10,7 +10,7 @@ from flax import nnx
 from hmsa_jax.models import heads, hrnet, resnet
 from hmsa_jax.models.batch_norm import BatchNorm
 from hmsa_jax.models.deeplab import DeepLab
-from hmsa_jax.models.fusion import scaled_size
+from hmsa_jax.models.fusion import ScaledSize, scaled_size
 from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.ocr import OCR
 from hmsa_jax.models.remat import with_policy
@@ -47,7 +47,8 @@ class Architecture:
       trunk: one of `TRUNKS`: an HRNet, followed by OCR, or a ResNet, followed by DeepLabV3+.
       classes: number of classes.
       attention: one of `ATTENTIONS`.
-      scales: the scales that explicit attention weighs, in ascending order; else not read.
+      scales: the scales that explicit attention weighs, which are brought into ascending order;
+        else not read.
       semantic_head: one of `heads.SEMANTIC_HEADS`.
       ocr_channels: channels of the object-contextual features (paper: 512).
       ocr_key_channels: channels in which pixels and regions are compared (256).
@@ -64,6 +65,9 @@ class Architecture:
     ocr_key_channels: int = 256
     head_channels: int = 256
     dropout: float = 0.05
+
+    def __post_init__(self):
+        object.__setattr__(self, "scales", tuple(sorted(self.scales)))
 
     @property
     def has_ocr(self) -> bool:
@@ -112,6 +116,7 @@ class MultiscaleNetwork(nnx.Module):
         *,
         train: bool,
         dropout_key: jax.Array | None = None,
+        scaled_size: ScaledSize = scaled_size,
     ) -> dict[float, ScaleOutput]:
         """Runs the scales one after the other, the lowest first.
 
@@ -122,9 +127,10 @@ class MultiscaleNetwork(nnx.Module):
           scales: any number in any order.
           train: batch statistics (which move the running ones) and dropout, or neither.
           dropout_key: random key, needed in training; every scale gets its own.
+          scaled_size: says how large the image is at each scale.
 
         Returns:
-          scale -> output at a quarter of floor(H x scale), floor(W x scale).
+          scale -> output at a quarter of that size.
         """
         outputs, pixels = {}, {}
         for i, scale in enumerate(sorted(scales)):
@@ -241,6 +247,7 @@ def apply(
     train: bool,
     dropout_key: jax.Array | None = None,
     shares: tuple[int, int] = (1, 1),
+    scaled_size: ScaledSize = scaled_size,
 ) -> tuple[dict[float, ScaleOutput], dict]:
     """The network as a pure function; arguments as for `initialize` and `MultiscaleNetwork`.
 
@@ -252,6 +259,6 @@ def apply(
     """
     network = nnx.merge(graphdef, params, batch_stats, copy=True)
     network.set_attributes(BatchNorm, shares=shares)
-    outputs = network(images, scales, train=train, dropout_key=dropout_key)
+    outputs = network(images, scales, train=train, dropout_key=dropout_key, scaled_size=scaled_size)
     _, _, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
     return outputs, nnx.to_pure_dict(batch_stats)
