@@ -404,3 +404,10 @@ def test_the_papers_arithmetic():
     assert summary["classes"]["sky"]["share_kept"] is None
     assert summary["bytes"]["stored_for_the_paper"] == 20_000 * 100_000
     assert "2 GB against 3.19 TB" in auto_labels.describe_bytes(summary)
+
+
+def test_an_image_whose_logits_are_not_finite_is_named_before_it_is_written():
+    arrays = (*np.zeros((3, 2, 4, 4), np.uint8), np.array([True, False]))
+    batch = {"index": np.array([1, 0]), "size": np.array([[4, 4], [4, 4]])}
+    with pytest.raises(FloatingPointError, match="predicts what is not finite for first: its"):
+        autolabel._predictions([{"id": "first"}, {"id": "second"}], (batch, arrays))
