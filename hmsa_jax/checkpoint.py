@@ -38,6 +38,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=keep,
                 create=True,
+                lightweight_initialize=True,  # what it would read of a checkpoint may be damaged
                 # In the background, threads would wait minutes for a directory that cannot be made.
                 async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             ),
@@ -81,27 +82,6 @@ class Checkpoints:
                 f" step {step} is not saved"
             )
 
-    def set_later_aside(self, step: int) -> None:
-        """Moves the checkpoints of later steps to a directory beside them, that others may come.
-
-        Nothing is deleted. Several processes all call this.
-        """
-        hosts.from_first("set aside", lambda: self._set_later_aside(step))
-        self._manager.reload()
-
-    def _set_later_aside(self, step: int) -> str:
-        aside = self.directory / _SET_ASIDE
-        for later in reversed(checkpoint_reading.steps_in(self.directory)):
-            if later <= step:
-                break
-            aside.mkdir(exist_ok=True)
-            taken = {path.name for path in aside.iterdir()}
-            names = (str(later), *(f"{later}.{i + 1}" for i in range(len(taken))))
-            target = aside / next(name for name in names if name not in taken)
-            (self.directory / str(later)).rename(target)
-            tell(f"Checkpoint {later} is now {target}, so that step {later} can be saved anew.")
-        return ""
-
     def describe_last_good(self) -> str:
         """A sentence that says which checkpoint is good, after waiting for the last write."""
         with self._naming_errors():
@@ -122,6 +102,29 @@ class Checkpoints:
             raise OSError(
                 f"{self.directory}: no checkpoint can be written: {reason(error)}"
             ) from error
+
+
+def set_later_aside(run: pathlib.Path, step: int) -> None:
+    """Moves the checkpoints of later steps to a directory beside them, that others may come.
+
+    Nothing is deleted. Several processes all call this, once.
+    """
+    hosts.from_first("set aside", lambda: _set_later_aside(run, step))
+
+
+def _set_later_aside(run: pathlib.Path, step: int) -> str:
+    directory = checkpoint_reading.directory_of(run, "--workdir")
+    aside = directory / _SET_ASIDE
+    for later in reversed(checkpoint_reading.steps_in(directory)):
+        if later <= step:
+            break
+        aside.mkdir(exist_ok=True)
+        taken = {path.name for path in aside.iterdir()}
+        names = (str(later), *(f"{later}.{i + 1}" for i in range(len(taken))))
+        target = aside / next(name for name in names if name not in taken)
+        (directory / str(later)).rename(target)
+        tell(f"Checkpoint {later} is now {target}, so that step {later} can be saved anew.")
+    return ""
 
 
 @dataclasses.dataclass(frozen=True)

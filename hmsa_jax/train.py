@@ -76,14 +76,15 @@ def train(
     run_directory.claim(workdir, config, dataset.legend)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with StopSignal() as stop:
-        with lock, checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+        with lock:
             state, step = (first, 0) if first is not None else _resume(parts, workdir, step)
             if step < config.steps:
-                checkpoints.set_later_aside(step)
-                batches = batches_from(step)
-                state, step = _run_steps(
-                    config, workdir, parts, batches, state, step, checkpoints, stop
-                )
+                checkpoint.set_later_aside(workdir, step)
+                with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+                    batches = batches_from(step)
+                    state, step = _run_steps(
+                        config, workdir, parts, batches, state, step, checkpoints, stop
+                    )
         # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
         asked = hosts.gathered("end of the steps", "stop" if stop.requested else "")
         if step < config.steps or any(asked):

@@ -237,9 +237,10 @@ def test_later_steps_make_room_and_nothing_is_lost(state, tmp_path, capsys):
     """Damaged or not, they lie aside when training goes on before them."""
     save(tmp_path, state, 1, 2, 3)
     empty(of_step(tmp_path, 3))
+    (of_step(tmp_path, 1) / "_CHECKPOINT_METADATA").write_text('{"item_handlers": 3}')
     for round_ in range(2):
+        checkpoint.set_later_aside(tmp_path, 1)
         with Checkpoints(tmp_path, keep=2) as checkpoints:
-            checkpoints.set_later_aside(1)
             for step in (2, 3):
                 checkpoints.save(plus(state, round_), step)
         assert checkpoint_reading.steps_in(tmp_path / "checkpoints") == [2, 3]
@@ -337,8 +338,8 @@ with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
     restored, step = checkpoint.restore(run, "--workdir", state)
     assert_is(jax.device_get(restored), jax.device_get(state), step)
     print(f"step {step}")
+    checkpoint.set_later_aside(run, step)
     with checkpoint.Checkpoints(run, keep=5) as checkpoints:
-        checkpoints.set_later_aside(step)
         checkpoints.save(plus(state, 3), 3)
     print(f"step {checkpoint.read_weights(run, '--workdir').step}")
     checkpoint.read_weights(run, "--workdir", 2)
