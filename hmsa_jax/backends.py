@@ -104,6 +104,7 @@ def _check_possible(config, steps: set[str], images_per_device: int) -> None:
     if "train" in steps:
         scales = config.objective.scales
         feasibility.check_scales("objective.scales", scales, size)
+        feasibility.check_crop_holds_window(config)
         feasibility.check_any_device(
             f"--images_per_device={images_per_device}", images_per_device, size, scales
         )

@@ -19,6 +19,7 @@ import ml_collections
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
+from hmsa_jax.losses import rmi
 from hmsa_jax.models import hrnet
 from hmsa_jax.models.fusion import scaled_size
 
@@ -38,6 +39,7 @@ def check_training(config: ml_collections.ConfigDict) -> None:
     check_widths(config.model)
     data, scales = config.data, config.objective.scales
     check_scales("objective.scales", scales, data.crop_size)
+    check_crop_holds_window(config)
     images = f"data.batch_size={data.batch_size} of data.crop_size={tuple(data.crop_size)}"
     pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
     read = Fraction(pixels * _BYTES_READ, jax.process_count())
@@ -75,6 +77,17 @@ def check_inference(
     _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))
     scaled = pixels * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)
+
+
+def check_crop_holds_window(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, naming the fields, if a crop is smaller than a window of RMI, if that is used."""
+    if config.objective.main_loss != "rmi":
+        return
+    window = config.objective.rmi
+    try:
+        rmi.check_window(config.data.crop_size, window.radius, window.pool, window.pooling)
+    except ValueError as error:
+        raise ValueError(f"data.crop_size, objective.rmi: {error}") from error
 
 
 def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]) -> None:

@@ -53,22 +53,26 @@ def region_mutual_information(
       ValueError: `pooling` is unknown, `pool` or `radius` is not positive, or the pooled image is
         smaller than a window.
     """
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
-    if pool < 1 or radius < 1:
-        raise ValueError(f"pool is {pool} and radius {radius}; both must be at least 1")
-    height, width = (_pooled_size(size, pool, pooling) for size in logits.shape[1:3])
-    if min(height, width) < radius:
-        raise ValueError(
-            f"{logits.shape[1]} x {logits.shape[2]} pixels are {height} x {width} after pooling by"
-            f" {pool}, less than a window of {radius} x {radius}: use a larger crop, or a smaller"
-            " pool or radius"
-        )
+    check_window(logits.shape[1:3], radius, pool, pooling)
     if logits.dtype != jnp.float64:
         logits = logits.astype(jnp.float32)
     # Without jax.checkpoint probabilities at full resolution are kept for the gradient.
     maps = jax.checkpoint(_pooled_maps, static_argnums=(2, 3))(logits, labels, pool, pooling)
     return 0.5 * _log_determinant(*maps, radius).mean(1).sum() / radius**2
+
+
+def check_window(size: tuple[int, int], radius: int, pool: int, pooling: str) -> None:
+    """Raises ValueError unless an image of `size` has a window; arguments as for the loss."""
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
+    if pool < 1 or radius < 1:
+        raise ValueError(f"pool is {pool} and radius {radius}; both must be at least 1")
+    height, width = (_pooled_size(length, pool, pooling) for length in size)
+    if min(height, width) < radius:
+        raise ValueError(
+            f"{size[0]} x {size[1]} pixels are {height} x {width} after pooling by {pool}, less"
+            f" than a window of {radius} x {radius}: use a larger crop, or a smaller pool or radius"
+        )
 
 
 def _pooled_size(size: int, pool: int, pooling: str) -> int:
