@@ -80,7 +80,7 @@ def check_inference(
 
 
 def check_crop_holds_window(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError, naming the fields, if a crop is smaller than a window of RMI, if that is used."""
+    """Raises ValueError, naming the fields, if RMI is the loss and a crop holds no window of it."""
     if config.objective.main_loss != "rmi":
         return
     window = config.objective.rmi
