@@ -299,7 +299,10 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
     assert row["time"]["kind"] == "measured"
     assert row["time"]["lower_quartile"] <= row["time"]["median"] <= row["time"]["upper_quartile"]
     # The confusion matrix of 11 classes is all that the devices add up.
-    assert row["collectives"] == {"all-reduce": {"count": 1, "bytes": 11 * 11 * 4}}
+    assert row["collectives"] == {
+        "all-reduce": {"count": 1, "bytes": 2 * 11 * 11 * 4},  # the counts, in two words
+        "all-gather": {"count": 1, "bytes": row["images"]},  # which images have finite logits
+    }
     assert "mfu" not in row
     text = (tmp_path / "backends.md").read_text()
     assert "| cpu:2 | evaluate | 4 | yes |" in text
