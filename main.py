@@ -56,6 +56,7 @@ _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
+config_file.refuse_unknown_fields(sys.argv)
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )

@@ -26,7 +26,6 @@ def parse_flags(arguments: list[str]) -> list[str]:
     Raises:
       SystemExit: a flag, a field or the file is wrong; the message is one line, or two.
     """
-    _refuse_unknown_fields(arguments)
     try:
         return app.parse_flags_with_usage(arguments)
     except Exception as error:
@@ -55,8 +54,12 @@ def check_type(value: Any, path: str) -> ml_collections.ConfigDict:
     return value
 
 
-def _refuse_unknown_fields(arguments: list[str]) -> None:
-    """Exits with the name of a misspelt config field and what it may have meant."""
+def refuse_unknown_fields(arguments: list[str]) -> None:
+    """Exits with the name of a misspelt config field and what it may have meant.
+
+    Before the flag is defined: ml_collections reads the overrides then, and answers with a
+    traceback.
+    """
     for argument in arguments:
         name, given, _ = argument.removeprefix(_OVERRIDE).partition("=")
         if not argument.startswith(_OVERRIDE):

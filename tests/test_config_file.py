@@ -45,7 +45,7 @@ def test_an_error_names_the_file_and_the_line(tmp_path, monkeypatch, text):
 )
 def test_an_override_that_is_none_is_told(override, message):
     with pytest.raises(SystemExit, match=message):
-        config_file.parse_flags(["main.py", "train", override])
+        config_file.refuse_unknown_fields(["main.py", "train", override])
 
 
 def test_what_is_no_config_is_refused(tmp_path):

@@ -35,6 +35,10 @@ _SETTINGS = {
     "model.ocr_channels": 16,
     "model.ocr_key_channels": 8,
     "model.head_channels": 8,
+    "model.dtype": "float32",
+    # With more, so small a crop soon trains to activations that overflow.
+    "objective.main_loss": "cross_entropy",
+    "optimizer.learning_rate": 1e-4,
     "checkpoint.every": 2,
     "evaluate.flip": False,
     "evaluate.protocols": ("single",),
