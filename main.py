@@ -57,7 +57,7 @@ _USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
 config_file.refuse_unknown_fields(sys.argv)
-_CONFIG = config_flags.DEFINE_config_file(
+config_flags.DEFINE_config_file(
     "config", str(_DEFAULT_CONFIG), "the experiment; --config.GROUP.FIELD=VALUE changes it"
 )
 _WORKDIR = flags.DEFINE_string(
@@ -97,7 +97,8 @@ def main(arguments: list[str]) -> None:
     checkpoint_reading.hush_orbax()
     _cache_compilations()
     try:
-        experiment = config_file.check_type(_CONFIG.value, flags.FLAGS["config"].config_filename)
+        flag = flags.FLAGS["config"]  # a holder of the flag would refuse None
+        experiment = config_file.check_type(flag.value, flag.config_filename)
         with hosts.joined(_DISTRIBUTED.value):
             hosts.check_agreement("command", _facts(command, experiment))
             _run(command, experiment)
