@@ -22,22 +22,13 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from hmsa_jax import (
-    autolabel,
-    backends,
-    check_data,
-    checkpoint_reading,
-    config,
-    config_file,
-    convert,
-    evaluate,
-    feasibility,
-    hosts,
-    train,
-)
-from hmsa_jax.progress import tell
+from hmsa_jax.commands import autolabel, backends, check_data, config_file, convert, evaluate, train
+from hmsa_jax.distributed import hosts
+from hmsa_jax.experiment import feasibility, schema
 from hmsa_jax.runtime import system_errors
 from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.progress import tell
+from hmsa_jax.training import checkpoint_reading
 
 # The flags that a command takes besides --config and --workdir.
 _COMMANDS = {
@@ -145,7 +136,7 @@ def _facts(command: str, experiment) -> dict[str, str]:
     """All that decides what a process does, as it was typed."""
     names = ("workdir", *(name for name in _COMMANDS[command] if name != "distributed"))
     typed = {f"--{name}": repr(flags.FLAGS[name].value) for name in names}
-    return {"command": command, "jax": jax.__version__} | typed | config.in_words(experiment)
+    return {"command": command, "jax": jax.__version__} | typed | schema.in_words(experiment)
 
 
 def _run(command: str, experiment) -> None:

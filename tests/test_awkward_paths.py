@@ -1,6 +1,6 @@
 """Every path that a user names, with names that mean something to some library or shell.
 
-tests/test_checkpoint.py has those of checkpoints, tests/runtime/test_paths.py what is refused.
+tests/training/test_checkpoint.py has those of checkpoints, tests/runtime/test_paths.py what is refused.
 """
 
 import json
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from data import registry
-from hmsa_jax import unlabelled_images
-from hmsa_jax.labelled_images import LabelledImages, Prediction
+from hmsa_jax.auto_labels import unlabelled_images
+from hmsa_jax.auto_labels.labelled_images import LabelledImages, Prediction
 from hmsa_jax.runtime.paths import local_path
-from hmsa_jax.writers import MetricWriter
+from hmsa_jax.training.metric_writer import MetricWriter
 
 NAMES = [
     *("a b", "[a]", "[", "a[0:1]", "*", "?", "a@2", "a\nb", "é道", "{0}", "%s", "'\"", "\\", "gs:"),

@@ -4,10 +4,10 @@ import ast
 import pathlib
 import re
 
-from hmsa_jax import config
+from hmsa_jax.experiment import schema
 
 ROOT = pathlib.Path(__file__).parents[1]
-GROUPS = sorted({name.partition(".")[0] for name in config.FIELDS if "." in name})
+GROUPS = sorted({name.partition(".")[0] for name in schema.FIELDS if "." in name})
 NAMED = re.compile(rf"(?<![\w./-])(?:{'|'.join(GROUPS)})\.\w+(?:\.\w+)?")
 OVERRIDDEN = re.compile(r"--config\.((?:\w+\.)*\w+)=")
 SOURCES = [ROOT / "main.py", *(p for d in ("hmsa_jax", "data") for p in (ROOT / d).rglob("*.py"))]
@@ -27,13 +27,13 @@ def messages(path: pathlib.Path) -> list[str]:
 
 def unknown(names) -> set[str]:
     """Those that are no field, no group, and no beginning that ends with '_'."""
-    groups = {name.rpartition(".")[0] for name in config.FIELDS}
+    groups = {name.rpartition(".")[0] for name in schema.FIELDS}
     return {
         name
         for name in names
-        if name not in config.FIELDS
+        if name not in schema.FIELDS
         and name not in groups
-        and not (name.endswith("_") and any(field.startswith(name) for field in config.FIELDS))
+        and not (name.endswith("_") and any(field.startswith(name) for field in schema.FIELDS))
     }
 
 

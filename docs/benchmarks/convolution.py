@@ -19,10 +19,10 @@ import numpy as np
 from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax import compiled
-from hmsa_jax.models.layers import Conv, ConvBN
-from hmsa_jax.targets import target as target_lib
-from hmsa_jax.targets.modelled_time import modelled_seconds
+from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.performance import compiled
+from hmsa_jax.performance import target as target_lib
+from hmsa_jax.performance.modelled_time import modelled_seconds
 
 TARGETS = ("v5e", "v6e")
 CASES = {  # of one image of 512 x 1024, unless said: input, outputs, further settings

@@ -17,9 +17,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 import jax
 
 from configs import base
-from hmsa_jax import compiled, experiment, flops
-from hmsa_jax.targets import examination
-from hmsa_jax.targets import target as target_lib
+from hmsa_jax.experiment import compile_report, experiment
+from hmsa_jax.performance import compiled, flops
+from hmsa_jax.performance import target as target_lib
 
 TARGET = "h100:1"
 TRAININGS = {
@@ -57,7 +57,7 @@ def costs(attention: str, scales: tuple[float, ...], devices: list[jax.Device]) 
     config.model.attention = attention
     config.objective.scales = scales
     parts = experiment.assemble(config, devices)
-    program = examination.train_program(config, parts, images_per_device=1)
+    program = compile_report.train_program(config, parts, images_per_device=1)
     lowered = program.step.lower(*program.arguments)
     memory = compiled.memory_of(lowered.compile())
     return flops.count(program.plain.trace(*program.arguments).jaxpr), memory.temporaries

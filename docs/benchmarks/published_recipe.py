@@ -18,8 +18,8 @@ from PIL import Image
 
 from data import mapillary
 from data.streets import painter
-from hmsa_jax import optimizer
 from hmsa_jax.input import geometric, resampling
+from hmsa_jax.training import optimizer
 
 SCENES = 20
 DRAWS = 20000

@@ -111,8 +111,11 @@ def our_jobs(folder: pathlib.Path, _):
     import jax
 
     from configs import base
-    from hmsa_jax import checkpoint, evaluation_protocol, experiment, sharding
+    from hmsa_jax.distributed import sharding
+    from hmsa_jax.experiment import experiment
+    from hmsa_jax.inference import protocol as protocol_lib
     from hmsa_jax.models import pretrained
+    from hmsa_jax.training import checkpoint
     from hmsa_jax.weights import weight_file
 
     jax.config.update("jax_platforms", "cpu")
@@ -128,9 +131,9 @@ def our_jobs(folder: pathlib.Path, _):
     *ours, _ = pretrained.load(tensors, parts.params, parts.batch_stats, parts.architecture)
     state = checkpoint.with_weights(parts.initial_state(), *ours)
     batch = sharding.put_batch(dict(np.load(folder / "batch.npz")), parts.mesh)
-    protocols = evaluation_protocol.parse_all(["hierarchical:0.5,1"])
+    protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
     predict = functools.partial(
-        evaluation_protocol.predict_all, protocols, parts.graphdef, resolution="image", flip=False
+        protocol_lib.predict_all, protocols, parts.graphdef, resolution="image", flip=False
     )
     begin = time.perf_counter()
     predict = jax.jit(predict).lower(state.params, state.batch_stats, batch["image"]).compile()

@@ -21,14 +21,17 @@ import numpy as np
 from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax import compiled, optimizer, sharding, train_step
+from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
-from hmsa_jax.models.hrnet import SIZES, MultiResolutionModule
 from hmsa_jax.models.remat import POLICIES, with_policy
-from hmsa_jax.state import initial_state
-from hmsa_jax.targets import target as target_lib
-from hmsa_jax.targets.modelled_time import modelled_seconds
+from hmsa_jax.models.trunks.hrnet import SIZES, MultiResolutionModule
+from hmsa_jax.performance import compiled
+from hmsa_jax.performance import target as target_lib
+from hmsa_jax.performance.modelled_time import modelled_seconds
+from hmsa_jax.training import optimizer
+from hmsa_jax.training.state import initial_state
+from hmsa_jax.training.step import make_train_step
 
 TARGETS = {"h100": "h100:1", "v5e": "v5e:2x2"}  # of which the first device
 CROP, CLASSES, MODULES = (1024, 2048), 19, 2
@@ -67,9 +70,7 @@ def compile_step(policy: str, device: jax.Device) -> jax.stages.Compiled:
         "label": jax.ShapeDtypeStruct((1, *CROP), jnp.uint8),
     }
     objective = Objective(scale_weight=0.05)
-    step = train_step.make_train_step(
-        graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective, seed=0
-    )
+    step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective, seed=0)
     return step.lower(state, batch).compile()
 
 

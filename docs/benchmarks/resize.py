@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax.models import resize
-from hmsa_jax.targets import target as target_lib
-from hmsa_jax.targets.modelled_time import modelled_seconds
+from hmsa_jax.models.layers import resize
+from hmsa_jax.performance import target as target_lib
+from hmsa_jax.performance.modelled_time import modelled_seconds
 
 TARGETS = ("v5e", "v6e")
 CASES = {  # shape, size, dtype

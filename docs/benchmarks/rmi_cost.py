@@ -17,10 +17,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 import jax
 import numpy as np
 
-from hmsa_jax import optimizer, sharding, train_step
+from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
-from hmsa_jax.state import initial_state
+from hmsa_jax.training import optimizer
+from hmsa_jax.training.state import initial_state
+from hmsa_jax.training.step import make_train_step
 
 CROP, CLASSES, RUNS = (512, 1024), 19, 3
 GIB = 2**30
@@ -36,7 +38,7 @@ def main() -> None:
     batch = sharding.put_batch(a_batch(), mesh)
     steps, times = {}, {}
     for loss in ("rmi", "binary_cross_entropy"):
-        step = train_step.make_train_step(
+        step = make_train_step(
             graphdef, sgd, mesh, scales=(0.5, 1.0), objective=Objective(main_loss=loss), seed=0
         )
         begin = time.perf_counter()

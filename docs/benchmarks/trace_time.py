@@ -15,10 +15,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 import jax
 import jax.numpy as jnp
 
-from hmsa_jax import optimizer, sharding, train_step
+from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
-from hmsa_jax.state import initial_state
+from hmsa_jax.training import optimizer
+from hmsa_jax.training.state import initial_state
+from hmsa_jax.training.step import make_train_step
 
 CROP = (1024, 2048)
 RUNS = 3
@@ -44,7 +46,7 @@ def main() -> None:
     times = []
     for _ in range(RUNS):
         jax.clear_caches()
-        step = train_step.make_train_step(
+        step = make_train_step(
             graphdef,
             sgd,
             mesh,

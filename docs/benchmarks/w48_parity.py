@@ -16,9 +16,11 @@ import jax
 import numpy as np
 
 from configs import base, published
-from hmsa_jax import checkpoint, convert, experiment
+from hmsa_jax.commands import convert
+from hmsa_jax.experiment import experiment
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.resize import resize_bilinear
+from hmsa_jax.models.layers.resize import resize_bilinear
+from hmsa_jax.training import checkpoint
 
 SCALES = {"two scales": (0.5, 1.0), "four scales": (0.25, 0.5, 1.0, 2.0)}
 

@@ -17,9 +17,9 @@ import numpy as np
 from data import parallel
 from data.files import READ_ERRORS
 from data.lock import held
-from hmsa_jax.files import atomic_path
 from hmsa_jax.input import decoding
-from hmsa_jax.progress import tell
+from hmsa_jax.runtime.files import atomic_path
+from hmsa_jax.runtime.progress import tell
 
 _VERSION = 1  # of the centroids that `of_label` finds: another one finds those that are kept anew
 

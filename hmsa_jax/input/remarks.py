@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from data import built
 from data.builder import SegmentationBuilder
-from hmsa_jax.progress import tell
+from hmsa_jax.runtime.progress import tell
 
 
 def tell_remarks(builder: SegmentationBuilder) -> None:

@@ -8,8 +8,8 @@ from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.cross_entropy import cross_entropy, image_weighted_cross_entropy
 from hmsa_jax.losses.rmi import region_mutual_information
 from hmsa_jax.models import fusion
+from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.multiscale import ScaleOutput
-from hmsa_jax.models.resize import resize_bilinear
 
 _LIGHT = {
     "cross_entropy": cross_entropy,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from hmsa_jax.models.resize import resize_bilinear
+from hmsa_jax.models.layers.resize import resize_bilinear
 
 RESOLUTIONS = ("features", "image")
 

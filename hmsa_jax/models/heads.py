@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models.layers import Conv, ConvBN
+from hmsa_jax.models.layers.conv import Conv, ConvBN
 
 SEMANTIC_HEADS = ("paper", "published")
 

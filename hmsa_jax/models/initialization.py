@@ -3,7 +3,7 @@
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models.layers import Conv
+from hmsa_jax.models.layers.conv import Conv
 
 INITIALIZATIONS = ("he", "published")
 

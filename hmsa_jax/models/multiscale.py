@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from hmsa_jax.models import heads, hrnet, resnet
-from hmsa_jax.models.batch_norm import BatchNorm
-from hmsa_jax.models.deeplab import DeepLab
+from hmsa_jax.models import heads
+from hmsa_jax.models.decoders.deeplab import DeepLab
+from hmsa_jax.models.decoders.ocr import OCR
 from hmsa_jax.models.fusion import ScaledSize, scaled_size
 from hmsa_jax.models.initialization import draw_as_published
-from hmsa_jax.models.ocr import OCR
+from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
-from hmsa_jax.models.resize import resize_bilinear
+from hmsa_jax.models.trunks import hrnet, resnet
 
 ATTENTIONS = ("none", "hierarchical", "explicit")
 TRUNKS = (*hrnet.SIZES, *resnet.SIZES)

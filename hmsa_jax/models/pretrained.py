@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmsa_jax.models import deeplab, heads, hrnet, ocr, resnet
+from hmsa_jax.models import heads
+from hmsa_jax.models.decoders import deeplab, ocr
 from hmsa_jax.models.multiscale import Architecture
+from hmsa_jax.models.trunks import hrnet, resnet
 
 _CONV_LEAVES = {"kernel": "weight", "bias": "bias"}
 _BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}

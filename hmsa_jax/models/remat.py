@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
-from hmsa_jax.models.layers import CONVOLUTION
+from hmsa_jax.models.layers.conv import CONVOLUTION
 
 # What is kept of a module's activations: everything, nothing, or what one of jax's policies says.
 # `dots_saveable` keeps the results of convolutions and matrix products.

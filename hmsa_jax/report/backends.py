@@ -7,8 +7,8 @@ import rich.table
 import rich.text
 from PIL import Image, ImageDraw, ImageFont
 
-from hmsa_jax.files import atomic_path
-from hmsa_jax.targets.chips import GIB
+from hmsa_jax.performance.chips import GIB
+from hmsa_jax.runtime.files import atomic_path
 
 _COLUMNS = (
     "target",

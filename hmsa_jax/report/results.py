@@ -6,7 +6,7 @@ import numpy as np
 import rich.table
 from rich.text import Text
 
-from hmsa_jax import metrics
+from hmsa_jax.metrics.confusion import class_iou, mean_iou, pixel_accuracy
 
 
 def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts: str | int) -> str:
@@ -27,9 +27,9 @@ def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts
 
     protocols = {
         name: {
-            "mean_iou": percent(metrics.mean_iou(confusion)),
-            "pixel_accuracy": percent(metrics.pixel_accuracy(confusion)),
-            "iou": dict(zip(classes, map(percent, metrics.class_iou(confusion)), strict=True)),
+            "mean_iou": percent(mean_iou(confusion)),
+            "pixel_accuracy": percent(pixel_accuracy(confusion)),
+            "iou": dict(zip(classes, map(percent, class_iou(confusion)), strict=True)),
             "confusion": confusion.tolist(),
         }
         for name, confusion in confusions.items()
@@ -46,14 +46,12 @@ def to_table(
     for name in confusions:
         method, _, scales = name.partition(" ")
         table.add_column(f"{method}\n{scales}", justify="right")
-    ious = np.array([metrics.class_iou(confusion) for confusion in confusions.values()])
+    ious = np.array([class_iou(confusion) for confusion in confusions.values()])
     for name, row in zip(classes, ious.T, strict=True):
         table.add_row(name, *_cells(row))
     table.add_section()
-    table.add_row("mean IoU", *_cells([metrics.mean_iou(c) for c in confusions.values()]))
-    table.add_row(
-        "pixel accuracy", *_cells([metrics.pixel_accuracy(c) for c in confusions.values()])
-    )
+    table.add_row("mean IoU", *_cells([mean_iou(c) for c in confusions.values()]))
+    table.add_row("pixel accuracy", *_cells([pixel_accuracy(c) for c in confusions.values()]))
     return table
 
 

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hmsa_jax import files
+from hmsa_jax.runtime import files
 from hmsa_jax.weights import inert_pickle, state_dict
-from hmsa_jax.weights.mistaken import mistaken_for_weights
+from hmsa_jax.weights.file_type import mistaken_for_weights
 from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, dumps, load
 
 _MAGIC = 0x1950A86A20F9469CFC6C

@@ -10,9 +10,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hmsa_jax import files
+from hmsa_jax.runtime import files
 from hmsa_jax.weights import pytorch_file
-from hmsa_jax.weights.mistaken import mistaken_for_weights
+from hmsa_jax.weights.file_type import mistaken_for_weights
 
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"

@@ -3,12 +3,12 @@
 import json
 
 import numpy as np
-import pictures
 import pytest
 from test_folder import CLASSES, prepare, write_classes, write_pair
 
 from data import built, registry
 from data.legend import Legend
+from tests.data import pictures
 
 LEGEND = Legend.of_raw_values(("floor", "wall", "box"), [(0, 0, 0)] * 3, (7, 3, 0), (1, 255))
 

@@ -5,7 +5,6 @@ import sys
 
 import cv2
 import numpy as np
-import pictures
 import pytest
 from PIL import Image
 
@@ -14,6 +13,7 @@ from data.checks import Listing, Pair
 from data.files import File
 from data.legend import Legend
 from data.problems import Problems
+from tests.data import pictures
 
 LEGEND = Legend.of_train_ids(("road", "sky"), ((1, 2, 3), (4, 5, 6)))
 COLOURS = {0: (1, 2, 3), 1: (4, 5, 6)}

@@ -3,7 +3,6 @@
 import multiprocessing
 
 import numpy as np
-import pictures
 import pytest
 from absl import flags
 from PIL import Image
@@ -14,6 +13,7 @@ from data import checks, registry
 from hmsa_jax.input import decoding
 from hmsa_jax.input.pipeline import train_batches
 from hmsa_jax.input.whole_images import eval_batches
+from tests.data import pictures
 
 # Stated apart from the builder: the label ids of the 19 train ids, and some names among them.
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

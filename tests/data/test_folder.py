@@ -3,15 +3,15 @@
 import json
 
 import numpy as np
-import pictures
 import pytest
 from PIL import Image
 
 from configs import street_scenes
 from data import folder, registry
-from hmsa_jax import experiment
+from hmsa_jax.experiment import experiment
 from hmsa_jax.input import decoding
 from hmsa_jax.input.whole_images import eval_batches
+from tests.data import pictures
 
 CLASSES = {
     "classes": [

@@ -5,11 +5,11 @@ import struct
 
 import cv2
 import numpy as np
-import pictures
 import pytest
 from PIL import Image, ImageOps
 
 from data import header, pixels
+from tests.data import pictures
 
 SIZE = (48, 80)
 PIXELS = cv2.resize(pictures.image("wave", (4, 5)), SIZE[::-1])

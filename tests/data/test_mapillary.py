@@ -4,13 +4,13 @@ import json
 
 import cv2
 import numpy as np
-import pictures
 import pytest
 from PIL import Image
 
 from data import mapillary, registry
 from hmsa_jax.input import decoding
 from hmsa_jax.input.whole_images import eval_batches
+from tests.data import pictures
 
 COUNTS = {1: 66, 2: 124}
 LARGE = (3000, 2000)

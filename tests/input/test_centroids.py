@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memory_source import MemorySource, record
 
 from hmsa_jax.input import centroids
+from tests.input.memory_source import MemorySource, record
 
 IGNORE = 255
 NAMES = ("road", "tree", "car", "post", "sign")

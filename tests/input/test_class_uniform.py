@@ -6,12 +6,12 @@ import grain
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import IGNORE, Counting, MemorySource, assert_equal, record, take
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.geometric import PLACEMENTS, cut_crop, draw_crop, random_crop
+from tests.input.memory_source import IGNORE, Counting, MemorySource, assert_equal, record, take
 
 
 def centroids_of(classes):

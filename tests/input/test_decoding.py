@@ -4,10 +4,10 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from memory_source import encode_png, record
 from PIL import Image
 
 from hmsa_jax.input.decoding import decode, image_size
+from tests.input.memory_source import encode_png, record
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)

@@ -13,7 +13,7 @@ from hmsa_jax.input import decoding
 from hmsa_jax.input.image_directory import ImageDirectory
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
-import pictures
+from tests.data import pictures
 
 
 def test_links_are_followed_and_what_is_left_out_is_told(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import scipy.ndimage
 from PIL import Image, ImageEnhance
 
-from hmsa_jax import sharding
+from hmsa_jax.distributed import sharding
 from hmsa_jax.input import photometric
 from hmsa_jax.input.photometric import Photometric, as_operations
 

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 from absl import flags
-from memory_source import TRAIN, Counting, MemorySource, assert_equal, record, take
 
 from hmsa_jax.input.pipeline import train_batches
+from tests.input.memory_source import TRAIN, Counting, MemorySource, assert_equal, record, take
 
 
 class NoiseSource(MemorySource):
@@ -166,7 +166,7 @@ LEFT_OPEN = """
 import sys
 sys.path[:0] = {path!r}
 from absl import app
-from memory_source import MemorySource
+from tests.input.memory_source import MemorySource
 from hmsa_jax.input.pipeline import train_batches
 
 def main(argv):

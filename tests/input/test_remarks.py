@@ -8,7 +8,7 @@ import pytest
 
 from data import registry
 from hmsa_jax.input import remarks
-from hmsa_jax.progress import console
+from hmsa_jax.runtime.progress import console
 
 TWO = {"classes": [{"name": "background"}, {"name": "[box]"}]}
 ONE = {"classes": [{"name": "background"}]}

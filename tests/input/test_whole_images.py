@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from memory_source import IGNORE, Counting, MemorySource
 from PIL import Image
 
 from hmsa_jax.input.whole_images import eval_batches, image_batches
+from tests.input.memory_source import IGNORE, Counting, MemorySource
 
 SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
 

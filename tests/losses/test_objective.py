@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hmsa_jax import sharding
+from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.losses.rmi import region_mutual_information

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hmsa_jax import sharding
+from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.rmi import POOLINGS, region_mutual_information
 from tests.comparison import check, relative_error
 from tests.fixtures.arrays import nhwc, read

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.extend import core
 
-from hmsa_jax.models import hrnet, multiscale, remat
+from hmsa_jax.models import multiscale, remat
 from hmsa_jax.models.multiscale import Architecture
+from hmsa_jax.models.trunks import hrnet
 from tests.models.quick_jit import quick_jit
 
 CLASSES = 5

@@ -9,7 +9,7 @@ import pytest
 
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import fusion, multiscale, pretrained
-from hmsa_jax.models.resize import resize_bilinear
+from hmsa_jax.models.layers.resize import resize_bilinear
 from tests.comparison import check
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER, nhwc, read

@@ -5,8 +5,8 @@ import io
 import pytest
 import rich.table
 
-from hmsa_jax.progress import tell
 from hmsa_jax.runtime.console import console
+from hmsa_jax.runtime.progress import tell
 
 NAMES = ["[red]", "a [/b] c", "[", "]", "\\[x]", "<b>", "\"'", ":car:", "{0}", "%s", "é道"]
 

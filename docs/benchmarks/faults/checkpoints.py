@@ -11,7 +11,7 @@ import numpy as np
 from faults import damage
 from faults.bench import STEPS, Bench, contents
 from faults.trial import Trial
-from hmsa_jax import checkpoint, checkpoint_reading, integrity
+from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 
 
 def read(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]:

@@ -9,7 +9,7 @@ import numpy as np
 from faults import damage
 from faults.bench import CLASSES, Bench
 from faults.trial import Trial
-from hmsa_jax import config as config_lib
+from hmsa_jax.experiment import schema
 
 _FILES = {
     "": "no get_config",
@@ -42,7 +42,7 @@ _IMPOSSIBLE = {  # what `train` has to refuse before it starts
 
 def fields(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]:
     """A file, a field or a value that cannot be is refused by its name."""
-    names = sorted(config_lib.FIELDS)
+    names = sorted(schema.FIELDS)
     for number in range(count):
         if number % 4 == 0:
             yield _file(bench, number // 4)

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from hmsa_jax import checkpoint_reading, integrity
+from hmsa_jax.training import checkpoint_reading, integrity
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,223 @@
+"""The directory that auto-labelling fills: a data set of images, masks and classes."""
+
+import contextlib
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data import folder, header
+from data.legend import IGNORE, Legend, differing_labels, differing_names
+from data.pixels import encode_image, encode_label
+from hmsa_jax.input import decoding
+from hmsa_jax.report import pictures
+from hmsa_jax.runtime.files import Lines, atomic_path, locked, write_atomically
+
+_SETTINGS = "autolabel.json"
+_CLASSES = "classes.json"
+_SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a teacher says of an image.
+
+    Attributes:
+      classes: the most probable class, uint8 `[H, W]`.
+      probability: 255 times its probability, rounded, uint8 `[H, W]`.
+      kept: whether the probability exceeds the threshold, bool `[H, W]`.
+    """
+
+    classes: np.ndarray
+    probability: np.ndarray
+    kept: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """What is on record of a labelled image.
+
+    Attributes:
+      id: of the image.
+      rows: of the image.
+      columns: of the image.
+      predicted: pixels by predicted class.
+      kept: those of them whose probability exceeded the threshold.
+      bytes: of the mask and the probabilities as they are stored.
+    """
+
+    id: str
+    rows: int
+    columns: int
+    predicted: list[int]
+    kept: list[int]
+    bytes: int
+
+
+class LabelledImages:
+    """A `folder` data set (data/folder.py) that is written image by image.
+
+    It holds, in this layout:
+
+        images/train/ID.*           the image, linked to its file where that is possible
+        masks/train/ID.png          8-bit grey, the values that the labels of the legend have
+        probabilities/train/ID.png  8-bit grey, 255 times the probability, rounded
+        previews/ID.jpg             the image beside its coloured label, if wanted
+        classes.json                what the masks' values mean
+        autolabel.json              how the labels were made
+        labelled-PROCESS.jsonl      what is done, one line an image
+
+    An image is done when its line is written, which is last of all. Use as a context manager.
+
+    Args:
+      directory: made if it is missing; else it must have been made with the same settings.
+      legend: the classes, and the values that stand for them in the masks.
+      settings: all that the labels depend on, as JSON has it.
+      previews: whether to write pictures to look at, too.
+      process_index: which process this is: each writes images and a record of its own.
+
+    Raises:
+      ValueError: the directory holds something else, or labels made in another way.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        legend: Legend,
+        settings: dict,
+        *,
+        previews: bool,
+        process_index: int = 0,
+    ):
+        check(directory, legend, settings)
+        self.directory = directory
+        self._legend = legend
+        self._previews = previews
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / _SETTINGS, json.dumps(settings, indent=2) + "\n")
+        write_atomically(directory / _CLASSES, folder.classes_text(legend))
+        self._name = f"{process_index:05d}"
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "LabelledImages":
+        """Raises ValueError while another process of the same index writes here."""
+        path = self.directory / f"labelled-{self._name}.jsonl"
+        with self._open as stack:
+            stack.enter_context(locked(self.directory, f"lock-{self._name}"))
+            # A line that was cut short goes; the next one would be joined to it.
+            write_atomically(path, "".join(_whole_lines(path)))
+            self._record = stack.enter_context(Lines(path))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._open.close()
+
+    def done(self) -> dict[str, Labelled]:
+        """The images that are labelled, by any process, by id."""
+        lines = [
+            Labelled(**json.loads(line))
+            for path in sorted(self.directory.glob("labelled-*.jsonl"))
+            for line in _whole_lines(path)
+        ]
+        return {line.id: line for line in lines if self._path("masks", line.id, ".png").exists()}
+
+    def write(
+        self, record: decoding.Record, prediction: Prediction, original: Path | None
+    ) -> Labelled:
+        """Writes all files of an image; several threads may do so at once.
+
+        Args:
+          record: 'image', JPEG or PNG bytes, and 'id'.
+          prediction: of the image.
+          original: the image's file, if it is one: linked instead of copied on one file system.
+
+        Returns:
+          What `record` is to put on record afterwards.
+        """
+        name = record["id"]
+        labels = np.where(prediction.kept, prediction.classes, np.uint8(IGNORE))
+        values = bytearray([self._legend.uncertain_value] * 256)
+        values[: len(self._legend.names)] = self._legend.class_values
+        mask = encode_label(cv2.LUT(labels, np.frombuffer(values, np.uint8)))
+        probability = encode_label(prediction.probability)
+        _write(self._path("masks", name, ".png"), mask)
+        _write(self._path("probabilities", name, ".png"), probability)
+        if self._previews:
+            preview = pictures.beside(decoding.decode_image(record), labels, self._legend.palette)
+            _write(self._path("previews", name, ".jpg"), encode_image(preview))
+        suffix = ".png" if header.read(record["image"]).form == "PNG" else ".jpg"
+        _link(self._path("images", name, suffix), record["image"], original)
+        count = len(self._legend.names)
+        return Labelled(
+            id=name,
+            rows=labels.shape[0],
+            columns=labels.shape[1],
+            predicted=np.bincount(prediction.classes.ravel(), minlength=count).tolist(),
+            kept=np.bincount(labels.ravel(), minlength=256)[:count].tolist(),
+            bytes=len(mask) + len(probability),
+        )
+
+    def record(self, labelled: Labelled) -> None:
+        """Puts on record that an image is done."""
+        self._record.append(json.dumps(dataclasses.asdict(labelled)))
+
+    def _path(self, kind: str, name: str, suffix: str) -> Path:
+        return self.directory / kind / _SPLIT / f"{name}{suffix}"
+
+
+def check(directory: Path, legend: Legend, settings: dict) -> None:
+    """Makes sure that a directory is new, or was begun in the same way; writes nothing.
+
+    Args:
+      directory: as for `LabelledImages`.
+      legend: as for `LabelledImages`; its names and values must be those of the masks there.
+      settings: as for `LabelledImages`.
+
+    Raises:
+      ValueError: it holds something else, or labels made in another way; all that differs is
+        listed.
+    """
+    path = directory / _SETTINGS
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        differing = [
+            f"{name}: {theirs.get(name)!r} there, {settings.get(name)!r} here"
+            for name in sorted(theirs.keys() | settings.keys())
+            if theirs.get(name) != settings.get(name)
+        ]
+        if (directory / _CLASSES).exists():
+            classes = folder.read_classes(directory / _CLASSES)
+            differing += differing_names(classes.names, legend.names)
+            differing = differing or differing_labels(classes, legend)
+        if differing:
+            raise ValueError(
+                f"{directory} holds labels that were made in another way; name another --out, or"
+                " undo:\n  " + "\n  ".join(differing)
+            )
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise ValueError(f"{directory} holds other files; name a new directory as --out")
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _write(path: Path, encoded: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_bytes(encoded)
+
+
+def _link(path: Path, encoded: bytes, original: Path | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if original is not None and not path.exists():
+        with contextlib.suppress(OSError):  # another file system, or one without links
+            path.hardlink_to(original)
+    if not path.exists():
+        _write(path, encoded)

@@ -1,0 +1,231 @@
+"""One step of a config on one target: compiled, and run where the devices are there.
+
+A process of its own, `python -m hmsa_jax.experiment.compile_report`, compiles each step: variables
+that the compilers read must be set before it starts and since only its end returns their memory.
+"""
+
+import copy
+import dataclasses
+import json
+import os
+import pathlib
+import pickle
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from hmsa_jax.distributed import sharding
+from hmsa_jax.experiment import evaluation, experiment, schema
+from hmsa_jax.performance import compiled, flops
+from hmsa_jax.performance import target as target_lib
+from hmsa_jax.performance.modelled_time import modelled_seconds
+from hmsa_jax.performance.target import Target
+from hmsa_jax.runtime.files import write_atomically
+
+STEPS = ("train", "evaluate")
+_WARM_UP = 2
+_RUNS = 10
+_PATIENCE = 120.0  # seconds, after which three runs are enough; one, if it takes as long
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A step that can be compiled.
+
+    Attributes:
+      step: the jitted function.
+      plain: the same function without what is no use, to count the rest.
+      arguments: abstract arguments of both.
+      images: of a batch, on all devices together.
+      run: `(compiled, state, batch) -> (state, result)`.
+    """
+
+    step: Callable
+    plain: Callable
+    arguments: tuple
+    images: int
+    run: Callable
+
+
+def examine(
+    config: ml_collections.ConfigDict, target: Target, step: str, *, images_per_device: int
+) -> dict:
+    """Compiles a step and says what it takes.
+
+    Args:
+      config: of the experiment.
+      target: what to compile for.
+      step: one of `STEPS`.
+      images_per_device: of the train step, for each device on the mesh axis 'data' and each part
+        of an accumulated batch; the evaluation step has `evaluate.images_per_device`.
+
+    Returns:
+      A row, which JSON can hold: `target`, `step`, `status` ('fits', 'does not fit' or 'failed')
+      and `message`; as far as it got `device`, `devices`, `mesh`, `images`, `image_size`,
+      `memory` (bytes on a device), `useful_flops` (of all devices), `time` (seconds, measured or
+      modelled), `mfu`, `collectives`, `lower_seconds` and `compile_seconds`.
+    """
+    row = {"target": target.name, "step": step, "status": "failed", "message": ""}
+    row["compiler"] = target_lib.compiler_version(target)
+    try:
+        _examine(row, config, target, step, images_per_device)
+    except jax.errors.JaxRuntimeError as error:
+        row["message"] = str(error).splitlines()[0]
+        if _OUT_OF_MEMORY in row["message"]:
+            row["status"] = "does not fit"
+            sizes = compiled.sizes_of_failure(str(error))
+            if sizes:
+                row["memory"] = {"peak": sizes[0], "limit": sizes[1]}
+    except (ValueError, target_lib.CompilerMissingError) as error:
+        row["message"] = str(error)
+    return row
+
+
+def _examine(row, config, target, step, images_per_device) -> None:
+    devices = target_lib.present_devices(target)
+    is_here = devices is not None
+    if not is_here:
+        devices = target_lib.described_devices(target)
+    parts = experiment.assemble(config, devices)
+    make = train_program if step == "train" else evaluation_program
+    program = make(config, parts, images_per_device)
+    row |= {
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "mesh": dict(parts.mesh.shape),
+        "images": program.images,
+        "image_size": list(config.data.crop_size),
+        "useful_flops": flops.count(program.plain.trace(*program.arguments).jaxpr),
+    }
+    begin = time.monotonic()
+    lowered = program.step.lower(*program.arguments)
+    row["lower_seconds"] = round(time.monotonic() - begin, 2)
+    begin = time.monotonic()
+    executable = lowered.compile()
+    row["compile_seconds"] = round(time.monotonic() - begin, 2)
+    _read(row, executable, target)
+    if is_here:
+        row["time"] = _measure(program, executable, parts)
+    _rate(row, target)
+
+
+def train_program(
+    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
+) -> Program:
+    """The config's train step, with another batch; arguments as for `examine`."""
+    images = images_per_device * parts.mesh.shape["data"] * config.optimizer.accumulate
+    config = copy.deepcopy(config)
+    config.data.batch_size = images
+    experiment.check_shares(config, parts)
+    shardings = sharding.batch_shardings(parts.mesh)
+    return Program(
+        step=experiment.train_step_of(config, parts),
+        plain=experiment.train_step_of(config, experiment.plain(parts)),
+        arguments=(jax.eval_shape(parts.initial_state), _batch(images, config, shardings)),
+        images=images,
+        run=lambda step, state, batch: step(state, batch),
+    )
+
+
+def evaluation_program(
+    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
+) -> Program:
+    """The config's evaluation step, with the batch that it has; arguments as for `examine`."""
+    del images_per_device
+    images = config.evaluate.images_per_device * parts.mesh.size
+    everywhere = NamedSharding(parts.mesh, PartitionSpec(("data", "spatial")))
+    shardings = {"image": everywhere, "label": everywhere}
+    state = jax.eval_shape(parts.initial_state)
+    return Program(
+        step=evaluation.evaluation_step_of(config, parts),
+        plain=evaluation.evaluation_step_of(config, experiment.plain(parts)),
+        arguments=(state.best_params, state.batch_stats, _batch(images, config, shardings)),
+        images=images,
+        run=lambda step, state, batch: (state, step(state.best_params, state.batch_stats, batch)),
+    )
+
+
+def _batch(images, config, shardings) -> dict[str, jax.ShapeDtypeStruct]:
+    shape = (images, *config.data.crop_size)
+    return {
+        "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8, sharding=shardings["image"]),
+        "label": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=shardings["label"]),
+    }
+
+
+def _read(row, executable, target) -> None:
+    """Memory, communication and modelled time, as the compiled program has them."""
+    text = executable.as_text()
+    memory = compiled.memory_of(executable)
+    if memory is not None:
+        limit = target.chip.memory if target.chip else _host_memory() // target.devices
+        row["memory"] = dataclasses.asdict(memory) | {"peak": memory.peak, "limit": limit}
+        row["status"] = "fits" if memory.peak <= limit else "does not fit"
+    row["collectives"] = {
+        kind: dataclasses.asdict(traffic)
+        for kind, traffic in sorted(compiled.collectives_of(text).items())
+    }
+    # With little optimisation the model has the ideal time of a program that is far from it.
+    if target.platform == "tpu" and jax.config.jax_optimization_level != "O1":
+        seconds = modelled_seconds(executable)
+        if seconds is not None:
+            row["time"] = {"kind": "modelled", "median": seconds}
+
+
+def _measure(program, executable, parts) -> dict:
+    """Runs the step on random images: the median and the quartiles of the runs after a warm-up."""
+    rng = np.random.default_rng(0)
+    image, label = (program.arguments[-1][name] for name in ("image", "label"))
+    batch = {
+        "image": rng.integers(0, 256, image.shape, np.uint8),
+        "label": rng.integers(0, parts.dataset.num_classes, label.shape, np.uint8),
+    }
+    batch = jax.device_put(batch, {"image": image.sharding, "label": label.sharding})
+    state = parts.initial_state()
+    times = []
+    for _ in range(_WARM_UP + _RUNS):
+        begin = time.perf_counter()
+        state, result = program.run(executable, state, batch)
+        jax.block_until_ready((state, result))
+        times.append(time.perf_counter() - begin)
+        if times[0] > _PATIENCE or (sum(times) > _PATIENCE and len(times) >= _WARM_UP + 3):
+            break
+    times = times[_WARM_UP:] or times  # so slow a step needs no warm-up: it is compiled already
+    low, median, high = (float(value) for value in np.percentile(times, [25, 50, 75]))
+    figures = {"median": median, "lower_quartile": low, "upper_quartile": high}
+    return {"kind": "measured", **figures, "runs": len(times)}
+
+
+def _rate(row, target) -> None:
+    """The share of the chip's bfloat16 peak that the useful operations make."""
+    if target.chip is not None and "time" in row:
+        rate = row["useful_flops"] / row["devices"] / row["time"]["median"]
+        row["mfu"] = rate / target.chip.peak
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def main() -> None:
+    """Reads a pickled request from standard input and writes the row to the file it is given."""
+    request = pickle.load(sys.stdin.buffer)
+    schema.check(request["config"])
+    row = examine(
+        request["config"],
+        target_lib.parse(request["target"]),
+        request["step"],
+        images_per_device=request["images_per_device"],
+    )
+    write_atomically(pathlib.Path(sys.argv[1]), json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Whether any machine could do what a config asks for, told before anything is drawn or compiled.
+
+Only what no program can do without is counted, so that nothing is refused that would fit:
+
+- in the memory of a machine a batch as it is read, 4 bytes a pixel (three of the image and one of
+  the label), once for each process that reads ahead, and 100 MB for each of these;
+- in the memory of a device its share of that batch, and of the images of the largest scale as the
+  network reads them, 6 bytes a pixel;
+- of the weights, which are drawn on the machine, those between layers whose widths the config
+  gives, 4 bytes each.
+"""
+
+import os
+from collections.abc import Iterable
+from fractions import Fraction
+
+import jax
+import ml_collections
+
+from hmsa_jax.input import decoding
+from hmsa_jax.input.source import Source
+from hmsa_jax.losses import rmi
+from hmsa_jax.models.fusion import scaled_size
+from hmsa_jax.models.trunks import hrnet
+
+_BYTES_READ = 4  # a pixel of image and label
+_BYTES_SCALED = 6  # a pixel of the images that the network reads: three channels in bfloat16
+_BYTES_WEIGHT = 4  # float32
+_BYTES_WORKER = 100 * 10**6
+_EXHAUSTED = "RESOURCE_EXHAUSTED"  # as XLA names it, in compilers and at run time
+_LARGEST_DEVICE = 2**40  # more bytes than any has
+_TRIED = 16  # images whose size is asked for, until one can be read
+
+Size = tuple[int, int]
+
+
+def check_training(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, naming the fields, if no memory holds a train step or its batch."""
+    check_widths(config.model)
+    data, scales = config.data, config.objective.scales
+    check_scales("objective.scales", scales, data.crop_size)
+    check_crop_holds_window(config)
+    images = f"data.batch_size={data.batch_size} of data.crop_size={tuple(data.crop_size)}"
+    pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
+    read = Fraction(pixels * _BYTES_READ, jax.process_count())
+    _check_machine(images, read)
+    workers = f"data.workers={data.workers}, each with a batch of {images},"
+    _check_machine(workers, data.workers * (read + _BYTES_WORKER))
+    part = f", optimizer.accumulate={config.optimizer.accumulate}, objective.scales={scales}"
+    scaled = Fraction(pixels, config.optimizer.accumulate) * _largest(scales) ** 2 * _BYTES_SCALED
+    _check_devices(images + part, (pixels * _BYTES_READ + scaled) / jax.device_count())
+
+
+def check_inference(
+    config: ml_collections.ConfigDict, source: Source, field: str, scales: Iterable[float]
+) -> None:
+    """Raises ValueError, naming the fields, if no memory holds a batch of whole images.
+
+    Args:
+      config: its group `evaluate` says how many images there are and how they are padded.
+      source: the images; the first that can be read stands for all.
+      field: what names the scales, for errors.
+      scales: all that an image is predicted at.
+    """
+    scales = tuple(scales)
+    size = _first_size(source)
+    if size is not None:
+        check_scales(field, scales, size)
+    settings = config.evaluate
+    multiple = settings.size_multiple
+    padded = [-(-length // multiple) * multiple for length in size or (1, 1)]
+    images = (
+        f"evaluate.images_per_device={settings.images_per_device} of {padded[0]} x {padded[1]}"
+        f" pixels (evaluate.size_multiple={multiple})"
+    )
+    pixels = settings.images_per_device * padded[0] * padded[1]
+    _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))
+    scaled = pixels * _largest(scales) ** 2 * _BYTES_SCALED
+    _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)
+
+
+def check_crop_holds_window(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, naming the fields, if RMI is the loss and a crop holds no window of it."""
+    if config.objective.main_loss != "rmi":
+        return
+    window = config.objective.rmi
+    try:
+        rmi.check_window(config.data.crop_size, window.radius, window.pool, window.pooling)
+    except ValueError as error:
+        raise ValueError(f"data.crop_size, objective.rmi: {error}") from error
+
+
+def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]) -> None:
+    """Raises ValueError, naming what it is given, if no device that there is holds the images."""
+    pixels = images * size[0] * size[1]
+    needed = pixels * _BYTES_READ + pixels * _largest(scales) ** 2 * _BYTES_SCALED
+    what = f"{what} of data.crop_size={tuple(size)}"
+    _refuse_beyond(what, needed, _LARGEST_DEVICE, "the largest device")
+
+
+def check_widths(model: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, naming the fields, if the weights cannot be drawn in this memory."""
+    has_ocr = model.trunk in hrnet.SIZES
+    has_hidden = not has_ocr or model.semantic_head == "paper" or model.attention != "none"
+    fields = {}
+    if has_ocr:
+        fields |= {"ocr_channels": model.ocr_channels, "ocr_key_channels": model.ocr_key_channels}
+    if has_hidden:
+        fields["head_channels"] = model.head_channels
+    ocr, key, head = (
+        fields.get(name, 0) for name in ("ocr_channels", "ocr_key_channels", "head_channels")
+    )
+    weights = 2 * ocr**2 + 2 * ocr * key + 2 * key**2 + 9 * head**2
+    named = ", ".join(f"model.{name}={width}" for name, width in fields.items())
+    _check_machine(f"a network of {named}", Fraction(_BYTES_WEIGHT * weights))
+
+
+def check_scales(field: str, scales: Iterable[float], size: Size) -> None:
+    """Raises ValueError, naming scale and size, if a scale leaves nothing of an image."""
+    for scale in scales:
+        try:
+            scaled_size(size, scale)
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from error
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """What to do about an error of the devices' memory, in a line; None for any other error."""
+    if not isinstance(error, jax.errors.JaxRuntimeError) or _EXHAUSTED not in str(error):
+        return None
+    return (
+        f"the memory of the devices is spent ({str(error).splitlines()[0]}). For training try a"
+        " smaller data.batch_size or data.crop_size, a larger optimizer.accumulate, or"
+        " model.remat=modules; else a smaller evaluate.images_per_device, or protocols of smaller"
+        " scales"
+    )
+
+
+def _first_size(source: Source) -> Size | None:
+    for index in range(min(len(source), _TRIED)):
+        try:
+            return decoding.image_size(source[index])
+        except ValueError:  # damaged: told by name where it is decoded
+            continue
+    return None
+
+
+def _largest(scales: Iterable[float]) -> Fraction:
+    return Fraction(max(scales))
+
+
+def _check_machine(what: str, needed: Fraction) -> None:
+    _refuse_beyond(what, needed, _machine_memory(), "this machine")
+
+
+def _check_devices(what: str, needed: Fraction) -> None:
+    device = jax.local_devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    available = (stats or {}).get("bytes_limit", _machine_memory() // jax.local_device_count())
+    _refuse_beyond(what, needed, available, f"each device ({device.device_kind})")
+
+
+def _refuse_beyond(what: str, needed: Fraction, available: int, where: str) -> None:
+    if needed > available:
+        raise ValueError(
+            f"{what} would take {_gigabytes(needed)} in the memory of {where} at least, which is"
+            f" {_gigabytes(available)}; make them smaller"
+        )
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _gigabytes(count: int | Fraction) -> str:
+    return f"{float(min(count, 10**300)) / 1e9:.3g} GB"

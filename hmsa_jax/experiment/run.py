@@ -1,0 +1,180 @@
+"""The directory of a run: the config and the classes that it belongs to, and what was promised it.
+
+config.json      the config of the run, written when the directory is claimed
+classes.json     its classes, in the form of data/folder.py
+weights_of.json  the file whose weights `convert --from` makes its step 0
+"""
+
+import json
+import os
+import pathlib
+
+import jax
+import ml_collections
+
+from data import folder
+from data.legend import Legend, differing_labels, differing_names
+from hmsa_jax.distributed import hosts
+from hmsa_jax.experiment import schema
+from hmsa_jax.runtime.files import write_atomically
+from hmsa_jax.runtime.progress import tell
+
+_CONFIG = "config.json"
+_CLASSES = "classes.json"
+_PROMISE = "weights_of.json"
+
+
+def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Legend) -> None:
+    """Makes sure that a directory belongs to a config and its classes, or to none; writes nothing.
+
+    Names and order of the classes must be those of the run: its network has an output for each.
+    Numbers in the labels, colours and ignored values may be others, as of another copy of the data;
+    they are listed.
+
+    Args:
+      workdir: directory of the run; it may be missing.
+      config: a checked config.
+      legend: of its data set.
+
+    Raises:
+      ValueError: the directory belongs to another config or to other classes, and all that differs
+        is listed; or it cannot be one.
+    """
+    _refuse_another(workdir, config, legend)
+    theirs = classes_of(workdir)
+    differing = [] if theirs is None else differing_labels(theirs, legend)
+    if differing:
+        tell(
+            f"The classes are those of {workdir}, but their labels are others; what is read and"
+            " written now has those here:\n  " + "\n  ".join(differing)
+        )
+
+
+def claim(
+    workdir: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    legend: Legend,
+    *,
+    weights_of: pathlib.Path | None = None,
+) -> None:
+    """Writes config and classes into a directory that has none; the last step before the work.
+
+    Args:
+      workdir: directory of the run, which is made if it is missing; of several processes the first
+        one makes it.
+      config: a checked config.
+      legend: of its data set.
+      weights_of: the file that the run is about to get its first weights from, for `check_promise`.
+
+    Raises:
+      ValueError: as in `check`; or it is another directory for each process.
+    """
+    with hosts.first_before_others("workdir"):
+        if jax.process_index() == 0:
+            _claim(workdir, config, legend, weights_of)
+        elif not (workdir / _CLASSES).exists():
+            raise ValueError(
+                f"process {jax.process_index()} does not find {workdir / _CLASSES}, which process 0"
+                " wrote; name a --workdir on a file system that they share"
+            )
+
+
+def _claim(workdir, config, legend, weights_of) -> None:
+    _refuse_another(workdir, config, legend)  # another process may have claimed it meanwhile
+    workdir.mkdir(parents=True, exist_ok=True)
+    if weights_of is not None:  # first of all: without the others it is only a promise
+        _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
+    is_new = not (workdir / _CONFIG).exists()
+    if is_new:
+        _write(workdir / _CONFIG, schema.flatten(config))
+    if not (workdir / _CLASSES).exists():
+        write_atomically(workdir / _CLASSES, folder.classes_text(legend))
+        if not is_new:
+            tell(
+                f"{workdir} did not say which classes it has. Those of"
+                f" data.name={config.data.name!r} are written to {workdir / _CLASSES} now."
+            )
+
+
+def _refuse_another(workdir, config, legend) -> None:
+    if not (workdir / _CONFIG).exists():
+        _check_place(workdir)
+    else:
+        differing = _differing_fields(_read(workdir / _CONFIG), schema.flatten(config))
+        if differing:
+            raise ValueError(
+                f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
+                + "\n  ".join(differing)
+            )
+    theirs = classes_of(workdir)
+    differing = [] if theirs is None else differing_names(theirs.names, legend.names)
+    if differing:
+        raise ValueError(
+            f"{workdir} has other classes than data.name={config.data.name!r}, data.dir="
+            f"{config.data.dir!r}, so that they would be mistaken for each other; name a data set"
+            " with the same classes in the same order, or another --workdir:\n  "
+            + "\n  ".join(differing)
+        )
+
+
+def classes_of(run: pathlib.Path) -> Legend | None:
+    """The classes of a run; None where it does not say, as runs of earlier versions.
+
+    Raises:
+      ValueError: its list of classes is damaged.
+    """
+    path = run / _CLASSES
+    return folder.read_classes(path) if path.exists() else None
+
+
+def check_promise(workdir: pathlib.Path) -> None:
+    """Raises ValueError if a run without checkpoints was to begin with the weights of a file."""
+    path = workdir / _PROMISE
+    if path.exists():
+        source = _read(path).get("file")
+        raise ValueError(
+            f"{workdir} was to begin with the weights of {source}, but holds no whole checkpoint:"
+            " `convert --from` did not end. Give that command again; or name another --workdir to"
+            " train without them."
+        )
+
+
+def _differing_fields(theirs: dict, ours: dict) -> list[str]:
+    """A line for each field that has a part in the result and differs."""
+    ours = json.loads(json.dumps(ours))
+    known = {n: field.before for n, field in schema.FIELDS.items() if field.before is not None}
+    theirs = known | theirs
+    return [
+        f"{name}: {_value(theirs, name)} there, {_value(ours, name)} here"
+        for name in sorted(ours.keys() | theirs.keys())
+        if not (name in schema.FIELDS and schema.FIELDS[name].free)
+        and (name in ours, ours.get(name)) != (name in theirs, theirs.get(name))
+    ]
+
+
+def _value(fields: dict, name: str) -> str:
+    return repr(fields[name]) if name in fields else "missing"
+
+
+def _check_place(workdir: pathlib.Path) -> None:
+    """Refuses a directory that cannot be made or written to, before the work of an hour is lost."""
+    place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--workdir is {workdir}, but {place} is no directory that may be written to; name"
+            " another"
+        )
+
+
+def _write(path: pathlib.Path, content: dict) -> None:
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def _read(path: pathlib.Path) -> dict:
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: expected a JSON object; restore it from a copy")
+    return content

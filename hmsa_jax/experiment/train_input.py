@@ -1,0 +1,192 @@
+"""The input of training as a config has it: crops of the train split, and of the pool if any."""
+
+import contextlib
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import jax
+import ml_collections
+
+from data import registry
+from data.builder import SegmentationBuilder
+from data.legend import differing_names
+from hmsa_jax.experiment import splits
+from hmsa_jax.input import centroids, pipeline
+from hmsa_jax.input.class_uniform import ClassUniform
+from hmsa_jax.input.pool import Pool
+from hmsa_jax.input.remarks import check_classes, tell_remarks
+
+
+def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> None:
+    """Makes sure that the pool, if there is one, shows the classes that the train split shows.
+
+    Args:
+      data: the group of a checked config.
+      dataset: what `data.name` stands for.
+
+    Raises:
+      ValueError: there is no such pool, its classes differ, or a boost class is none of them.
+      FileNotFoundError: the pool's directory does not exist or lacks its class list.
+    """
+    pool = data.pool
+    if not pool.name:
+        return
+    with _naming_the_pool():
+        registry.source_directory(pool.name, pool.dir)
+        theirs = registry.get(pool.name, pool.dir).classes
+    _check_same_classes(dataset, pool.name, theirs)
+    for name in pool.boost_classes:
+        if name not in dataset.classes:
+            near = difflib.get_close_matches(name, dataset.classes) or dataset.classes
+            raise ValueError(
+                f"data.pool.boost_classes has {name!r}, which is no class of {dataset.name};"
+                f" expected names like {', '.join(near)}."
+            )
+
+
+def open_sources(
+    data: ml_collections.ConfigDict, builder: SegmentationBuilder
+) -> dict[str, pipeline.Source]:
+    """The train split and, if there is one, the pool, which is built; by the fields that name them.
+
+    Tells what is to be known of their files, and which classes they lack.
+
+    Args:
+      data: the group of a checked config.
+      builder: of `data.name`, when it is built.
+
+    Raises:
+      ValueError: a split is missing or empty, or their labels cannot teach anything.
+    """
+    sources = {"data.train_split": _open_train(data, builder)}
+    read = [(builder, data.train_split)]
+    if data.pool.name:
+        pool_builder, sources["data.pool.split"] = _open_pool(data)
+        read.append((pool_builder, data.pool.split))
+    for each, _ in read:
+        tell_remarks(each)
+    check_classes(read)
+    return sources
+
+
+def prepare(
+    data: ml_collections.ConfigDict,
+    dataset: registry.Dataset,
+    builder: SegmentationBuilder,
+    *,
+    seed: int,
+) -> Callable[[int], Iterator[pipeline.Batch]]:
+    """Builds all that the batches of this process need: the pool, and where each class is.
+
+    Args:
+      data: the group of a checked config.
+      dataset: what `data.name` stands for.
+      builder: its builder, when it is built.
+      seed: decides order and augmentation.
+
+    Returns:
+      The number of steps that are done -> the iterator of `pipeline.train_batches`.
+
+    Raises:
+      ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
+    """
+    source = _open_train(data, builder)
+    class_uniform = _class_uniform(data, dataset.classes, builder, source)
+    pool = _pool(data, dataset.classes)
+
+    def batches_from(start_step):
+        return pipeline.train_batches(
+            source,
+            batch_size=data.batch_size,
+            crop_size=data.crop_size,
+            scale_range=data.scale_range,
+            flip=data.flip,
+            resampling=data.resampling,
+            placement=data.placement,
+            ignore_label=dataset.ignore_label,
+            seed=seed,
+            start_step=start_step,
+            num_workers=data.workers,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            class_uniform=class_uniform,
+            pool=pool,
+        )
+
+    return batches_from
+
+
+def _open_train(data, builder) -> pipeline.Source:
+    return splits.open_split(builder, "data.train_split", data.train_split)
+
+
+def _open_pool(data) -> tuple[SegmentationBuilder, pipeline.Source]:
+    pool = data.pool
+    with _naming_the_pool():
+        builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
+    return builder, splits.open_split(builder, "data.pool.split", pool.split)
+
+
+def _class_uniform(data, classes, builder, source) -> ClassUniform | None:
+    if not data.class_uniform_share:
+        return None
+    found = _centroids(data, classes, builder, source, data.train_split)
+    return ClassUniform(found, data.class_uniform_share, data.class_uniform_until_epoch)
+
+
+def _pool(data, classes) -> Pool | None:
+    pool = data.pool
+    if not pool.name:
+        return None
+    builder, source = _open_pool(data)
+    found = None
+    if data.class_uniform_share:
+        title = f"the pool's {pool.split}"
+        found = _centroids(data, classes, builder, source, pool.split, title)
+    return Pool(
+        source,
+        share=pool.share,
+        until_epoch=pool.until_epoch,
+        centroids=found,
+        boost_classes=tuple(map(classes.index, pool.boost_classes)),
+        boost_until_epoch=pool.boost_until_epoch,
+    )
+
+
+def _centroids(data, classes, builder, source, split, title="") -> centroids.Centroids:
+    return centroids.prepare(
+        source,
+        Path(builder.data_dir) / "centroids",
+        split=split,
+        tile=data.class_uniform_tile,
+        classes=classes,
+        title=title,
+    )
+
+
+def _check_same_classes(dataset: registry.Dataset, pool: str, theirs: Sequence[str]) -> None:
+    differing = differing_names(theirs, dataset.classes)
+    if differing:
+        raise ValueError(
+            f"data.pool.name is {pool!r}, whose classes are not those of"
+            f" data.name={dataset.name!r}. Both need the same names in the same order: name another"
+            " pool, or give it the layout of data/folder.py, where classes.json lists them:\n  "
+            + "\n  ".join(differing)
+        )
+
+
+@contextlib.contextmanager
+def _naming_the_pool() -> Iterator[None]:
+    """Turns the fields that the registry's errors name, data.name and data.dir, into the pool's."""
+
+    def of_pool(error: Exception) -> str:
+        return re.sub(r"\bdata\.(name|dir)\b", r"data.pool.\1", str(error))
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(of_pool(error)) from error
+    except ValueError as error:
+        raise ValueError(of_pool(error)) from error

@@ -1,0 +1,103 @@
+"""DeepLabV3+: atrous spatial pyramid pooling and a decoder, between ResNet and the heads.
+
+The paper's ablations (section 4.1) use it at output stride 8.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.models.layers.resize import resize_bilinear
+
+_CHANNELS = 256  # of each branch of the pyramid, and of the pyramid in the decoder
+_FINE_CHANNELS = 48  # of the trunk's features at stride 4 in the decoder
+_RATES = (12, 24, 36)  # dilations at output stride 8
+
+# Our layer -> the published convolution and BatchNorm, or the convolution alone.
+PUBLISHED_NAMES = {
+    "decoder.pyramid.branches.{0}": ("aspp.features.{0}.0", "aspp.features.{0}.1"),
+    "decoder.pyramid.image": ("aspp.img_conv.0", "aspp.img_conv.1"),
+    "decoder.fine": "bot_fine",
+    "decoder.coarse": "bot_aspp",
+    "semantic_head.hidden.0": ("final.0", "final.1"),
+    "semantic_head.hidden.1": ("final.3", "final.4"),
+    "semantic_head.output": "final.6",
+}
+
+
+class SpatialPyramid(nnx.Module):
+    """Atrous spatial pyramid pooling: the same features seen through windows of several sizes.
+
+    Args:
+      inputs: channels of the features.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+    """
+
+    def __init__(self, inputs: int, *, dtype: jnp.dtype, rng: np.random.Generator):
+        layer = {"dtype": dtype, "rng": rng}
+        self.image = ConvBN(inputs, _CHANNELS, **layer)
+        self.branches = nnx.List(
+            [
+                ConvBN(inputs, _CHANNELS, **layer),
+                *(ConvBN(inputs, _CHANNELS, kernel=3, dilation=r, **layer) for r in _RATES),
+            ]
+        )
+        self.channels = _CHANNELS * (1 + len(self.branches))
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Maps `[B, h, w, inputs]` to `[B, h, w, channels]`: whole image, 1x1, then the rates."""
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        whole = x.mean((1, 2), keepdims=True, dtype=wide).astype(x.dtype)
+        whole = resize_bilinear(self.image(whole, train=train), x.shape[1:3])
+        return jnp.concatenate(
+            [whole, *(branch(x, train=train) for branch in self.branches)], axis=-1
+        )
+
+
+class DeepLab(nnx.Module):
+    """The decoder: the pyramid of the coarse features beside the fine features.
+
+    Args:
+      fine_channels: channels of the features at stride 4.
+      inputs: channels of the features at stride 8.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+
+    Attributes:
+      channels: channels of the result.
+    """
+
+    def __init__(
+        self, fine_channels: int, inputs: int, *, dtype: jnp.dtype, rng: np.random.Generator
+    ):
+        layer = {"dtype": dtype, "rng": rng}
+        self.pyramid = SpatialPyramid(inputs, **layer)
+        self.fine = Conv(fine_channels, _FINE_CHANNELS, **layer)
+        self.coarse = Conv(self.pyramid.channels, _CHANNELS, **layer)
+        self.channels = _FINE_CHANNELS + _CHANNELS
+
+    def __call__(
+        self,
+        features: tuple[jax.Array, jax.Array],
+        *,
+        train: bool,
+        dropout_key: jax.Array | None,
+    ) -> tuple[jax.Array, None]:
+        """Maps the trunk's features to what the heads read.
+
+        Args:
+          features: `[B, h, w, fine_channels]` and `[B, h / 2, w / 2, inputs]`.
+          train: batch statistics, or running statistics.
+          dropout_key: not read: there is no dropout.
+
+        Returns:
+          `[B, h, w, channels]`, and None: there is no auxiliary head.
+        """
+        del dropout_key
+        fine, coarse = features
+        coarse = self.coarse(self.pyramid(coarse, train=train))
+        coarse = resize_bilinear(coarse, fine.shape[1:3])
+        return jnp.concatenate([self.fine(fine), coarse], axis=-1), None

@@ -1,0 +1,147 @@
+"""Object-contextual representations: every pixel is described by the classes it resembles.
+
+Between trunk and heads of HRNet-OCR (paper section 3.1).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from hmsa_jax.models.heads import DenseHead
+from hmsa_jax.models.layers.conv import ConvBN, Sequence
+
+_CONTEXT = "ocr.ocr_distri_head.object_context_block"
+# Our layer -> the published convolution and BatchNorm, or the convolution alone.
+PUBLISHED_NAMES = {
+    "decoder.features": ("ocr.conv3x3_ocr.0", "ocr.conv3x3_ocr.1.0"),
+    "decoder.aux_head.hidden.0": ("ocr.aux_head.0", "ocr.aux_head.1.0"),
+    "decoder.aux_head.output": "ocr.aux_head.2",
+    "decoder.pixel.layers.0": (f"{_CONTEXT}.f_pixel.0", f"{_CONTEXT}.f_pixel.1.0"),
+    "decoder.pixel.layers.1": (f"{_CONTEXT}.f_pixel.2", f"{_CONTEXT}.f_pixel.3.0"),
+    "decoder.object.layers.0": (f"{_CONTEXT}.f_object.0", f"{_CONTEXT}.f_object.1.0"),
+    "decoder.object.layers.1": (f"{_CONTEXT}.f_object.2", f"{_CONTEXT}.f_object.3.0"),
+    "decoder.value": (f"{_CONTEXT}.f_down.0", f"{_CONTEXT}.f_down.1.0"),
+    "decoder.up": (f"{_CONTEXT}.f_up.0", f"{_CONTEXT}.f_up.1.0"),
+    "decoder.output": (
+        "ocr.ocr_distri_head.conv_bn_dropout.0",
+        "ocr.ocr_distri_head.conv_bn_dropout.1.0",
+    ),
+}
+# The head of the published code is linear. The paper's is not in it: it is numbered like DeepLab's.
+PUBLISHED_HEAD_NAMES = {
+    "published": {"semantic_head.output": "ocr.cls_head"},
+    "paper": {
+        "semantic_head.hidden.0": ("ocr.cls_head.0", "ocr.cls_head.1"),
+        "semantic_head.hidden.1": ("ocr.cls_head.3", "ocr.cls_head.4"),
+        "semantic_head.output": "ocr.cls_head.6",
+    },
+}
+# The names of the authors of OCR -> the published ones.
+RENAMED = {
+    r"^(?=(conv3x3_ocr|ocr_distri_head|aux_head|cls_head)\.)": "ocr.",
+    r"^ocr\.(conv3x3_ocr|aux_head)\.1\.(?!0\.)": r"ocr.\1.1.0.",
+    r"^ocr\.aux_head\.3\.": "ocr.aux_head.2.",
+}
+
+
+class OCR(nnx.Module):
+    """The object-contextual block and the auxiliary head, whose classes are its object regions.
+
+    Args:
+      inputs: channels of the trunk's features.
+      classes: number of classes.
+      channels: channels of the result.
+      key_channels: channels in which pixels and object regions are compared.
+      dropout: probability that a channel of the result is dropped in training.
+      dtype: dtype to compute in.
+      rng: generator that the kernels are drawn from.
+
+    Attributes:
+      channels: channels of the result.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        classes: int,
+        *,
+        channels: int,
+        key_channels: int,
+        dropout: float,
+        dtype: jnp.dtype,
+        rng: np.random.Generator,
+    ):
+        layer = {"dtype": dtype, "rng": rng}
+
+        def transform():
+            return Sequence(
+                ConvBN(channels, key_channels, **layer),
+                ConvBN(key_channels, key_channels, **layer),
+            )
+
+        self.aux_head = DenseHead(
+            inputs, (inputs,), classes, kernel=1, hidden_bias=True, bias=True, **layer
+        )
+        self.features = ConvBN(inputs, channels, kernel=3, bias=True, **layer)
+        self.pixel = transform()
+        self.object = transform()
+        self.value = ConvBN(channels, key_channels, **layer)
+        self.up = ConvBN(key_channels, channels, **layer)
+        self.output = ConvBN(2 * channels, channels, **layer)
+        self.dropout = dropout
+        self.channels = channels
+
+    def __call__(
+        self, features: jax.Array, *, train: bool, dropout_key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Adds to every pixel the context of the object regions.
+
+        Args:
+          features: `[B, h, w, inputs]` from the trunk.
+          train: batch statistics and dropout, or running statistics and none.
+          dropout_key: random key, read in training only.
+
+        Returns:
+          `[B, h, w, channels]`, and the auxiliary logits `[B, h, w, classes]` float32, whose
+          softmax over space makes the regions.
+        """
+        aux_logits = self.aux_head(features, train=train)
+        pixels = self.features(features, train=train)
+        regions = gather_regions(pixels, aux_logits)
+        context = self.up(self._attend(pixels, regions, train=train), train=train)
+        result = self.output(jnp.concatenate([context, pixels], axis=-1), train=train)
+        if train and self.dropout:
+            result = drop_channels(result, self.dropout, dropout_key)
+        return result, aux_logits
+
+    def _attend(self, pixels: jax.Array, regions: jax.Array, *, train: bool) -> jax.Array:
+        """Each pixel's mixture of region values, by softmax over classes."""
+        query = self.pixel(pixels, train=train)
+        key = self.object(regions, train=train)[:, :, 0]
+        value = self.value(regions, train=train)[:, :, 0]
+        wide = jnp.promote_types(query.dtype, jnp.float32)
+        similarity = jnp.einsum("bhwk,bck->bhwc", query, key, preferred_element_type=wide)
+        weights = jax.nn.softmax(similarity * query.shape[-1] ** -0.5, axis=-1)
+        return jnp.einsum("bhwc,bck->bhwk", weights.astype(value.dtype), value)
+
+
+def gather_regions(pixels: jax.Array, aux_logits: jax.Array) -> jax.Array:
+    """The mean feature of each class, weighted by a softmax of its logits over space.
+
+    Args:
+      pixels: `[B, h, w, channels]`.
+      aux_logits: `[B, h, w, classes]`.
+
+    Returns:
+      `[B, classes, 1, channels]` in the dtype of `pixels`: an image of one column.
+    """
+    weights = jax.nn.softmax(aux_logits, axis=(1, 2)).astype(pixels.dtype)
+    regions = jnp.einsum("bhwc,bhwk->bck", weights, pixels, preferred_element_type=aux_logits.dtype)
+    return regions[:, :, None].astype(pixels.dtype)
+
+
+def drop_channels(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    """Drops whole channels of `[B, h, w, C]` with probability `rate`, scaling up the others."""
+    keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, x.shape[-1]))
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)

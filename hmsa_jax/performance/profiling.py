@@ -1,0 +1,77 @@
+"""A trace of some training steps, to see what the devices do."""
+
+import pathlib
+import re
+import shlex
+
+import jax
+
+from hmsa_jax.runtime.progress import tell
+
+EXPECTED = "'', or the first and the last step to trace, like '20:25'"
+
+
+def parse(text: str) -> tuple[int, int] | None:
+    """Reads the field `profile`.
+
+    Returns:
+      The first and the last step, or None for no trace.
+
+    Raises:
+      ValueError: it is no range of steps.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"profile is {text!r}; expected {EXPECTED}")
+    return int(match[1]), int(match[2])
+
+
+class Profile:
+    """Writes a trace of jax.profiler while steps of a range run. Use as a context manager.
+
+    A run that is resumed within the range traces the rest of it; one that stops within it keeps
+    what it has.
+
+    Args:
+      steps: as the field `profile` names them.
+      directory: where the trace goes.
+    """
+
+    def __init__(self, steps: str, directory: pathlib.Path):
+        self._steps = parse(steps)
+        self._directory = directory
+        self._is_running = False
+
+    def __enter__(self) -> "Profile":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._stop()
+
+    def before(self, step: int) -> None:
+        """Starts the trace if it is due; call before the step is dispatched."""
+        if self._steps and not self._is_running and self._steps[0] <= step <= self._steps[1]:
+            jax.profiler.start_trace(self._directory)
+            self._is_running = True
+
+    def after(self, step: int, results) -> None:
+        """Ends the trace after its last step, once the devices have done it.
+
+        Args:
+          step: that was dispatched.
+          results: arrays that it returned.
+        """
+        if self._is_running and step == self._steps[1]:
+            jax.block_until_ready(results)
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._is_running:
+            jax.profiler.stop_trace()
+            self._is_running = False
+            tell(
+                f"Traced steps are in {self._directory}; to look at them: pip install xprof, then"
+                f" xprof {shlex.quote(f'--logdir={self._directory}')}"
+            )

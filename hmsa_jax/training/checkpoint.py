@@ -1,0 +1,261 @@
+"""Saving and restoring the training state, asynchronously and whole; weights of other runs."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from hmsa_jax.distributed import hosts
+from hmsa_jax.models import classifiers, pretrained
+from hmsa_jax.runtime.progress import tell
+from hmsa_jax.training import checkpoint_reading, integrity
+from hmsa_jax.training.checkpoint_reading import DIGESTS, STATE, DamagedError, reason
+from hmsa_jax.training.state import TrainState
+
+_SET_ASIDE = "set_aside"
+_LISTED = 5  # differences that a message names
+
+
+class Checkpoints:
+    """The checkpoints that a run writes, `RUN/checkpoints/STEP`, of which the newest are kept.
+
+    Saving copies the state and writes in the background; a checkpoint that was not written to the
+    end is not one. Several processes all save, and the first one writes. Use as a context manager:
+    leaving it waits for the last write.
+
+    Args:
+      run: directory of the run, which is made if it is missing.
+      keep: how many are kept.
+    """
+
+    def __init__(self, run: pathlib.Path, keep: int):
+        self.directory = checkpoint_reading.directory_of(run, "--workdir")
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=True,
+                lightweight_initialize=True,  # what it would read of a checkpoint may be damaged
+                # In the background, threads would wait minutes for a directory that cannot be made.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+            ),
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        with self._naming_errors():
+            self._manager.close()
+
+    def save(self, state: TrainState, step: int) -> None:
+        """Starts to write `state`, with a digest of each array.
+
+        Raises:
+          FloatingPointError: it holds values that are not finite.
+          OSError: it, or the state before, cannot be written.
+          ValueError: there is a checkpoint of this step, or of a later one.
+        """
+        # Of a device's own array: what is read of `state` itself stays with it, and the next step
+        # could not reuse its memory on a CPU.
+        arrays = jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), state))
+        named = integrity.by_name(arrays)
+        if name := integrity.first_not_finite(named):
+            raise FloatingPointError(
+                f"the state after step {step} is not finite, in {name}; it is not saved."
+                f" {self.describe_last_good()}"
+            )
+        # The first process writes for all, and so do its digests.
+        digests = integrity.digests(named) if jax.process_index() == 0 else {}
+        items = {
+            STATE: ocp.args.StandardSave(arrays),
+            DIGESTS: ocp.args.JsonSave({"blake2b": digests}),
+        }
+        with self._naming_errors():
+            is_new = self._manager.save(step, args=ocp.args.Composite(**items))
+        if not is_new:
+            raise ValueError(
+                f"{self.directory} holds a checkpoint of step {self._manager.latest_step()};"
+                f" step {step} is not saved"
+            )
+
+    def describe_last_good(self) -> str:
+        """A sentence that says which checkpoint is good, after waiting for the last write."""
+        with self._naming_errors():
+            self._manager.wait_until_finished()
+        for step in reversed(checkpoint_reading.steps_in(self.directory)):
+            with contextlib.suppress(DamagedError):
+                checkpoint_reading.read_step(self.directory, step)
+                return f"The last good checkpoint is that of step {step} in {self.directory}."
+        return f"{self.directory} holds no good checkpoint."
+
+    @contextlib.contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # orbax and tensorstore raise nearly anything
+            if isinstance(error, OSError) and error.filename:
+                raise
+            raise OSError(
+                f"{self.directory}: no checkpoint can be written: {reason(error)}"
+            ) from error
+
+
+def set_later_aside(run: pathlib.Path, step: int) -> None:
+    """Moves the checkpoints of later steps to a directory beside them, that others may come.
+
+    Nothing is deleted. Several processes all call this, once.
+    """
+    hosts.from_first("set aside", lambda: _set_later_aside(run, step))
+
+
+def _set_later_aside(run: pathlib.Path, step: int) -> str:
+    directory = checkpoint_reading.directory_of(run, "--workdir")
+    aside = directory / _SET_ASIDE
+    for later in reversed(checkpoint_reading.steps_in(directory)):
+        if later <= step:
+            break
+        aside.mkdir(exist_ok=True)
+        taken = {path.name for path in aside.iterdir()}
+        names = (str(later), *(f"{later}.{i + 1}" for i in range(len(taken))))
+        target = aside / next(name for name in names if name not in taken)
+        (directory / str(later)).rename(target)
+        tell(f"Checkpoint {later} is now {target}, so that step {later} can be saved anew.")
+    return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunWeights:
+    """The network of a run, as nested dicts of host arrays.
+
+    Attributes:
+      step: of the checkpoint.
+      params: the best there are: the moving average if the run has one.
+      batch_stats: BatchNorm's running statistics.
+    """
+
+    step: int
+    params: dict
+    batch_stats: dict
+
+
+def read_weights(run: pathlib.Path, field: str, step: int | None = None) -> RunWeights:
+    """The weights of a run's newest good checkpoint, or of the step that `--step` names.
+
+    Args:
+      run: a directory that was trained into or converted into.
+      field: how the user names it.
+      step: from `--step`.
+
+    Raises:
+      FileNotFoundError: the run has no such checkpoint.
+      ValueError: it is damaged, or all are.
+    """
+
+    def parts(stored):
+        return ("ema_params" if stored.get("ema_params") else "params", "batch_stats")
+
+    reading = checkpoint_reading.read(run, field, step, parts=parts)
+    params, batch_stats = (reading.tree[name] for name in parts(reading.tree))
+    return RunWeights(reading.step, params, batch_stats)
+
+
+def restore(
+    run: pathlib.Path, field: str, like: TrainState, step: int | None = None
+) -> tuple[TrainState, int]:
+    """The state of a run's newest good checkpoint, or of the step that `--step` names.
+
+    Args:
+      run: directory of the run.
+      field: how the user names it.
+      like: gives shapes, dtypes and shardings.
+      step: from `--step`.
+
+    Returns:
+      The state, and its step.
+
+    Raises:
+      FileNotFoundError: the run has no such checkpoint.
+      ValueError: it is damaged, or all are; or it holds another network or optimizer.
+    """
+    wanted = integrity.by_name(like)
+
+    def check(found: int, stored: dict) -> None:
+        there, here = (
+            {name: _described(x) for name, x in arrays.items()}
+            for arrays in (integrity.by_name(stored), wanted)
+        )
+        differing = [
+            f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+            for name in sorted(there.keys() | here.keys())
+            if there.get(name) != here.get(name)
+        ]
+        if differing:
+            more = f"; and {len(differing) - _LISTED} more" if len(differing) > _LISTED else ""
+            raise ValueError(
+                f"checkpoint {found} of {run} does not fit this config's network and optimizer: "
+                + "; ".join(differing[:_LISTED])
+                + more
+            )
+
+    reading = checkpoint_reading.read(run, field, step, check=check)
+    arrays = integrity.by_name(reading.tree)
+    leaves = [_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), reading.step
+
+
+def start_from(
+    run: pathlib.Path, state: TrainState, classes: tuple[Sequence[str], Sequence[str]] | None = None
+) -> tuple[TrainState, pretrained.Coverage]:
+    """Takes over the weights and running statistics of another run that match in name and shape.
+
+    Args:
+      run: a directory that was trained into or converted into.
+      state: the state before the first step.
+      classes: names of that run's classes and of ours, if they differ: see
+        `classifiers.with_classes`.
+
+    Returns:
+      That state with the newest good weights of the run, and how the two networks fit.
+
+    Raises:
+      FileNotFoundError: the run has no checkpoint.
+      ValueError: nothing fits, or all checkpoints are damaged.
+    """
+    drawn = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    weights = read_weights(run, "init_from")
+    params = weights.params
+    if classes is not None:
+        params = classifiers.with_classes(params, drawn["params"], *classes)
+    theirs = {"params": params, "batch_stats": weights.batch_stats}
+    weights, coverage = pretrained.take_matching(drawn, theirs)
+    if not coverage.taken:
+        raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
+    return with_weights(state, weights["params"], weights["batch_stats"]), coverage
+
+
+def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainState:
+    """The state before the first step with other weights, as host arrays of the same shapes."""
+
+    def put(values, like):
+        return jax.tree.map(lambda value, x: _put(value, x.sharding), values, like)
+
+    return dataclasses.replace(
+        state,
+        params=put(params, state.params),
+        batch_stats=put(batch_stats, state.batch_stats),
+        ema_params=None if state.ema_params is None else put(params, state.ema_params),
+    )
+
+
+def _put(value: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    # Unlike `jax.device_put`, it does not compare the array over all processes.
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+
+def _described(array) -> str:
+    return f"{np.dtype(array.dtype)} {list(array.shape)}"

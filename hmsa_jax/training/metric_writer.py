@@ -1,0 +1,102 @@
+"""Where the figures of a run go: a JSONL file and TensorBoard."""
+
+import contextlib
+import json
+import pathlib
+import time
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from hmsa_jax.runtime.files import Lines, write_atomically
+from hmsa_jax.runtime.system_errors import named
+
+_SECONDS_BETWEEN_FLUSHES = 30  # of what TensorBoard reads
+
+
+class MetricWriter:
+    """Writes `WORKDIR/metrics.jsonl`, one object a line, and TensorBoard scalars beside it.
+
+    A run resumed at a step drops what was written for later steps, so that no step appears twice.
+    Use as a context manager.
+
+    Args:
+      workdir: the run's directory.
+      start_step: steps done before this start.
+    """
+
+    def __init__(self, workdir: pathlib.Path, start_step: int):
+        path = workdir / "metrics.jsonl"
+        if path.exists():
+            write_atomically(path, _lines_up_to(path, start_step))
+        self._lines = Lines(path)
+        self._board = _Board(workdir / "tensorboard", start_step + 1)
+
+    def __enter__(self) -> "MetricWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        with self._lines:
+            self._board.close()
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Writes the figures of a step, by name.
+
+        Raises:
+          OSError: they cannot be written, as on a full disk; no part of a line is.
+        """
+        self._lines.append(json.dumps({"step": step, **figures}))
+        self._board.write(step, figures)
+
+
+class _Board:
+    """Events for TensorBoard, written at once: a thread that fails would be waited for for ever."""
+
+    def __init__(self, directory: pathlib.Path, first_step: int):
+        directory.mkdir(exist_ok=True)
+        self._directory = directory
+        self._flush_time = time.monotonic()
+        with named(directory):
+            # Absolute: what begins with s3: or gs: would be written elsewhere.
+            self._events = EventsWriter(str(directory.absolute() / "events"))
+            start = SessionLog(status=SessionLog.START)  # later steps of before are void
+            self._events.write_event(Event(step=first_step, session_log=start))
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        with named(self._directory):
+            for name, value in figures.items():
+                event = Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+                self._events.write_event(event)
+            if time.monotonic() - self._flush_time > _SECONDS_BETWEEN_FLUSHES:
+                self._events.flush()
+                self._flush_time = time.monotonic()
+
+    def close(self) -> None:
+        # What does not fit here is in the JSONL file.
+        with contextlib.suppress(OSError):
+            self._events.close()
+
+
+class NoWriter:
+    """Writes nothing: for the processes that leave writing to the first one."""
+
+    def __enter__(self) -> "NoWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        pass
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Takes what `MetricWriter.write` takes."""
+
+
+def _lines_up_to(path: pathlib.Path, step: int) -> str:
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue  # the line that a killed process did not finish
+    return "".join(kept)

@@ -1,0 +1,169 @@
+"""PyTorch files into a run's directory and out of it."""
+
+import importlib
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+from hmsa_jax.commands import convert
+from hmsa_jax.experiment import experiment
+from hmsa_jax.models import pretrained
+from hmsa_jax.training import checkpoint
+from hmsa_jax.weights import pytorch_pickle, weight_file
+from tests.fixtures import seeded
+
+
+def config(**changes):
+    config = importlib.import_module("configs.street_scenes").get_config()
+    config.data.batch_size = 8  # one image for each simulated device
+    config.model.semantic_head = "published"
+    config.model.ocr_channels = 16
+    config.model.ocr_key_channels = 8
+    config.model.head_channels = 8
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def state():
+    """A published state dict of the network of `config`."""
+    parts = experiment.assemble(config())
+    exported = pretrained.export(parts.params, parts.batch_stats, parts.architecture, updates=0)
+    state = seeded.state_dict(5, {name: value.shape for name, value in exported.items()})
+    return state | {k: np.zeros_like(v) for k, v in state.items() if k.endswith("_tracked")}
+
+
+@pytest.fixture
+def file(request, state, tmp_path):
+    path = tmp_path / f"published{getattr(request, 'param', '.pth')}"
+    weight_file.write(path, {f"module.{name}": value for name, value in state.items()})
+    return path
+
+
+@pytest.mark.parametrize("file", [".pth", ".safetensors"], indirect=True)
+def test_round_trip_is_exact(file, state, tmp_path, capsys):
+    workdir, back = tmp_path / "run", tmp_path / f"back{file.suffix}"
+    convert.convert_from(config(), workdir, file)
+    convert.convert_to(config(), workdir, back)
+    got = weight_file.read(back)
+    assert got.keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+        assert got[name].dtype == value.dtype
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"step 0 of {workdir}." in output
+    assert f"{len(state)} tensors in {back}." in output
+
+
+def write(path, content):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        weight_file.write(path, content)
+
+
+WRONG = {
+    "truncated": "copy it again|truncated|incomplete",
+    "not a checkpoint": "text",
+    "another network": "Nothing fits: name the --config",
+    "another number of classes": (
+        r"4 of another shape or type: .*ocr\.cls_head\.weight: \[19, 16, 1, 1\] in the source, "
+        r"\[11, 16, 1, 1\] in the network"
+    ),
+    "without attention": r"in the network only: .*scale_attn",
+}
+
+
+@pytest.mark.parametrize("file", [".pth", ".safetensors"], indirect=True)
+@pytest.mark.parametrize("problem", WRONG)
+def test_wrong_file_is_one_error_and_writes_nothing(problem, file, state, tmp_path):
+    heads = ("ocr.cls_head.", "ocr.aux_head.2.")
+    content = {
+        "truncated": file.read_bytes()[:-20_000],
+        "not a checkpoint": b"<html>404 Not Found</html>" * 100,
+        "another network": {"features.0.weight": np.ones((8, 3, 3, 3), np.float32)},
+        "another number of classes": {
+            k: np.repeat(v, 2, 0)[:19] if k.startswith(heads) else v for k, v in state.items()
+        },
+        "without attention": {k: v for k, v in state.items() if not k.startswith("scale_attn")},
+    }[problem]
+    write(file, content)
+    with pytest.raises(ValueError, match=f"(?s){WRONG[problem]}") as error:
+        convert.convert_from(config(), tmp_path / "run", file)
+    assert str(file) in str(error.value)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
+        convert.convert_from(config(), tmp_path / "run", tmp_path / "absent.pth")
+    assert not (tmp_path / "run").exists()
+
+
+def write_with_average(path, tensors):
+    """A checkpoint with a second state dict, `ema`, as programs write it."""
+    weight_file.write(path, tensors)
+    pickled = pytorch_pickle.dumps(tensors)
+    average = pickled.replace(b"\x0a\0\0\0state_dict", b"\x03\0\0\0ema", 1)
+    both = pickled[:-1] + average[3:]  # after the opcodes that begin a pickle and a mapping
+    with zipfile.ZipFile(path) as whole:
+        records = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (records | {"archive/data.pkl": both}).items():
+            archive.writestr(name, content)
+
+
+def test_partial_files_are_taken_if_the_config_says_so(state, tmp_path, capsys):
+    path = tmp_path / "trunk.pth"
+    trunk = {k: v for k, v in state.items() if k.startswith("backbone.")}
+    write_with_average(path, trunk | {"head.bias": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match=r"take what fits with --config\.convert_partial=True"):
+        convert.convert_from(config(), tmp_path / "run", path)
+    coverage = convert.convert_from(config(convert_partial=True), tmp_path / "run", path)
+    counted = [name for name in trunk if not name.endswith("_tracked")]
+    assert sorted(coverage.taken) == sorted(counted)
+    assert coverage.unused == ["head.bias"]
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1 in the source only: head.bias" in output
+    assert f"{len(counted)} tensors from state_dict of {path} are step 0" in output
+    assert "Not taken: ema." in output
+
+    # From there a run with other classes and without attention starts.
+    parts = experiment.assemble(config(**{"model.attention": "none", "objective.scales": (1.0,)}))
+    started, coverage = checkpoint.start_from(tmp_path / "run", parts.initial_state())
+    assert coverage.unused
+    assert not coverage.missing
+    weights = jax.device_get((started.params, started.batch_stats))
+    got = pretrained.export(*weights, parts.architecture, updates=0)
+    for name in counted:
+        np.testing.assert_array_equal(got[name], trunk[name], err_msg=name)
+
+
+def test_a_workdir_with_checkpoints_is_not_overwritten(file, tmp_path):
+    convert.convert_from(config(), tmp_path / "run", file)
+    with pytest.raises(ValueError, match="holds checkpoints already; name another --workdir"):
+        convert.convert_from(config(), tmp_path / "run", file)
+
+
+def test_out_of_an_empty_workdir(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"workdir is .*run, which holds no checkpoint"):
+        convert.convert_to(config(), tmp_path / "run", tmp_path / "out.pth")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "problem"), [("out.npz", "suffix"), ("no/out.pth", "make it")])
+def test_out_to_an_impossible_file(name, problem, file, tmp_path):
+    convert.convert_from(config(), tmp_path / "run", file)
+    with pytest.raises((ValueError, FileNotFoundError), match=problem):
+        convert.convert_to(config(), tmp_path / "run", tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", file.name}
+
+
+def test_nothing_fits_another_run(file, tmp_path):
+    convert.convert_from(config(), tmp_path / "run", file)
+    changes = {"model.trunk": "resnet50", "model.head_channels": 4, "objective.aux_weight": 0.0}
+    other = config(**changes)
+    with pytest.raises(ValueError, match=r"no tensor of .*run fits this network"):
+        checkpoint.start_from(tmp_path / "run", experiment.assemble(other).initial_state())

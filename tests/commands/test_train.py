@@ -1,0 +1,253 @@
+"""The train command as a user runs it: one device, a process of its own."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Compiling takes most of the time.
+XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+STEPS = 40
+SETTINGS = {
+    "steps": STEPS,
+    "log_every": 1,
+    "data.name": "camvid",
+    "data.batch_size": 2,
+    "data.crop_size": (64, 64),
+    "data.scale_range": (0.5, 2.0),
+    "model.ocr_channels": 16,
+    "model.ocr_key_channels": 8,
+    "model.head_channels": 8,
+    "model.dropout": 0.5,
+    "checkpoint.every": 5,
+    "evaluate.protocols": ("single", "hierarchical:0.5,1"),
+}
+
+
+@pytest.fixture(scope="module")
+def command(camvid_tree, tmp_path_factory):
+    """Starts `main.py` with the settings above, changed by those given."""
+    scratch = tmp_path_factory.mktemp("train")
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(scratch / "compiled"),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": XLA_FLAGS,
+    }
+
+    def start(verb, workdir, *flags, **changes):
+        settings = SETTINGS | {
+            "data.dir": str(camvid_tree),
+            "data.cache_dir": str(scratch / "data"),
+            **{name.replace("__", "."): value for name, value in changes.items()},
+        }
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "main.py",
+                verb,
+                f"--workdir={workdir}",
+                *flags,
+                *(f"--config.{name}={value}" for name, value in settings.items()),
+            ],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    start.compiled = scratch / "compiled"
+    return start
+
+
+def finish(process):
+    """Waits; returns exit status and output, its lines joined."""
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, " ".join(output.split())
+
+
+def lines(workdir):
+    """What metrics.jsonl holds, without the figures of speed, which no state decides."""
+    path = workdir / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
+
+
+def saved_arrays(workdir, step):
+    """All arrays of a checkpoint, in order."""
+    with ocp.StandardCheckpointer() as reader:
+        tree = reader.restore(workdir / "checkpoints" / str(step) / "default")
+    return ocp.tree.to_flat_dict(tree)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(command, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    status, output = finish(command("train", workdir))
+    assert status == 0, output
+    return workdir, output
+
+
+def test_run_leaves_all_that_is_promised(command, uninterrupted):
+    workdir, output = uninterrupted
+    assert [row["step"] for row in lines(workdir)] == list(range(1, STEPS + 1))
+    assert {"loss", "main", "aux", "grad_norm", "learning_rate"} <= set(lines(workdir)[0])
+    assert lines(workdir)[-1]["loss"] < lines(workdir)[0]["loss"]
+    assert list((workdir / "tensorboard").glob("events.*"))
+    assert {p.name for p in (workdir / "checkpoints").iterdir()} == {str(STEPS - 5), str(STEPS)}
+    result = json.loads((workdir / "evaluation" / f"validation-{STEPS}.json").read_text())
+    assert list(result["protocols"]) == ["single (1)", "hierarchical (0.5, 1)"]
+    for figures in result["protocols"].values():
+        assert np.sum(figures["confusion"]) == 5 * 64 * (96 - 4)
+    assert "mean IoU" in output
+    assert list(command.compiled.iterdir())  # what makes the next start fast
+    assert not list(workdir.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_stopped_and_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, number):
+    """SIGTERM saves and exits, a kill loses steps; the same command goes on to the same bits."""
+    reference, _ = uninterrupted
+    workdir = tmp_path / "run"
+    process = command("train", workdir)
+    while len(lines(workdir)) < 8 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    status, output = finish(process)
+    stopped_at = len(lines(workdir))
+    assert 8 <= stopped_at < STEPS
+    if number == signal.SIGTERM:
+        assert status == 0, output
+        assert f"Stopped at step {stopped_at}" in output
+
+    process = command("train", workdir)
+    if number == signal.SIGTERM:  # again, when the last step is done and its checkpoint is not
+        while len(lines(workdir)) < STEPS and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+    status, output = finish(process)
+    assert status in ((0, 130) if number == signal.SIGTERM else (0,)), output
+    assert "Traceback" not in output
+    if number == signal.SIGTERM:
+        assert f"Resuming at step {stopped_at}" in output
+        assert re.search(f"Stopped (at|in the evaluation. Step) (step )?{STEPS}", output)
+    assert lines(workdir) == lines(reference)
+    ours, theirs = saved_arrays(workdir, STEPS), saved_arrays(reference, STEPS)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 500
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=str(name))
+
+
+def test_evaluate_command_repeats_the_result(command, uninterrupted):
+    workdir, _ = uninterrupted
+    path = workdir / "evaluation" / f"validation-{STEPS}.json"
+    before = path.read_text()
+    path.unlink()
+    status, output = finish(command("evaluate", workdir))
+    assert status == 0, output
+    assert path.read_text() == before
+
+
+def test_weights_go_out_and_come_in(command, uninterrupted, tmp_path):
+    """Converted to a file and back, a network scores what it scored."""
+    reference, _ = uninterrupted
+    file, workdir = tmp_path / "weights.pth", tmp_path / "run"
+    status, output = finish(command("convert", reference, f"--to={file}"))
+    assert status == 0, output
+    status, output = finish(command("convert", workdir, f"--from={file}"))
+    assert status == 0, output
+    status, output = finish(command("evaluate", workdir))
+    assert status == 0, output
+    ours = json.loads((workdir / "evaluation" / "validation-0.json").read_text())
+    theirs = json.loads((reference / "evaluation" / f"validation-{STEPS}.json").read_text())
+    assert ours["protocols"] == theirs["protocols"]
+
+
+def test_run_starts_from_another_run(command, uninterrupted, tmp_path):
+    """A network without attention takes over all that it has in common with one that has it."""
+    reference, _ = uninterrupted
+    status, output = finish(
+        command(
+            "train",
+            tmp_path / "run",
+            init_from=reference,
+            steps=2,
+            model__attention="none",
+            objective__scales=(1.0,),
+        )
+    )
+    assert status == 0, output
+    assert re.search(r"\d{3} tensors from .*\. 11 in the source only: .*attention_head", output)
+    assert "in the network only" not in output
+    first = lines(tmp_path / "run")[0]["loss"]
+    assert first < lines(reference)[0]["loss"]
+
+    absent = tmp_path / "absent"
+    status, output = finish(command("train", tmp_path / "other", init_from=absent))
+    assert status == 1
+    assert f"init_from is {absent}, which holds no checkpoint" in output
+    assert not (tmp_path / "other").exists()
+
+
+def test_convert_needs_a_file(command, tmp_path):
+    for verb, flags, problem in (
+        ("convert", (), "convert needs --from=FILE or --to=FILE"),
+        ("train", ("--from=a.pth",), "train takes no --from"),
+    ):
+        status, output = finish(command(verb, tmp_path / "run", *flags))
+        assert status == 1
+        assert problem in output
+
+
+def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(command, tmp_path):
+    workdir = tmp_path / "run"
+    changes = {"optimizer__learning_rate": 1e30, "checkpoint__every": 1}
+    status, output = finish(command("train", workdir, **changes))
+    assert status == 1
+    saved = [int(p.name) for p in (workdir / "checkpoints").iterdir()]
+    bad_step = max(saved) + 1
+    assert f"step {bad_step} is not finite" in output
+    assert f"The last good checkpoint is that of step {max(saved)}" in output
+    for name, value in saved_arrays(workdir, max(saved)).items():
+        assert np.isfinite(value).all(), name
+
+
+def test_workdir_of_another_config_is_refused(command, uninterrupted):
+    workdir, _ = uninterrupted
+    status, output = finish(command("train", workdir, seed=1, log_every=7))
+    assert status == 1
+    assert "belongs to another config" in output
+    assert "seed: 0 there, 1 here" in output
+    assert "log_every" not in output  # no part in the result, so it may change
+
+
+def test_errors_come_before_anything_expensive(command, tmp_path):
+    workdir = tmp_path / "run"
+    status, output = finish(command("train", workdir, data__crop_size=(8, 8), model__trunk="w49"))
+    assert status == 1
+    assert "data.crop_size is (8, 8)" in output
+    assert "model.trunk is 'w49'; expected one of ('tiny', 'w18_small'" in output
+    assert not workdir.exists()
+    status, output = finish(command("train", workdir, optimizer__learning_rat=1))
+    assert status == 1
+    assert "--config.optimizer.learning_rat: no such field" in output
+    assert "did you mean optimizer.learning_rate?" in output
+    status, output = finish(command("train", workdir, data__dir="/nowhere"))
+    assert status == 1
+    assert "/nowhere" in output
+    status, output = finish(command("evaluate", tmp_path / "empty"))
+    assert status == 1
+    assert "which holds no checkpoint" in output
+    assert not (tmp_path / "empty").exists()

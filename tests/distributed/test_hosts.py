@@ -1,0 +1,364 @@
+"""Several processes that run one command together, each with two simulated devices."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import types
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from jax.sharding import SingleDeviceSharding
+
+from hmsa_jax.distributed import hosts, sharding
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 16
+SETTINGS = {
+    "steps": STEPS,
+    "log_every": 1,
+    "data.name": "camvid",
+    "data.batch_size": 8,
+    "data.crop_size": (64, 64),
+    "data.scale_range": (0.5, 2.0),
+    "model.attention": "none",
+    "model.ocr_channels": 16,
+    "model.ocr_key_channels": 8,
+    "model.head_channels": 8,
+    "model.dropout": 0.5,
+    "objective.scales": (1.0,),
+    "optimizer.learning_rate": 1e-6,  # with more, rounding errors soon grow tenfold a step
+    "evaluate.protocols": ("single",),
+}
+# Compiling takes most of the time; a process of several does not find what another one compiled.
+XLA_FLAGS = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_force_host_platform_device_count="
+)
+TIMEOUT = 600  # seconds, on a busy machine
+
+
+class Running:
+    """Processes that run one command together."""
+
+    def __init__(self, arguments, environment, processes, devices, second=()):
+        where = f"localhost:{free_port()},{processes}"
+        environment = environment | {"XLA_FLAGS": f"{XLA_FLAGS}{devices}", "JAX_PLATFORMS": "cpu"}
+        self.processes, self.outputs = [], []
+        for index in range(processes):
+            with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as output:
+                flags = [f"--distributed={where},{index}"] if processes > 1 else []
+                self.outputs.append(pathlib.Path(output.name))
+                self.processes.append(
+                    subprocess.Popen(
+                        [sys.executable, *arguments, *flags, *(second if index else ())],
+                        cwd=ROOT,
+                        env=environment,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+
+    def finish(self):
+        """Waits; returns exit statuses and outputs, whose lines are joined."""
+        deadline = time.monotonic() + TIMEOUT
+        try:
+            statuses = [p.wait(max(deadline - time.monotonic(), 0.1)) for p in self.processes]
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still running after {TIMEOUT} s: {self.read()}")
+        finally:
+            self.kill()
+        return statuses, self.read()
+
+    def read(self):
+        return [" ".join(output.read_text().split()) for output in self.outputs]
+
+    def kill(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def clean_up(self):
+        self.kill()
+        for output in self.outputs:
+            output.unlink()
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def start(camvid_tree, tmp_path_factory):
+    """Starts a command with the settings above in one or several processes."""
+    scratch = tmp_path_factory.mktemp("hosts")
+    environment = dict(os.environ, JAX_COMPILATION_CACHE_DIR=str(scratch / "compiled"))
+    settings = SETTINGS | {"data.dir": str(camvid_tree), "data.cache_dir": str(scratch / "data")}
+    started = []
+
+    def start(verb, workdir, *flags, processes, devices, second=None):
+        overrides = [f"--config.{name}={value}" for name, value in settings.items()]
+        arguments = ["main.py", verb, f"--workdir={workdir}", *flags, *overrides]
+        changed = [f"--config.{second}"] if second else []
+        started.append(Running(arguments, environment, processes, devices, changed))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.clean_up()
+
+
+@pytest.fixture(scope="module")
+def run(start):
+    """Runs a command to its good end; returns the outputs."""
+
+    def run(*arguments, **options):
+        statuses, outputs = start(*arguments, **options).finish()
+        assert not any(statuses), outputs
+        return outputs
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def of_one(run, tmp_path_factory):
+    """A run of one process with four devices."""
+    workdir = tmp_path_factory.mktemp("one") / "run"
+    run("train", workdir, processes=1, devices=4)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def of_two(run, tmp_path_factory):
+    """The same run in two processes with two devices each, and what they said."""
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    return workdir, run("train", workdir, processes=2, devices=2)
+
+
+def figures(workdir, name="loss"):
+    """A figure on record, by step."""
+    path = workdir / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return {row["step"]: row[name] for row in rows}
+
+
+def confusion(workdir):
+    result = json.loads((workdir / "evaluation" / f"validation-{STEPS}.json").read_text())
+    return np.array(result["protocols"]["single (1)"]["confusion"])
+
+
+def saved_arrays(workdir):
+    """All arrays of the last checkpoint, on one device, whatever devices saved them."""
+    path = workdir / "checkpoints" / str(STEPS) / "default"
+    here = SingleDeviceSharding(jax.devices()[0])
+    with ocp.StandardCheckpointer() as reader:
+        stored = reader.metadata(path).item_metadata.tree
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), stored)
+        return ocp.tree.to_flat_dict(reader.restore(path, like))
+
+
+def test_two_processes_train_as_one_does(of_one, of_two):
+    workdir, (first, second) = of_two
+    for name, tolerance in (("loss", 1e-5), ("grad_norm", 1e-3)):
+        ours, theirs = figures(workdir, name), figures(of_one, name)
+        assert list(ours) == list(theirs) == list(range(1, STEPS + 1))
+        five = range(1, 6)
+        np.testing.assert_allclose(
+            [ours[i] for i in five], [theirs[i] for i in five], rtol=tolerance
+        )
+    total = 5 * 64 * (96 - 4)
+    assert confusion(workdir).sum() == confusion(of_one).sum() == total
+    assert np.abs(confusion(workdir) - confusion(of_one)).sum() < 0.01 * total
+    assert "2 processes with 4 devices." in first
+    assert "mean IoU" in first
+    assert "loss" not in second
+    assert "mean IoU" not in second
+    assert len(list((workdir / "tensorboard").glob("events.*"))) == 1
+    assert not list(workdir.rglob("*.partial"))
+
+
+def stop(running, workdir):
+    """Sends a signal to the last process as soon as steps are on record; returns the outputs."""
+    while len(figures(workdir)) < 2 and all(p.poll() is None for p in running.processes):
+        time.sleep(0.01)
+    running.processes[-1].send_signal(signal.SIGTERM)
+    statuses, outputs = running.finish()
+    assert not any(statuses), outputs
+    stopped_at = max(figures(workdir))
+    assert 2 <= stopped_at < STEPS
+    assert f"Stopped at step {stopped_at}" in outputs[0]
+    assert [path.name for path in (workdir / "checkpoints").iterdir()] == [str(stopped_at)]
+    return stopped_at
+
+
+def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
+    """Both save the same step and end well; the same command goes on to the same bits.
+
+    Or a single process goes on from there.
+    """
+    reference, _ = of_two
+    workdir, alone = tmp_path / "run", tmp_path / "alone"
+    stopped_at = stop(start("train", workdir, processes=2, devices=2), workdir)
+    shutil.copytree(workdir, alone)
+
+    first, _ = run("train", workdir, processes=2, devices=2)
+    assert f"Resuming at step {stopped_at}" in first
+    assert figures(workdir) == figures(reference)
+    ours, theirs = saved_arrays(workdir), saved_arrays(reference)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 500
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=str(name))
+
+    (output,) = run("train", alone, processes=1, devices=4)
+    assert f"Resuming at step {stopped_at}" in output
+    assert_equal_losses(alone, reference)
+
+
+def test_two_processes_go_on_where_one_stopped(start, run, of_one, tmp_path):
+    workdir = tmp_path / "run"
+    stopped_at = stop(start("train", workdir, processes=1, devices=4), workdir)
+    first, _ = run("train", workdir, processes=2, devices=2)
+    assert f"Resuming at step {stopped_at}" in first
+    assert_equal_losses(workdir, of_one)
+
+
+def assert_equal_losses(workdir, reference):
+    ours, theirs = figures(workdir), figures(reference)
+    assert ours.keys() == theirs.keys()
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-3)
+
+
+def test_two_processes_evaluate_as_one_does(run, of_one, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(of_one, workdir)
+    shutil.rmtree(workdir / "evaluation")
+    run("evaluate", workdir, processes=2, devices=2)
+    np.testing.assert_array_equal(confusion(workdir), confusion(of_one))
+
+
+def test_two_processes_label_as_one_does(run, of_one, camvid_tree, tmp_path):
+    images = f"--images={camvid_tree / 'images' / 'val'}"
+    options = (images, "--threshold=0.2", "--protocol=single", "--noflip")
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for processes, out in enumerate((alone, together), start=1):
+        run("autolabel", of_one, f"--out={out}", *options, processes=processes, devices=2)
+    names = sorted(path.relative_to(alone) for path in alone.rglob("*.png"))
+    assert len(names) == 2 * 5
+    for name in names:
+        assert (together / name).read_bytes() == (alone / name).read_bytes()
+    assert (together / "report.json").read_text() == (alone / "report.json").read_text()
+    counts = [len(path.read_text().splitlines()) for path in together.glob("labelled-*.jsonl")]
+    assert sorted(counts) == [2, 3]
+
+
+def test_rows_go_to_the_devices_of_their_process(tmp_path):
+    """A batch whose rows are shared out, too, and the refusal to share them among processes."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+        """
+import jax, numpy as np
+from hmsa_jax import hosts, sharding
+from hmsa_jax.input.pipeline import local_rows
+images = np.arange(4 * 8 * 6 * 3, dtype=np.uint8).reshape(4, 8, 6, 3)
+with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
+    mine = images[local_rows(4, jax.process_index(), 2)]
+    mesh = sharding.make_mesh(-1, 2)
+    with jax.transfer_guard("disallow"):
+        batch = sharding.put_batch({"image": mine, "label": mine[..., 0]}, mesh)
+    for name, whole in (("image", images), ("label", images[..., 0])):
+        assert batch[name].shape == whole.shape
+        for shard in batch[name].addressable_shards:
+            assert shard.data.shape[:2] == (2, 4)
+            np.testing.assert_array_equal(shard.data, whole[shard.index])
+    sharding.make_mesh(1, 4)
+"""
+    )
+    running = Running([script], dict(os.environ), 2, 2)
+    statuses, outputs = running.finish()
+    running.clean_up()
+    assert statuses == [1, 1]
+    for output in outputs:
+        assert "mesh.spatial is 4, but the rows of an image are shared out among" in output
+
+
+# What is refused.
+
+
+def test_rows_of_an_image_on_several_hosts():
+    devices = [types.SimpleNamespace(process_index=i // 4, platform="tpu") for i in range(8)]
+    with pytest.raises(ValueError, match=r"mesh.spatial is 8, .* which has 4; expected a divisor"):
+        sharding.make_mesh(1, 8, devices)
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("on", "expected off, auto, or HOST:PORT,COUNT,INDEX"),
+        ("localhost,2,0", "expected off, auto, or HOST:PORT,COUNT,INDEX"),
+        ("localhost:1,2,2", "INDEX is 2; expected 0 to COUNT - 1"),
+        ("localhost:1,2,1", "names localhost:1, where no process listens: .*refused"),
+        ("localhost:1,2,0", "JAX"),  # this process has asked for its devices
+    ],
+)
+def test_what_names_no_other_processes(how, problem, monkeypatch):
+    monkeypatch.setattr(hosts, "_PATIENCE", 0.1)
+    with pytest.raises(ValueError, match=f"--distributed.*{problem}"), hosts.joined(how):
+        pass
+
+
+def test_a_port_that_is_taken():
+    with contextlib.closing(socket.create_server(("localhost", 0))) as taken:
+        port = taken.getsockname()[1]
+        refused = pytest.raises(ValueError, match=f"names port {port}, which is not free here")
+        with refused, hosts.joined(f"localhost:{port},2,0"):
+            pass
+
+
+def test_a_command_that_takes_one_process(start, tmp_path):
+    running = start("convert", tmp_path, "--to=a.pth", processes=2, devices=2)
+    statuses, outputs = running.finish()
+    assert all(statuses)
+    assert "convert takes no --distributed" in outputs[0]
+
+
+def test_both_processes_fail_alike(start, of_one):
+    """Each leaves by itself, and one says why."""
+    flags = ("--config.seed=1",)
+    statuses, outputs = start("evaluate", of_one, *flags, processes=2, devices=2).finish()
+    assert statuses == [1, 1]
+    assert "seed: 0 there, 1 here" in outputs[0]
+    assert "there" not in outputs[1]
+
+
+def test_free_fields_that_differ_end_both(start, tmp_path):
+    """They have no part in the result, but decide which programs run, and how often."""
+    running = start("train", tmp_path / "run", processes=2, devices=2, second="checkpoint.every=7")
+    statuses, outputs = running.finish()
+    assert statuses == [1, 1]
+    for output in outputs:
+        assert "checkpoint.every: 200 in process 0; 7 in process 1" in output
+        assert "checkpoint.keep" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_disagreements_are_listed_with_their_processes():
+    facts = [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2", "c": "x"}]
+    assert hosts.disagreements(facts) == [
+        "b: 2 in processes 0, 2; 3 in process 1",
+        "c: missing in processes 0, 1; x in process 2",
+    ]
+    assert hosts.disagreements(facts[:1] * 3) == []

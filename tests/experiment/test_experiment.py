@@ -1,0 +1,103 @@
+"""What a config is made into."""
+
+import types
+
+import jax
+import pytest
+from flax import nnx
+
+from configs import street_scenes
+from hmsa_jax.auto_labels import labelling
+from hmsa_jax.experiment import compile_report, evaluation, experiment
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.conv import Conv
+
+
+def layers_of(parts, kind):
+    """All layers of a kind in the network of an experiment."""
+    network = nnx.merge(parts.graphdef, parts.params, parts.batch_stats)
+    return [module for _, module in nnx.iter_modules(network) if isinstance(module, kind)]
+
+
+@pytest.fixture
+def form_of_step(monkeypatch):
+    """Of the step that a call makes, `Conv.merge_rows` of all its convolutions."""
+    handed = []
+    for module, maker in (
+        (experiment, "make_train_step"),
+        (evaluation, "make_evaluation_step"),
+        (labelling, "make_labelling_step"),
+    ):
+        monkeypatch.setattr(module, maker, lambda graphdef, *_, **__: handed.append(graphdef))
+
+    def form(parts, make, *arguments):
+        handed.clear()
+        make(*arguments)
+        network = nnx.merge(handed[0], parts.params, parts.batch_stats)
+        layers = [m for _, m in nnx.iter_modules(network) if isinstance(m, Conv)]
+        (merged,) = {layer.merge_rows for layer in layers}
+        return merged
+
+    return form
+
+
+@pytest.mark.parametrize(
+    ("spatial", "batch_size", "accumulate", "merged"),
+    [
+        (1, 8, 1, "all"),
+        (1, 16, 1, "narrow"),
+        (1, 16, 2, "all"),
+        (2, 4, 1, "all"),
+        (2, 8, 1, "none"),
+        (2, 8, 2, "all"),
+    ],
+)
+def test_rows_are_merged_where_that_is_faster_and_exchanges_none(
+    form_of_step, spatial, batch_size, accumulate, merged
+):
+    config = street_scenes.get_config()
+    config.mesh.spatial = spatial
+    config.data.batch_size = batch_size
+    config.optimizer.accumulate = accumulate
+    parts = experiment.assemble(config)  # on eight devices
+    assert form_of_step(parts, experiment.train_step_of, config, parts) == merged
+
+
+@pytest.mark.parametrize(("spatial", "training"), [(1, "narrow"), (2, "none")])
+@pytest.mark.parametrize(("images", "inference"), [(1, "all"), (2, "narrow")])
+def test_each_program_has_the_form_for_its_own_batch(
+    form_of_step, spatial, training, images, inference
+):
+    """Whole images go to single devices there, whatever shares out the rows in training."""
+    config = street_scenes.get_config()
+    config.mesh.spatial = spatial
+    config.data.batch_size = 16
+    config.data.crop_size = (256, 256)
+    config.evaluate.images_per_device = images
+    parts = experiment.assemble(config)
+    weights = types.SimpleNamespace(params=parts.params, batch_stats=parts.batch_stats)
+
+    def teacher():
+        way = protocol_lib.parse("single")
+        return labelling.Teacher(config, parts, weights, way, threshold=0.5, flip=False)
+
+    assert form_of_step(parts, experiment.train_step_of, config, parts) == training
+    assert form_of_step(parts, evaluation.evaluation_step_of, config, parts) == inference
+    assert form_of_step(parts, teacher) == inference
+    # What is examined has another batch than the config.
+    assert form_of_step(parts, compile_report.train_program, config, parts, 1) == "all"
+    assert form_of_step(parts, compile_report.evaluation_program, config, parts, 1) == inference
+
+
+def test_mesh_is_made_of_the_devices_that_are_given():
+    parts = experiment.assemble(street_scenes.get_config(), jax.devices()[:2])
+    assert parts.mesh.shape == {"data": 2, "spatial": 1}
+    assert experiment.assemble(street_scenes.get_config()).mesh.size == jax.device_count()
+
+
+def test_every_batch_norm_has_the_group():
+    config = street_scenes.get_config()
+    assert {layer.group for layer in layers_of(experiment.assemble(config), BatchNorm)} == {0}
+    config.model.batch_norm_group = 4
+    assert {layer.group for layer in layers_of(experiment.assemble(config), BatchNorm)} == {4}

@@ -1,0 +1,229 @@
+"""Commands refuse what cannot be right before they write or compile anything."""
+
+import json
+import shutil
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from configs import street_scenes
+from data import folder, registry
+from hmsa_jax.auto_labels import labelled_images, labelling
+from hmsa_jax.commands import autolabel, backends, convert, evaluate, train
+from hmsa_jax.experiment import evaluation, experiment
+from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.training import checkpoint
+
+CLASSES = ("road", "sky", "pole")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_compiled(monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(train, "_run_steps", refuse)
+    monkeypatch.setattr(evaluation, "evaluate_state", refuse)
+    monkeypatch.setattr(labelling, "label", refuse)
+
+
+def write_classes(root, names=CLASSES):
+    """The labels hold 0, 1 and 2; a class that is not in `CLASSES` has what is left."""
+    left = [number for number, name in enumerate(CLASSES) if name not in names]
+    ids = [CLASSES.index(name) if name in CLASSES else left.pop() for name in names]
+    entries = [{"name": name, "id": number} for name, number in zip(names, ids, strict=True)]
+    (root / "classes.json").write_text(json.dumps({"classes": entries}))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder data set of 48 x 64 pixels, whose test split has no masks."""
+    root = tmp_path_factory.mktemp("pictures")
+    write_classes(root)
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for kind in ("images", "masks"):
+            (root / kind / split).mkdir(parents=True)
+        image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+        cv2.imwrite(str(root / "images" / split / "a.png"), image)
+        if split != "test":
+            mask = np.arange(48 * 64, dtype=np.uint8).reshape(48, 64) % 3
+            cv2.imwrite(str(root / "masks" / split / "a.png"), mask)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def config(pictures, cache):
+    return config_of(pictures, cache)
+
+
+def config_of(pictures, cache):
+    config = street_scenes.get_config()
+    config.data.name, config.data.dir = "folder", str(pictures)
+    config.data.cache_dir = str(cache)
+    config.data.batch_size, config.data.crop_size = 8, (32, 64)
+    config.model.ocr_channels, config.model.ocr_key_channels = 16, 8
+    config.model.head_channels = 8
+    config.steps = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, cache, tmp_path_factory):
+    """A run with a checkpoint of its last step."""
+    config = config_of(pictures, cache)
+    workdir = tmp_path_factory.mktemp("finished")
+    parts = experiment.assemble(config)
+    run_directory.claim(workdir, config, parts.dataset.legend)
+    with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
+        checkpoints.save(parts.initial_state(), config.steps)
+    return workdir
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+WRONG = {
+    "data.batch_size": (12, r"data\.batch_size is 12; it must be a multiple of the 8 devices"),
+    "data.train_split": ("training", r"data\.train_split is 'training': folder has no split"),
+    "data.eval_split": ("val", r"data\.eval_split is 'val': folder has no split 'val'"),
+    "data.workers": (10**9, r"data\.workers=1000000000, each"),
+    "evaluate.protocols": (("explicit:0.5,1",), r"evaluate\.protocols need attention of another"),
+    "evaluate.images_per_device": (10**9, r"evaluate\.images_per_device=1"),
+    "evaluate.size_multiple": (10**9, r"evaluate\.size_multiple=1"),
+    "init_from": ("/nowhere", r"init_from is /nowhere, which holds no checkpoint"),
+    "objective.rmi.pool": (64, r"data\.crop_size, objective\.rmi: 32 x 64 pixels are 1 x 2 after"),
+    "data.pool.name": ("street_scenes", r"data\.pool\.name is 'street_scenes', whose classes"),
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_failed_start_leaves_no_directory(config, tmp_path, field):
+    value, message = WRONG[field]
+    config.objective.main_loss = "rmi"
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_scored_has_labels(config, run):
+    config.data.eval_split = "test"
+    for command in (train.train, evaluate.evaluate):
+        with pytest.raises(ValueError, match=r"data\.eval_split is 'test', whose 1 images have no"):
+            command(config, run)
+
+
+def test_classes_in_another_order_are_refused_by_every_command(config, run, pictures, tmp_path):
+    """The weights are the same, so that all scores would be wrong and nothing would tell."""
+    root = tmp_path / "reordered"
+    root.mkdir()
+    for kind in ("images", "masks"):
+        (root / kind).symlink_to(pictures / kind)
+    write_classes(root, ("sky", "road", "pole"))
+    config.data.dir = str(root)
+    out, file = tmp_path / "out", tmp_path / "weights.pth"
+    commands = [
+        lambda: train.train(config, run),
+        lambda: evaluate.evaluate(config, run),
+        lambda: convert.convert_to(config, run, file),
+        lambda: convert.convert_from(config, run, file),
+        lambda: autolabel.autolabel(config, run, str(pictures / "images"), out, threshold=0.9),
+    ]
+    for command in commands:
+        with pytest.raises(ValueError, match="class 0 is 'road' there and 'sky' here") as error:
+            command()
+        assert "class 1 is 'sky' there and 'road' here" in str(error.value)
+        assert "pole" not in str(error.value)
+    assert not out.exists()
+    assert not file.exists()
+
+
+def test_a_run_goes_on_without_the_one_that_it_started_from(config, run, monkeypatch):
+    scored = []
+    monkeypatch.setattr(evaluation, "evaluate_state", lambda *arguments: scored.append(arguments))
+    config.init_from = "/gone"
+    path = run / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"init_from": "/gone"}))
+    assert train.train(config, run)
+    assert len(scored) == 1
+
+
+def test_a_run_does_not_start_without_the_weights_that_it_was_promised(config, tmp_path):
+    legend = registry.get("folder", config.data.dir).legend
+    run_directory.claim(tmp_path / "new", config, legend, weights_of=tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"begin with the weights of .*a\.pth"):
+        train.train(config, tmp_path / "new")
+
+
+def test_outputs_of_other_classes_are_taken_over_by_name(
+    config, run, tmp_path, monkeypatch, capsys
+):
+    root = tmp_path / "others"
+    for kind in ("images", "masks"):
+        (root / kind).mkdir(parents=True)
+        for split in ("train", "validation"):
+            (root / kind / split).symlink_to(f"{config.data.dir}/{kind}/{split}")
+    write_classes(root, ("pole", "road", "bus"))
+    config.data.dir, config.init_from, config.seed = str(root), str(run), 1
+    states = []
+
+    def no_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
+        states.append((jax.device_get(state.params), parts.params))
+        return state, 0
+
+    monkeypatch.setattr(train, "_run_steps", no_steps)
+    train.train(config, tmp_path / "student")
+    ((params, drawn),) = states
+    before = checkpoint.read_weights(run, "run").params
+    for leaf in ("kernel", "bias"):
+        got, old, new = (x["semantic_head"]["output"][leaf] for x in (params, before, drawn))
+        expected = np.stack([old[..., 2], old[..., 0], new[..., 2]], -1)
+        np.testing.assert_array_equal(got, expected)
+    got, old = (x["decoder"]["output"]["conv"]["kernel"] for x in (params, before))
+    np.testing.assert_array_equal(got, old)
+    output = capsys.readouterr().out
+    for line in ("class 0 is 'road' there and 'pole' here", "class 1 is 'sky' there and 'road'"):
+        assert line in output
+
+
+def test_explicit_attention_labels_with_the_scales_of_its_training(config, run, pictures, tmp_path):
+    config.model.attention, config.objective.scales = "explicit", (0.5, 1.0, 2.0)
+    config.evaluate.protocols = ("single",)
+    (run / "config.json").unlink()
+    options = {"threshold": 0.9, "protocol": "explicit:0.5,1"}
+    with pytest.raises(ValueError, match=r"scales it was trained on, .*\(0\.5, 1\.0, 2\.0\)"):
+        autolabel.autolabel(config, run, str(pictures / "images"), tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_of_other_values_are_not_mixed(pictures, tmp_path):
+    """A data set that was renumbered meanwhile would give the second half of the masks others."""
+    legend = folder.read_classes(pictures / "classes.json")
+    (tmp_path / "autolabel.json").write_text("{}")
+    renumbered = dict(zip(CLASSES, (5, 6, 7), strict=True))
+    entries = [{"name": name, "id": number} for name, number in renumbered.items()]
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": entries}))
+    with pytest.raises(ValueError, match="class 'road': value 5 there and 0 here"):
+        labelled_images.check(tmp_path, legend, {})
+
+
+def test_backends_refuses_what_no_device_holds(config, tmp_path):
+    for changes, message in (
+        ({"images_per_device": 10**20}, "--images_per_device=1"),
+        ({"steps": "evaluate"}, "evaluate.images_per_device=1"),
+    ):
+        config.evaluate.images_per_device = 10**9
+        with pytest.raises(ValueError, match=message):
+            backends.backends(config, tmp_path / "out", targets="cpu", **changes)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,75 @@
+import math
+
+import numpy as np
+import pytest
+
+from hmsa_jax.metrics import confusion
+
+# Two labelled classes of three, one pixel ignored; class 2 neither occurs nor is predicted.
+LABELS = np.uint8([[[0, 0, 0, 1], [1, 1, 255, 0]]])
+PREDICTIONS = np.int32([[[0, 0, 1, 1], [1, 0, 1, 0]]])
+CONFUSION = np.int32([[3, 1, 0], [1, 2, 0], [0, 0, 0]])
+
+
+def test_confusion_matrix_by_hand():
+    got = confusion.confusion_matrix(LABELS, PREDICTIONS, 3)
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, CONFUSION)
+
+
+def test_confusion_matrix_counts_every_labelled_pixel():
+    rng = np.random.default_rng(0)
+    classes = 7
+    labels = rng.choice([*range(classes), classes, 200, 255], (3, 61, 83)).astype(np.uint8)
+    predictions = rng.integers(0, classes, labels.shape)
+    valid = labels < classes
+    pairs = labels[valid].astype(int) * classes + predictions[valid]
+    expected = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    np.testing.assert_array_equal(
+        confusion.confusion_matrix(labels, predictions, classes), expected
+    )
+
+
+def test_large_counts_are_exact():
+    """Summed over images in float32, the last pixel would be lost."""
+    labels = np.zeros((17, 1024, 1024), np.uint8)
+    labels[0, 0, 0] = 255
+    got = confusion.confusion_matrix(labels, np.zeros_like(labels), 1)
+    assert got.item() == 17 * 2**20 - 1
+
+
+def test_an_image_beyond_the_whole_numbers_of_float32_is_counted_exactly():
+    """4201 x 4201 pixels, nearly all of them of one class: beyond 2^24."""
+    labels = np.zeros((1, 4201, 4201), np.uint8)
+    labels[0, :10] = 255
+    labels[0, -1, -3:] = 1
+    predictions = np.zeros_like(labels)
+    predictions[0, -1, -1] = 1
+    got = confusion.confusion_matrix(labels, predictions, 2)
+    np.testing.assert_array_equal(got, [[4201 * 4191 - 3, 0], [2, 1]])
+
+
+def test_a_batch_beyond_int32_is_summed_exactly():
+    counts = np.full((2048, 2), [2**21, 3], np.int32)
+    words = np.asarray(confusion.sum_in_words(counts))
+    assert words.dtype == np.int32
+    np.testing.assert_array_equal(confusion.whole(words), [2**32, 3 * 2048])
+
+
+def test_intersection_over_union_by_hand():
+    np.testing.assert_allclose(confusion.class_iou(CONFUSION), [3 / 5, 2 / 4, np.nan])
+    assert confusion.mean_iou(CONFUSION) == pytest.approx((3 / 5 + 2 / 4) / 2)
+    assert confusion.pixel_accuracy(CONFUSION) == pytest.approx(5 / 7)
+
+
+def test_class_that_is_only_predicted_counts_as_zero():
+    matrix = np.int32([[2, 1], [0, 0]])
+    np.testing.assert_allclose(confusion.class_iou(matrix), [2 / 3, 0])
+    assert confusion.mean_iou(matrix) == pytest.approx(1 / 3)
+
+
+def test_nothing_labelled_has_no_score():
+    nothing = np.zeros((3, 3), np.int32)
+    assert np.isnan(confusion.class_iou(nothing)).all()
+    assert math.isnan(confusion.mean_iou(nothing))
+    assert math.isnan(confusion.pixel_accuracy(nothing))

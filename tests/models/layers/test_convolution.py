@@ -1,0 +1,125 @@
+"""Every form of the convolution, and what it exchanges, against PyTorch's definition in numpy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hmsa_jax.models.layers import convolution
+from hmsa_jax.models.layers.convolution import convolve
+
+# Kernel, stride, dilation, rows, columns: HRNet's and ResNet's, odd sizes, windows beyond the edge.
+SHAPES = [
+    (3, 1, 1, 8, 12),
+    (3, 1, 1, 5, 7),
+    (3, 2, 1, 8, 12),
+    (3, 2, 1, 7, 9),
+    (3, 1, 2, 6, 5),
+    (3, 1, 12, 6, 5),
+    (7, 2, 1, 16, 10),
+    (1, 2, 1, 6, 8),
+    (1, 2, 1, 7, 5),
+    (3, 1, 1, 1, 1),
+]
+
+FORMS = {
+    "windows": (convolution.of_windows, convolution.gradients_of_windows),
+    "rows": (convolution.of_rows, convolution.gradients_of_rows),
+}
+
+
+def numpy_convolution(x, kernel, stride, dilation):
+    """Every sample of the window by itself."""
+    size = len(kernel)
+    padding = size // 2 * dilation
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    rows, columns = (-(-(n - 2 * padding) // stride) for n in x.shape[1:3])
+    y = np.zeros((len(x), rows, columns, kernel.shape[-1]))
+    for i, j in itertools.product(range(size), repeat=2):
+        down, right = i * dilation, j * dilation
+        samples = x[
+            :, down : down + stride * rows : stride, right : right + stride * columns : stride
+        ]
+        y += samples[:, :rows, :columns] @ kernel[i, j]
+    return y
+
+
+def operands(size, stride, rows, columns):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, rows, columns, 3))
+    kernel = rng.standard_normal((size, size, 3, 4))
+    g = rng.standard_normal((2, -(-rows // stride), -(-columns // stride), 4))
+    return x, kernel, g
+
+
+@pytest.mark.parametrize(("size", "stride", "dilation", "rows", "columns"), SHAPES)
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_and_their_gradients(form, size, stride, dilation, rows, columns):
+    """The convolution is bilinear: the gradients times x and times the kernel are g times y."""
+    forward, backward = FORMS[form]
+    x, kernel, g = operands(size, stride, rows, columns)
+    other_x, other_kernel = np.flip(x, 1).copy(), np.flip(kernel, 2).copy()
+    with jax.enable_x64(True):
+        y = forward(jnp.asarray(x), jnp.asarray(kernel), stride, dilation)
+        gradients = backward(*map(jnp.asarray, (x, kernel, g)), stride, dilation)
+        of_x, of_kernel = map(np.asarray, gradients)
+    np.testing.assert_allclose(y, numpy_convolution(x, kernel, stride, dilation), atol=1e-12)
+    assert of_x.shape == x.shape
+    assert of_kernel.shape == kernel.shape
+    for direction in (x, other_x):
+        expected = (g * numpy_convolution(direction, kernel, stride, dilation)).sum()
+        np.testing.assert_allclose((of_x * direction).sum(), expected, rtol=1e-10, atol=1e-10)
+    for direction in (kernel, other_kernel):
+        expected = (g * numpy_convolution(x, direction, stride, dilation)).sum()
+        np.testing.assert_allclose((of_kernel * direction).sum(), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradient_of_every_element(form):
+    x, kernel, g = operands(3, 1, 4, 5)
+    with jax.enable_x64(True):
+        gradients = FORMS[form][1](*map(jnp.asarray, (x, kernel, g)), 1, 1)
+        of_x, of_kernel = map(np.asarray, gradients)
+    for values, gradient, at in ((x, of_x, 0), (kernel, of_kernel, 1)):
+        for index in np.ndindex(values.shape):
+            unit = np.zeros_like(values)
+            unit[index] = 1
+            pair = (unit, kernel) if at == 0 else (x, unit)
+            expected = (g * numpy_convolution(*pair, 1, 1)).sum()
+            np.testing.assert_allclose(gradient[index], expected, atol=1e-12)
+
+
+def text_for(platform, merge_rows):
+    """The program of `convolve` and its gradients."""
+
+    def step(x, kernel, g):
+        y, backward = jax.vjp(lambda x, k: convolve(x, k, 1, 1, merge_rows), x, kernel)
+        return y, backward(g)
+
+    kernel = jax.ShapeDtypeStruct((3, 3, 4, 4), jnp.bfloat16)
+    x = jax.ShapeDtypeStruct((2, 8, 6, 4), jnp.bfloat16)
+    traced = jax.jit(step).trace(x, kernel, x)
+    return traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize(
+    ("platform", "merge_rows", "merged"),
+    [("tpu", True, True), ("tpu", False, False), ("cuda", True, False), ("cpu", True, False)],
+)
+def test_rows_become_images_on_a_tpu(platform, merge_rows, merged):
+    program = text_for(platform, merge_rows)
+    assert ("[b, 0, f]x[0, i, o]->[b, 0, f]" in program) == merged
+    assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in program) != merged
+
+
+def test_convolve_is_one_of_its_forms():
+    """Forward and backward, in the dtype of its input; here, not on a TPU, that of windows."""
+    x, kernel, g = (jnp.asarray(a, jnp.bfloat16) for a in operands(3, 2, 6, 8))
+    y, backward = jax.vjp(lambda x, k: convolve(x, k, 2, 1), x, kernel)
+    np.testing.assert_array_equal(y, convolution.of_windows(x, kernel, 2, 1))
+    of_x, of_kernel = backward(g)
+    expected = convolution.gradients_of_windows(x, kernel, g, 2, 1)
+    jax.tree.map(np.testing.assert_array_equal, (of_x, of_kernel), expected)
+    assert (y.dtype, of_x.dtype, of_kernel.dtype) == (jnp.bfloat16,) * 3

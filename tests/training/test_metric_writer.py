@@ -1,0 +1,57 @@
+import json
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from hmsa_jax.training.metric_writer import MetricWriter
+
+
+def steps(workdir):
+    return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").open()]
+
+
+def test_resuming_drops_later_steps_and_a_torn_line(tmp_path):
+    with MetricWriter(tmp_path, 0) as writer:
+        for step in (1, 2, 3):
+            writer.write(step, {"loss": 1.0 / step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')
+    with MetricWriter(tmp_path, 2) as writer:
+        assert steps(tmp_path) == [1, 2]
+        writer.write(3, {"loss": 0.25})
+    assert steps(tmp_path) == [1, 2, 3]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_full_disk_ends_the_run_and_leaves_whole_lines(tmp_path, full_disk):
+    def write():
+        with MetricWriter(tmp_path, 0) as writer:
+            for step in range(1, 100):
+                writer.write(step, {"loss": 1.0})
+
+    with full_disk(1000), pytest.raises(OSError, match=str(tmp_path / "metrics.jsonl")):
+        write()
+    assert 10 < len(steps(tmp_path)) < 99
+    assert steps(tmp_path) == list(range(1, 1 + len(steps(tmp_path))))
+
+
+def test_events_hold_the_figures_and_void_what_was_later(tmp_path):
+    with MetricWriter(tmp_path, 2) as writer:
+        writer.write(3, {"loss": 0.25, "rate": 2.0})
+    (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    version, start, *figures = events(path.read_bytes())
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (3, SessionLog.START)
+    values = [(e.step, v.tag, v.simple_value) for e in figures for v in e.summary.value]
+    assert values == [(3, "loss", 0.25), (3, "rate", 2.0)]
+
+
+def events(data: bytes) -> list[Event]:
+    """The records of a file of TensorBoard: length and its checksum, content and its checksum."""
+    found = []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        found.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    return found

@@ -1,0 +1,247 @@
+"""The step on a mesh of devices equals the step on one."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from hmsa_jax.distributed import sharding
+from hmsa_jax.losses.objective import Objective
+from hmsa_jax.models import multiscale
+from hmsa_jax.models.layers import convolution
+from hmsa_jax.models.trunks import hrnet, resnet
+from hmsa_jax.training import optimizer, state
+from hmsa_jax.training.step import make_train_step
+
+CLASSES = 5
+ARCHITECTURE = multiscale.Architecture(
+    "least", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
+)
+# Compiling is what these tests cost; what it compiles may be slow.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
+
+
+def run(
+    mesh,
+    dtype,
+    steps,
+    architecture=ARCHITECTURE,
+    objective=OBJECTIVE,
+    frozen=(),
+    network=None,
+    **extras,
+):
+    """A few steps from one seed; returns state, metrics of each step and the compiled step.
+
+    `network` holds further arguments of `multiscale.initialize`, `extras` of `make_train_step`.
+    """
+    network = {"dtype": dtype, "remat": "none", "seed": 0} | (network or {})
+    graphdef, *values = multiscale.initialize(architecture, **network)
+    if dtype == "float64":
+        values = jax.tree.map(lambda x: x.astype(dtype), values)
+    sgd = optimizer.sgd(
+        optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4, frozen=frozen
+    )
+    ema = "ema_decay" in extras
+    current = state.initial_state(*values, sgd, sharding.replicated(mesh), ema=ema)
+    step = make_train_step(
+        graphdef,
+        sgd,
+        mesh,
+        scales=(0.5, 1.0),
+        objective=objective,
+        seed=0,
+        frozen=frozen,
+        **extras,
+    )
+    batch = sharding.put_batch(a_batch(), mesh)
+    compiled = step.lower(current, batch).compile(QUICK)
+    metrics = []
+    for _ in range(steps):
+        current, figures = compiled(current, batch)
+        metrics.append(jax.device_get(figures))
+    return jax.device_get(current), metrics, compiled
+
+
+def a_batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, (4, 256, 32), np.uint8)
+    labels[0, :20] = 255  # so that the devices have unequal numbers of labelled pixels
+    return {"image": rng.integers(0, 256, (4, 256, 32, 3), np.uint8), "label": labels}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_trunk():
+    """The least network with all of HRNet's parts: compiling is what these tests cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(hrnet.SIZES, "least", hrnet.HRNetSize((4, 4, 8, 8), (1, 1, 1), 1, 1, 4))
+        yield
+
+
+# In float64: BatchNorm over the few pixels of a small crop magnifies rounding.
+@pytest.fixture(scope="module")
+def on_one_device(small_trunk):
+    with jax.enable_x64(True):
+        return run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float64", steps=2)
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices(small_trunk):
+    with jax.enable_x64(True):
+        return run(sharding.make_mesh(4, 2), "float64", steps=2)
+
+
+def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
+    """Batch over 4 devices, rows over 2: same loss, gradients, weights and global statistics."""
+    assert_equal_runs(on_one_device, on_eight_devices)
+
+
+def test_sharded_deeplab_equals_unsharded(monkeypatch):
+    """Its pyramid sees 36 rows away, further than a device has rows."""
+    monkeypatch.setitem(resnet.SIZES, "least", resnet.ResNetSize((1, 1, 1, 1), channels=4))
+    monkeypatch.delitem(hrnet.SIZES, "least")
+    architecture = multiscale.Architecture("least", CLASSES, attention="explicit", scales=(0.5, 1))
+    objective = Objective("cross_entropy", aux_weight=0.0, explicit=True)
+    meshes = sharding.make_mesh(1, 1, jax.devices()[:1]), sharding.make_mesh(4, 2)
+    with jax.enable_x64(True):
+        one, eight = (run(mesh, "float64", 1, architecture, objective) for mesh in meshes)
+    assert_equal_runs(one, eight)
+
+
+@pytest.fixture
+def rows_as_images(monkeypatch):
+    """Convolutions in the form for TPUs."""
+    jax.clear_caches()  # of what was traced in the other form
+    monkeypatch.setattr(convolution, "of_windows", convolution.of_rows)
+    monkeypatch.setattr(convolution, "gradients_of_windows", convolution.gradients_of_rows)
+    yield
+    jax.clear_caches()
+
+
+def test_rows_as_images_change_nothing(on_one_device, rows_as_images):
+    """On eight devices, two of which share out the rows of an image."""
+    with jax.enable_x64(True):
+        eight = run(sharding.make_mesh(4, 2), "float64", 2)
+    assert_equal_runs(on_one_device, eight)
+    assert "all-gather" not in eight[2].as_text()
+
+
+def assert_equal_runs(one, eight):
+    one, one_metrics, _ = one
+    eight, eight_metrics, _ = eight
+    for a, b in zip(one_metrics, eight_metrics, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-7, err_msg=name)
+    paths = jax.tree_util.tree_leaves_with_path(one)
+    for (path, a), b in zip(paths, jax.tree.leaves(eight), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8, err_msg=str(path))
+
+
+def test_state_is_replicated_and_reduced(on_eight_devices):
+    _, _, compiled = on_eight_devices
+    state_shardings = jax.tree.leaves(compiled.output_shardings[0])
+    assert all(s.is_fully_replicated for s in state_shardings)
+    assert "all-reduce" in compiled.as_text()
+
+
+def test_state_memory_is_reused(on_one_device):
+    current, _, compiled = on_one_device
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(current))
+    assert compiled.memory_analysis().alias_size_in_bytes >= size
+
+
+def test_step_counts_and_learns(on_one_device):
+    current, metrics, _ = on_one_device
+    assert int(current.step) == 2
+    assert set(metrics[0]) == {"loss", "main", "aux", "scales", "grad_norm"}
+    assert metrics[1]["loss"] < metrics[0]["loss"]
+
+
+def test_extras_all_at_once(on_one_device):
+    """A frozen trunk, two parts a batch on four devices, BatchNorm of each image, an average."""
+    plain = dataclasses.replace(ARCHITECTURE, dropout=0.0)  # parts have dropout of their own
+    network = {"batch_norm_group": 1}
+    extras = {"architecture": plain, "frozen": ("trunk",), "ema_decay": 0.75, "network": network}
+    mesh, four = (
+        sharding.make_mesh(1, 1, jax.devices()[:1]),
+        sharding.make_mesh(2, 2, jax.devices()[:4]),
+    )
+    with jax.enable_x64(True):
+        one = run(mesh, "float64", 2, accumulate=2, **extras)
+        assert_equal_runs(one, run(four, "float64", 2, accumulate=2, **extras))
+        _, initial, _ = multiscale.initialize(plain, dtype="float32", remat="none", seed=0)
+    last, metrics, _ = one
+    jax.tree.map(np.testing.assert_array_equal, last.params["trunk"], initial["trunk"])
+    moved = jax.tree.map(lambda a, b: (a != b).any(), last.params["decoder"], initial["decoder"])
+    assert all(jax.tree.leaves(moved))
+    assert metrics[1]["loss"] < metrics[0]["loss"]
+    # An image's statistics differ from the batch's, but not by much: the loss is near.
+    _, (whole, _), _ = on_one_device
+    np.testing.assert_allclose(metrics[0]["loss"], whole["loss"], rtol=0.05)
+
+
+def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(on_one_device):
+    """After one step the average is 3/4 the initial weights and 1/4 the new ones."""
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    last, metrics, _ = run(mesh, "bfloat16", steps=1, ema_decay=0.75)
+    leaves = jax.tree.leaves((last.params, last.batch_stats, last.ema_params))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+    _, reference, _ = on_one_device
+    np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
+
+    assert last.best_params is last.ema_params
+    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat="none", seed=0)
+    for average, old, new in zip(
+        *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True
+    ):
+        np.testing.assert_allclose(average, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-7)
+
+
+def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
+    """Network and loss are set aside: the loss is the first red that the network is given."""
+    monkeypatch.setattr(multiscale, "apply", lambda g, params, stats, x, *_, **__: (x, stats))
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    sgd = optimizer.sgd(lambda step: 0.1, momentum=0.9, weight_decay=0.0)
+    step = make_train_step(
+        None,
+        sgd,
+        mesh,
+        scales=(1.0,),
+        objective=lambda x, labels: (x[0, 0, 0, 0], {}),
+        seed=0,
+        augment=lambda key, images: images * 0 + 255 * jax.random.uniform(key),
+    )
+
+    def losses():
+        params = {"trunk": {"kernel": np.ones((1, 1), np.float32)}}
+        current = state.initial_state(params, {}, sgd, sharding.replicated(mesh))
+        for _ in range(20):
+            current, metrics = step(current, sharding.put_batch(a_batch(), mesh))
+            yield float(metrics["loss"])
+
+    normalised = list(losses())
+    assert normalised == list(losses())
+    drawn = 0.229 * np.array(normalised) + 0.485
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    assert len(np.unique(drawn)) == 20
+
+
+def test_mesh_must_use_all_devices():
+    with pytest.raises(ValueError, match=r"mesh\.data x mesh\.spatial is 3 x 2.* 8 devices"):
+        sharding.make_mesh(3, 2)
+    assert sharding.make_mesh(-1, 2).shape == {"data": 4, "spatial": 2}
+
+
+def test_batch_and_rows_must_divide():
+    mesh = sharding.make_mesh(4, 2)
+    with pytest.raises(ValueError, match=r"data\.batch_size is 6.* multiple of the 4"):
+        sharding.check_batch_size("data.batch_size", 6, mesh)
+    for rows in (128, 300):
+        with pytest.raises(ValueError, match=rf"crop_size has {rows} rows.* at least 256"):
+            sharding.check_rows("data.crop_size", rows, 64, mesh)
+    sharding.check_rows("data.crop_size", 256, 64, mesh)
+    sharding.check_rows("data.crop_size", 100, 64, sharding.make_mesh(8, 1))

@@ -1,0 +1,17 @@
+import pytest
+
+from hmsa_jax.weights.file_type import mistaken_for_weights
+
+
+@pytest.mark.parametrize(
+    ("head", "sort"),
+    [
+        (b"", "empty"),
+        (b"\x89PNG\r\n", "a PNG image"),
+        ("<html>Zugriff später".encode(), "text, such as the page that a failed download leaves"),
+        (b"PK\3\4", None),
+        (b"\x80\2\x8a", None),
+    ],
+)
+def test_what_is_mistaken_for_weights_is_told(head, sort):
+    assert mistaken_for_weights(head) == sort
