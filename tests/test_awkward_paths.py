@@ -1,6 +1,7 @@
 """Every path that a user names, with names that mean something to some library or shell.
 
-tests/training/test_checkpoint.py has those of checkpoints, tests/runtime/test_paths.py what is refused.
+tests/training/test_checkpoint.py has those of checkpoints; tests/runtime/test_paths.py has what is
+refused.
 """
 
 import json
