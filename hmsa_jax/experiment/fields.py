@@ -1,0 +1,424 @@
+"""Every field of an experiment: its default, what it may hold and what it means.
+
+All that is known of a field comes from here: configs/base.py, the check of a config, the values
+that the command line accepts, `python main.py fields` and docs/configuration.md. Defaults are the
+paper's where the paper names one.
+"""
+
+from etils import epy
+
+from hmsa_jax.experiment.field import (
+    Field,
+    Kind,
+    flag,
+    is_number,
+    is_whole,
+    number,
+    one_of,
+    path,
+    text,
+    tuple_of,
+    whole,
+)
+
+with epy.lazy_imports():  # their registries are asked when a value is checked, not here
+    from data import registry
+    from hmsa_jax.inference import protocol
+    from hmsa_jax.input import geometric, resampling
+    from hmsa_jax.losses import objective, rmi
+    from hmsa_jax.models import fusion, heads, initialization, multiscale, remat
+    from hmsa_jax.performance import profiling
+
+_LONGEST = 2**16  # pixels of a side of a crop
+_MOST_CHANNELS = 2**16
+
+_SHARE = number("a number in [0, 1]", lambda v: 0 <= v <= 1)
+_BELOW_ONE = number("a number in [0, 1)", lambda v: 0 <= v < 1)
+_AT_LEAST_ZERO = number("a number, 0 or more", lambda v: v >= 0)
+_POSITIVE = whole(1)
+_EPOCH = whole(0)
+_CHANNELS = whole(1, _MOST_CHANNELS)
+_RESOLUTION = one_of(lambda: fusion.RESOLUTIONS)
+
+
+def _is_profile(value: str) -> bool:
+    profiling.parse(value)  # raises ValueError
+    return True
+
+
+def _is_crop_size(sides: tuple) -> bool:
+    return len(sides) == 2 and all(is_whole(side) and 32 <= side <= _LONGEST for side in sides)
+
+
+def _is_scale_range(ends: tuple) -> bool:
+    return len(ends) == 2 and all(map(is_number, ends)) and 0 < ends[0] <= ends[1]
+
+
+def _are_scales(scales: tuple) -> bool:
+    return all(is_number(scale) and scale > 0 for scale in scales) and 1.0 in scales
+
+
+def _are_names(names: tuple) -> bool:
+    return all(isinstance(name, str) for name in names)
+
+
+def _are_protocols(texts: tuple) -> bool:
+    return bool(protocol.parse_all(texts))
+
+
+# The groups in the order of their fields. The first one holds the fields without a group.
+GROUPS = {
+    "": "The run as a whole.",
+    "data": "The images that are trained on and evaluated, and the crops that training takes.",
+    "data.pool": "A second data set with the same classes, coarsely labelled or auto-labelled,"
+    " which gives a share of the crops.",
+    "augment": "Random colours and sharpness of the crops, on the device; 0.0 and False are off.",
+    "model": "The network.",
+    "objective": "What training minimises: main loss + aux_weight x auxiliary loss"
+    " + scale_weight x the sum of each scale's own loss.",
+    "objective.rmi": "Region mutual information, for objective.main_loss=rmi.",
+    "optimizer": "Stochastic gradient descent.",
+    "mesh": "How devices divide the work.",
+    "checkpoint": "What a run keeps to go on from.",
+    "evaluate": "How the network predicts whole images and how it is scored.",
+}
+
+FIELDS: dict[str, Field] = {
+    "seed": Field(
+        0,
+        whole(0, 2**32 - 1),
+        "All chance is a function of the seed and the step. It draws the weights, the order of the"
+        " images, the crops, their colours and the dropout.",
+    ),
+    "steps": Field(
+        1000,
+        _POSITIVE,
+        "Training steps of the whole run. The learning rate reaches 0 at the last one.",
+    ),
+    "log_every": Field(20, _POSITIVE, "Steps from one line of the log to the next.", free=True),
+    "profile": Field(
+        "",
+        text(lambda: profiling.EXPECTED, _is_profile),
+        "Steps whose trace goes into WORKDIR/profile, the first and the last: 20:25.",
+        free=True,
+    ),
+    "init_from": Field(
+        "",
+        path(),
+        "Directory of a run whose weights a new run starts from; '' starts from drawn weights. The"
+        " other run may have another network: weights are taken wherever names and shapes match."
+        " It may have other classes: the outputs for classes of the same name are taken.",
+    ),
+    "convert_partial": Field(
+        False,
+        flag(),
+        "Whether `convert --from` may leave out tensors of the file, and of the network.",
+        free=True,
+    ),
+    "data.name": Field("street_scenes", one_of(lambda: registry.names()), "The data set."),
+    "data.dir": Field(
+        "",
+        path(),
+        "Directory of a data set that is built from one. The module of the data set in data/ says"
+        " where to get it and how to lay it out.",
+        free=True,
+    ),
+    "data.cache_dir": Field(
+        "~/.cache/hmsa_jax/data", path(required=True), "Where built data sets are kept.", free=True
+    ),
+    "data.train_split": Field(
+        "train",
+        text(),
+        "The split to train on. Several splits and parts are possible: 'train+validation',"
+        " 'train[:90%]'.",
+    ),
+    "data.eval_split": Field(
+        "validation",
+        text(),
+        "The split to evaluate on, written like data.train_split.",
+        free=True,
+    ),
+    "data.batch_size": Field(16, _POSITIVE, "Images of a training step, on all devices together."),
+    "data.crop_size": Field(
+        (1024, 2048),
+        tuple_of(
+            int, f"a tuple (height, width) of whole numbers from 32 to {_LONGEST}", _is_crop_size
+        ),
+        "Rows and columns of a training crop, in pixels.",
+    ),
+    "data.scale_range": Field(
+        (0.5, 2.0),
+        tuple_of(float, "a tuple (smallest, largest) of positive numbers", _is_scale_range),
+        "Training scales an image by a number drawn uniformly between these two.",
+    ),
+    "data.flip": Field(True, flag(), "Whether training mirrors half of the crops, at random."),
+    "data.resampling": Field(
+        "bicubic",
+        one_of(lambda: resampling.RESAMPLINGS),
+        "How training scales images. 'bicubic' antialiases, as the published code does. 'bilinear'"
+        " has no filter and takes half the time.",
+        before="bilinear",
+    ),
+    "data.placement": Field(
+        "published",
+        one_of(lambda: geometric.PLACEMENTS),
+        "Where crops lie. 'published': an image smaller than the crop lies in the middle, and a"
+        " class-uniform crop is drawn round its centroid and then moved into the image. 'even': a"
+        " smaller image lies at the top left, and all crops inside the image that hold the centroid"
+        " are equally likely.",
+        before="even",
+    ),
+    "data.class_uniform_share": Field(
+        0.5,
+        _SHARE,
+        "Share of the crops that show all classes equally often. The others show all images equally"
+        " often.",
+    ),
+    "data.class_uniform_tile": Field(
+        1024,
+        _POSITIVE,
+        "Side of a tile, in pixels. Images are divided into tiles, and each tile has a centroid for"
+        " each class in it, which class-uniform crops are drawn to hold.",
+    ),
+    "data.class_uniform_until_epoch": Field(
+        0, _EPOCH, "The first epoch without class-uniform crops; 0 has them to the end."
+    ),
+    "data.workers": Field(
+        0,
+        whole(0),
+        "Processes that read images and cut crops; 0 reads in threads of the main process.",
+        free=True,
+    ),
+    "data.pool.name": Field(
+        "",
+        one_of(lambda: ("", *registry.names())),
+        "The second data set; '' for none. It has the same classes as data.name.",
+    ),
+    "data.pool.dir": Field("", path(), "Its directory, like data.dir.", free=True),
+    "data.pool.split": Field("train", text(), "Its split, written like data.train_split."),
+    "data.pool.share": Field(
+        0.5,
+        _SHARE,
+        "Share of the crops that come from the pool. The same share of the class-uniform crops"
+        " comes from there.",
+    ),
+    "data.pool.until_epoch": Field(
+        0, _EPOCH, "The first epoch without crops from the pool; 0 has them to the end."
+    ),
+    "data.pool.boost_classes": Field(
+        (),
+        tuple_of(str, "a tuple of names of classes", _are_names),
+        "Classes that class-uniform crops of the train split show in images of the pool as well:"
+        " wall,fence.",
+    ),
+    "data.pool.boost_until_epoch": Field(
+        0, _EPOCH, "The first epoch without boosted classes; 0 has them to the end."
+    ),
+    "augment.brightness": Field(
+        0.25, _SHARE, "x of the factor on the brightness, which is uniform in [1 - x, 1 + x]."
+    ),
+    "augment.contrast": Field(
+        0.25, _SHARE, "x of the factor on the contrast, which is uniform in [1 - x, 1 + x]."
+    ),
+    "augment.saturation": Field(
+        0.25, _SHARE, "x of the factor on the saturation, which is uniform in [1 - x, 1 + x]."
+    ),
+    "augment.hue": Field(
+        0.25,
+        number("a number in [0, 0.5]", lambda v: 0 <= v <= 0.5),
+        "The largest turn of the hue in either direction, as a part of the circle.",
+    ),
+    "augment.blur": Field(True, flag(), "Whether every crop is blurred, by a random width."),
+    "model.trunk": Field(
+        "w48",
+        one_of(lambda: multiscale.TRUNKS),
+        "The trunk. OCR follows an HRNet such as 'w48', and DeepLabV3+ follows a ResNet.",
+    ),
+    "model.attention": Field(
+        "hierarchical",
+        one_of(lambda: multiscale.ATTENTIONS),
+        "How scales are weighed. 'hierarchical': each scale against all higher ones, so that the"
+        " scales of the evaluation are free. 'explicit': all scales of the training at once."
+        " 'none': not at all, for training on one scale.",
+    ),
+    "model.semantic_head": Field(
+        "paper",
+        one_of(lambda: heads.SEMANTIC_HEADS),
+        "The head that predicts the classes. 'paper' has two 3x3 convolutions before the last one,"
+        " and 'published' has none after OCR.",
+    ),
+    "model.ocr_channels": Field(
+        512, _CHANNELS, "Channels of the object-contextual features of OCR (paper: 512)."
+    ),
+    "model.ocr_key_channels": Field(
+        256, _CHANNELS, "Channels in which OCR compares pixels with regions (paper: 256)."
+    ),
+    "model.head_channels": Field(
+        256, _CHANNELS, "Hidden channels of the semantic head and of the attention head."
+    ),
+    "model.dropout": Field(
+        0.05,
+        _BELOW_ONE,
+        "Probability that training drops a channel of what OCR returns (paper: 0.05).",
+    ),
+    "model.initialization": Field(
+        "published",
+        one_of(lambda: initialization.INITIALIZATIONS),
+        "How decoder and heads are drawn: 'published' as PyTorch draws them, 'he' as the trunk is"
+        " drawn.",
+        before="he",
+    ),
+    "model.dtype": Field(
+        "bfloat16",
+        one_of(lambda: ("bfloat16", "float32")),
+        "The type that the network computes in. Parameters, statistics, softmax and losses are"
+        " float32 either way.",
+    ),
+    "model.remat": Field(
+        "none",
+        one_of(lambda: remat.POLICIES),
+        "What the backward pass computes again, for less memory and more time. 'modules' keeps only"
+        " what goes into each module of the trunk, into the decoder and into the heads."
+        " 'dots_saveable' also keeps what convolutions return, so that only cheap operations are"
+        " done twice. 'none' keeps everything.",
+        free=True,
+    ),
+    "model.batch_norm_group": Field(
+        0,
+        whole(0),
+        "Images whose BatchNorm statistics are taken together, on however many devices; 0 takes all"
+        " of a batch. With optimizer.accumulate a batch is one of its parts.",
+    ),
+    "objective.scales": Field(
+        (0.5, 1.0),
+        tuple_of(float, "a tuple of positive scales, 1.0 among them, like (0.5, 1.0)", _are_scales),
+        "The scales of the training.",
+    ),
+    "objective.fusion_resolution": Field(
+        "features",
+        _RESOLUTION,
+        "Where training multiplies logits by attention: 'features' at the resolution of the heads"
+        " (the paper), 'image' at that of the scaled image (the published code), in sixteen times"
+        " the memory.",
+    ),
+    "objective.main_loss": Field(
+        "rmi", one_of(lambda: objective.LOSSES), "The loss of the fused prediction."
+    ),
+    "objective.aux_loss": Field(
+        "cross_entropy",
+        one_of(lambda: objective.AUXILIARY_LOSSES),
+        "The loss of the auxiliary head of OCR.",
+    ),
+    "objective.rmi.weight": Field(
+        0.5,
+        _SHARE,
+        "Share of region mutual information in the main loss. The rest is binary cross-entropy.",
+    ),
+    "objective.rmi.radius": Field(
+        3, whole(1, 9), "Rows and columns of a region, in pooled pixels."
+    ),
+    "objective.rmi.pool": Field(
+        4, whole(1, 64), "Factor by which probabilities and labels are reduced first."
+    ),
+    "objective.rmi.pooling": Field(
+        "average", one_of(lambda: rmi.POOLINGS), "How they are reduced."
+    ),
+    "objective.aux_weight": Field(
+        0.4, _AT_LEAST_ZERO, "Weight of the auxiliary loss; 0 for a trunk without auxiliary head."
+    ),
+    "objective.scale_weight": Field(
+        0.0,
+        _AT_LEAST_ZERO,
+        "Weight of each scale's own loss. That is the main loss, but binary cross-entropy alone"
+        " where the main loss is 'rmi'.",
+    ),
+    "objective.mean_over": Field(
+        "images",
+        one_of(lambda: objective.MEANS),
+        "What the cross-entropies are averaged over. 'images': the mean of the losses of the"
+        " images, as where every GPU has one image. 'pixels': the mean over all labelled pixels of"
+        " the batch, in which an image with few of them counts less.",
+        before="pixels",
+    ),
+    "optimizer.learning_rate": Field(0.01, _AT_LEAST_ZERO, "The learning rate of the first step."),
+    "optimizer.poly_exponent": Field(
+        2.0,
+        _AT_LEAST_ZERO,
+        "Exponent of the schedule: learning_rate x (1 - step / steps) ^ poly_exponent.",
+    ),
+    "optimizer.momentum": Field(0.9, _BELOW_ONE, "Share of an update that goes into the next one."),
+    "optimizer.weight_decay": Field(
+        5e-4, _AT_LEAST_ZERO, "Share of a parameter that is added to its gradient."
+    ),
+    "optimizer.decay_vectors": Field(
+        True, flag(), "Whether biases and the scales of BatchNorm decay, too."
+    ),
+    "optimizer.frozen": Field(
+        (),
+        tuple_of(
+            str,
+            lambda: f"a tuple of some, not all, of {multiscale.PARTS}",
+            lambda parts: set(parts) < set(multiscale.PARTS),
+        ),
+        "Parts of the network that are not trained: trunk.",
+    ),
+    "optimizer.accumulate": Field(
+        1,
+        _POSITIVE,
+        "Equal parts of a batch that a step does one after the other, to save memory.",
+    ),
+    "optimizer.ema_decay": Field(
+        0.0,
+        _BELOW_ONE,
+        "Decay of a moving average of the weights, which is evaluated and used in their place; 0.0"
+        " for none.",
+    ),
+    "mesh.data": Field(
+        -1,
+        Kind(
+            lambda v: is_whole(v) and (v == -1 or 1 <= v <= 10**9),
+            f"-1 or a whole number from 1 to {10**9}",
+            int,
+        ),
+        "Devices that share out the images of a batch; -1 takes all that mesh.spatial leaves.",
+    ),
+    "mesh.spatial": Field(1, _POSITIVE, "Devices that share out the rows of each image."),
+    "checkpoint.every": Field(500, _POSITIVE, "Steps from one checkpoint to the next.", free=True),
+    "checkpoint.keep": Field(
+        2, _POSITIVE, "Checkpoints that are kept, the newest ones.", free=True
+    ),
+    "evaluate.fusion_resolution": Field(
+        "features", _RESOLUTION, "As objective.fusion_resolution, for predictions.", free=True
+    ),
+    "evaluate.images_per_device": Field(
+        1, _POSITIVE, "Images that a device predicts at a time.", free=True
+    ),
+    "evaluate.flip": Field(
+        True,
+        flag(),
+        "Whether the logits are the mean of those of an image and of its mirror image.",
+        free=True,
+    ),
+    "evaluate.size_multiple": Field(
+        1,
+        _POSITIVE,
+        "Images are padded to rows and columns that are multiples of this; 1 pads nothing. Fewer"
+        " sizes have to be compiled then. The padding is black, as that of crops.",
+        free=True,
+    ),
+    "evaluate.protocols": Field(
+        (
+            "single",
+            "average:0.5,1,2",
+            "average:0.25,0.5,1,2",
+            "max:0.5,1,2",
+            "hierarchical:0.5,1,2",
+            "hierarchical:0.25,0.5,1,2",
+        ),
+        tuple_of(str, lambda: protocol.EXPECTED, _are_protocols, separator=r",(?=\s*[^\W\d])"),
+        "What an evaluation compares: methods and their scales. 'single' predicts at scale 1,"
+        " 'average' and 'max' combine scales without attention, 'hierarchical' and 'explicit' with"
+        " the attention of that name. Those that the network has no attention for are left out.",
+        free=True,
+    ),
+}
