@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -46,6 +47,7 @@ _SETTINGS = {
 _XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 _PATIENCE = 240  # seconds until a command hangs
 _MOST_LINES = 12  # of a refusal
+_LAST_WORDS = 5  # seconds in which they arrive, after the end of a child
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,14 +190,21 @@ class Bench:
           gibibytes: it may take beyond what this process has; 0 for any number.
           seconds: after which it hangs.
         """
-        path = self.scratch / "output"
+        # A pipe, which no limit to the size of files cuts off.
+        read_end, write_end = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
         if not child:
-            _become(body, path, gibibytes)
+            os.close(read_end)
+            _become(body, write_end, gibibytes)
+        os.close(write_end)
+        received = bytearray()
+        reader = threading.Thread(target=_read, args=(read_end, received), daemon=True)
+        reader.start()
         status = _wait(child, seconds)
-        return Ran(status, path.read_text(errors="replace"))
+        reader.join(_LAST_WORDS)  # what the child started may hold the pipe open
+        return Ran(status, received.decode(errors="replace"))
 
 
 def finish(process: subprocess.Popen) -> Ran:
@@ -237,13 +246,19 @@ def contents(directory: pathlib.Path) -> dict[str, str]:
     }
 
 
-def _become(body, path, gibibytes) -> None:
+def _read(descriptor: int, received: bytearray) -> None:
+    with open(descriptor, "rb", buffering=0) as pipe:
+        while some := pipe.read(2**16):
+            received += some
+
+
+def _become(body, write_end, gibibytes) -> None:
     """The life of a child: never returns."""
     status = 1
     try:
-        with path.open("wb") as output:
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        os.close(write_end)
         if gibibytes:
             pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
             limit = pages * resource.getpagesize() + int(gibibytes * 2**30)
