@@ -22,7 +22,16 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from hmsa_jax.commands import autolabel, backends, check_data, config_file, convert, evaluate, train
+from hmsa_jax.commands import (
+    autolabel,
+    backends,
+    check_data,
+    config_file,
+    convert,
+    evaluate,
+    fields,
+    train,
+)
 from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import feasibility, schema
 from hmsa_jax.runtime import system_errors
@@ -41,8 +50,9 @@ _COMMANDS = {
     ),
     "check-data": (),
     "backends": ("targets", "out", "steps", "images_per_device", "quick"),
+    "fields": ("markdown",),
 }
-_WITHOUT_WORKDIR = ("check-data", "backends")
+_WITHOUT_WORKDIR = ("check-data", "backends", "fields")
 _DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "street_scenes.py"
 _USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -70,6 +80,7 @@ _QUICK = flags.DEFINE_bool(
     "quick", False, "backends: compile for TPUs with little optimisation, in minutes; no time then"
 )
 _IMAGES_PER_DEVICE = flags.DEFINE_integer("images_per_device", 1, "backends: of the train step")
+_MARKDOWN = flags.DEFINE_bool("markdown", False, "fields: print docs/configuration.md")
 _PREVIEWS = flags.DEFINE_bool("previews", False, "autolabel: write pictures to look at")
 
 _DISTRIBUTED = flags.DEFINE_string(
@@ -79,15 +90,18 @@ _DISTRIBUTED = flags.DEFINE_string(
 
 def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if len(arguments) != 2 or arguments[1] not in _COMMANDS:
+    command, *words = arguments[1:] or [""]
+    if command not in _COMMANDS or len(words) > (command == "fields"):
         raise app.UsageError(f"name one command: {', '.join(_COMMANDS)}")
-    command = arguments[1]
     _check_flags(command)
     if command not in _WITHOUT_WORKDIR and _WORKDIR.value is None:
         raise app.UsageError(f"{command} needs --workdir=DIR, the directory of the run")
     checkpoint_reading.hush_orbax()
     _cache_compilations()
     try:
+        if command == "fields":
+            fields.run(words[0] if words else None, markdown=_MARKDOWN.value)
+            return
         flag = flags.FLAGS["config"]  # a holder of the flag would refuse None
         experiment = config_file.check_type(flag.value, flag.config_filename)
         with hosts.joined(_DISTRIBUTED.value):

@@ -3,9 +3,10 @@
     python main.py convert --from=FILE.pth --config=configs/published.py --workdir=RUN
     python main.py evaluate --config=configs/published.py --workdir=RUN --config.data.dir=CITYSCAPES
 
-In float32, with the products of attention and logits at the size of the image and without mirror
-images, predictions are the published ones to 1e-5 (docs/parity.md). The paper's way, which is that
-of configs/base.py, takes a sixteenth of the memory for the products and half of the bytes.
+Predictions are the published ones to 1e-5 (docs/parity.md): the network computes in float32,
+multiplies attention and logits at the size of the image and leaves mirror images out. The paper's
+way, which is that of configs/base.py, takes a sixteenth of the memory for the products and half of
+the bytes.
 """
 
 from configs import base

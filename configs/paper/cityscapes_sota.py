@@ -1,16 +1,16 @@
-"""Table 3: the last row of Table 2, trained on train and validation.
+"""Table 3: the recipe of Table 2's last row, trained on the splits train and validation.
 
     python main.py train --config=configs/paper/cityscapes_sota.py \
         --workdir=runs/cityscapes_sota --config.data.dir=CITYSCAPES \
         --config.data.pool.dir=AUTOLABELS
 
-docs/paper_protocol.md says how to make AUTOLABELS. Starts from runs/mapillary_pretraining;
-`--config.init_from=RUN` names another run. The paper trained on two nodes of 8 GPUs, an image each,
-and has 85.1 (mean IoU, test). Not yet trained here.
+docs/paper_protocol.md says how to make AUTOLABELS. The run starts from runs/mapillary_pretraining,
+unless `--config.init_from=RUN` names another one. The paper trained on two nodes of 8 GPUs, with an
+image on each GPU, and reports 85.1 (mean IoU, test). Not yet trained here.
 
-The test labels are withheld and only the owners' server scores them; no labelled image is left to
-score here. The evaluation reads 50 images of the training: a low figure means that something is
-wrong, a high one means nothing. Choose settings on table2_attention_autolabels.py instead.
+The owners keep the test labels, and only their server scores predictions. No labelled image is left
+for an evaluation here, which therefore reads 50 images of the training: a low figure means that
+something is wrong, a high one means nothing. Choose settings on table2_attention_autolabels.py.
 """
 
 from configs.paper import table2_attention_autolabels

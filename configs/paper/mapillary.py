@@ -4,7 +4,7 @@
         --config.data.dir=MAPILLARY --config.init_from=runs/imagenet_hrnet
 
 docs/paper_protocol.md says how to make runs/imagenet_hrnet. The paper trained on four nodes of 8
-GPUs, an image each, and has 61.1 (mean IoU, validation). Not yet trained here.
+GPUs, with an image on each GPU, and reports 61.1 (mean IoU, validation). Not yet trained here.
 """
 
 from configs.paper import mapillary_pretraining

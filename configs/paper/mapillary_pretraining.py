@@ -1,11 +1,12 @@
-"""Mapillary without attention, on one scale: what the trainings on Cityscapes start from.
+"""The start of all trainings on Cityscapes: Mapillary without attention, on one scale.
 
     python main.py train --config=configs/paper/mapillary_pretraining.py \
         --workdir=runs/mapillary_pretraining --config.data.dir=MAPILLARY \
         --config.init_from=runs/imagenet_hrnet
 
-docs/paper_protocol.md says how to make runs/imagenet_hrnet. In the paper (section 5.1) Mapillary
-took four nodes of 8 GPUs, an image each; it has no score for this step. Not yet trained here.
+docs/paper_protocol.md says how to make runs/imagenet_hrnet. The paper trained on four nodes of 8
+GPUs, with an image on each GPU (section 5.1), and reports no score of this step. Not yet trained
+here.
 """
 
 from configs import base
@@ -23,8 +24,9 @@ def get_config():
     config.model.remat = "modules"  # less memory for more time: activations are computed twice
     config.objective.scales = (1.0,)
 
-    # Images have many sizes. At the lowest scale of the evaluation, 0.25, a multiple of 128 still
-    # is one of 32, the stride of the trunk's coarsest features; the long edge 2177 becomes 2304.
+    # Images have many sizes. A multiple of 128 is still a multiple of 32, the stride of the trunk's
+    # coarsest features, at the lowest scale of the evaluation, 0.25. The long edge of 2177 pixels
+    # becomes 2304.
     config.evaluate.size_multiple = 128
     config.evaluate.protocols = ("single",)
     return config

@@ -8,20 +8,21 @@ def follow_batch(
 ) -> None:
     """Sets the batch, and the number of steps and the learning rate as functions of it.
 
-    `--config.data.batch_size=B` then gives the same number of epochs, epochs x images / B steps
-    rounded down, at a learning rate in proportion to B. This is the linear rule, and that of the
-    authors: 0.01 at a batch of 16 in the paper (section 5.1), 0.005 at a batch of 8 in their code.
-    A learning rate or a number of steps that is given on the command line counts as it is.
+    `--config.data.batch_size=B` then trains for the same number of epochs, which are
+    epochs x images / B steps rounded down, at a learning rate in proportion to B. The authors
+    follow this linear rule as well: their learning rate is 0.01 for a batch of 16 in the paper
+    (section 5.1) and 0.005 for a batch of 8 in their code. A learning rate or a number of steps
+    that the command line names is taken as it is.
 
-    A batch that the devices cannot hold at once is done in parts instead, with the same steps and
-    learning rate: `--config.optimizer.accumulate=PARTS`.
+    Where the devices cannot hold a batch, `--config.optimizer.accumulate=PARTS` divides it into
+    parts that a step does one after the other. Steps and learning rate stay the same.
 
     Args:
-      config: with the fields of configs/base.py.
-      epochs: how often training sees the number of images.
-      images: of the train split. A pool makes an epoch no longer, as in the authors' code.
-      batch_size: of all devices together.
-      learning_rate: the first, at that batch.
+      config: a config with the fields of configs/base.py; changed in place.
+      epochs: how often training goes through the images.
+      images: the number of images in the train split. A pool adds none, as in the authors' code.
+      batch_size: the number of images of a step, on all devices together.
+      learning_rate: the learning rate of the first step, for that batch.
     """
     config.data.batch_size = batch_size
     batch = config.data.get_ref("batch_size")

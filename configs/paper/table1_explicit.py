@@ -3,8 +3,9 @@
     python main.py train --config=configs/paper/table1_explicit.py --workdir=runs/table1_explicit \
         --config.data.dir=MAPILLARY --config.init_from=runs/imagenet_resnet50
 
-Mean IoU on validation in the paper: 51.4 at scales (0.5, 1, 2); FLOPs of training 5.25x, 3.08 s a
-minibatch on a V100. Not yet trained here. table1_single.py says what else Table 1 has in common.
+The paper reports a mean IoU on validation of 51.4 at scales (0.5, 1, 2). A minibatch takes 5.25
+times the FLOPs of row 1, and 3.08 s on a V100. Not yet trained here. table1_single.py says what all
+rows of Table 1 have in common.
 """
 
 from configs.paper import table1_single

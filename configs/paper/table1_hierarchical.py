@@ -4,9 +4,9 @@
         --workdir=runs/table1_hierarchical --config.data.dir=MAPILLARY \
         --config.init_from=runs/imagenet_resnet50
 
-Mean IoU on validation in the paper: 51.6 at scales (0.5, 1, 2), 52.2 at (0.25, 0.5, 1, 2); FLOPs of
-training 1.25x, 1.17 s a minibatch on a V100. Not yet trained here. table1_single.py says what else
-Table 1 has in common.
+The paper reports a mean IoU on validation of 51.6 at scales (0.5, 1, 2) and of 52.2 at
+(0.25, 0.5, 1, 2). A minibatch takes 1.25 times the FLOPs of row 1, and 1.17 s on a V100. Not yet
+trained here. table1_single.py says what all rows of Table 1 have in common.
 """
 
 from configs.paper import table1_single

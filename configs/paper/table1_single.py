@@ -3,11 +3,13 @@
     python main.py train --config=configs/paper/table1_single.py --workdir=runs/table1_single \
         --config.data.dir=MAPILLARY --config.init_from=runs/imagenet_resnet50
 
-Mean IoU on validation in the paper: single 47.7, average (0.5, 1, 2) 49.4, average
-(0.25, 0.5, 1, 2) 48.7; FLOPs of training 1.00x, 0.80 s a minibatch on a V100. Not yet trained here.
+The paper reports a mean IoU on validation of 47.7 at the single scale, and averages of 49.4 over
+(0.5, 1, 2) and of 48.7 over (0.25, 0.5, 1, 2). A minibatch takes 0.80 s on a V100, and its FLOPs
+are the unit of Table 1. Not yet trained here.
 
-Section 3.2 names network, scales and data set; all else is the protocol for Mapillary (5.1). It
-does not mention mirror images: `--config.evaluate.flip=False` leaves them out.
+Section 3.2 names the network, the scales and the data set, and all else follows the protocol for
+Mapillary (section 5.1). The paper does not say whether mirror images are averaged here:
+`--config.evaluate.flip=False` leaves them out.
 """
 
 from configs.paper import mapillary_pretraining

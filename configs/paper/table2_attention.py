@@ -3,12 +3,12 @@
     python main.py train --config=configs/paper/table2_attention.py \
         --workdir=runs/table2_attention --config.data.dir=CITYSCAPES
 
-Starts from runs/mapillary_pretraining; `--config.init_from=RUN` names another run. The paper
-trained on two nodes of 8 GPUs, an image each, and has 85.4 (mean IoU, validation). Not yet trained
-here.
+The run starts from runs/mapillary_pretraining, unless `--config.init_from=RUN` names another one.
+The paper trained on two nodes of 8 GPUs, with an image on each GPU, and reports 85.4 (mean IoU,
+validation). Not yet trained here.
 
-This run is the teacher as well, which section 2 trains on fine and coarse labels: what it says of
-the coarse images are the labels of rows 3 and 4.
+This run is also the teacher, which section 2 trains on fine and coarse labels: rows 3 and 4 learn
+from the labels that it gives the coarse images.
 """
 
 from configs.paper import table2_baseline

@@ -4,9 +4,9 @@
         --workdir=runs/table2_attention_autolabels --config.data.dir=CITYSCAPES \
         --config.data.pool.dir=AUTOLABELS
 
-docs/paper_protocol.md says how to make AUTOLABELS. Starts from runs/mapillary_pretraining;
-`--config.init_from=RUN` names another run. The paper trained on two nodes of 8 GPUs, an image each,
-and has 86.3 (mean IoU, validation). Not yet trained here.
+docs/paper_protocol.md says how to make AUTOLABELS. The run starts from runs/mapillary_pretraining,
+unless `--config.init_from=RUN` names another one. The paper trained on two nodes of 8 GPUs, with an
+image on each GPU, and reports 86.3 (mean IoU, validation). Not yet trained here.
 """
 
 from configs.paper import table2_attention

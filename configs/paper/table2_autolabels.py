@@ -4,9 +4,10 @@
         --workdir=runs/table2_autolabels --config.data.dir=CITYSCAPES \
         --config.data.pool.dir=AUTOLABELS
 
-docs/paper_protocol.md says how to make AUTOLABELS. Starts from runs/mapillary_pretraining;
-`--config.init_from=RUN` names another run. The paper trained on two nodes of 8 GPUs, an image each,
-and has 86.0 (mean IoU, validation, average of the scales). Not yet trained here.
+docs/paper_protocol.md says how to make AUTOLABELS. The run starts from runs/mapillary_pretraining,
+unless `--config.init_from=RUN` names another one. The paper trained on two nodes of 8 GPUs, with an
+image on each GPU, and reports 86.0 (mean IoU, validation, average over the scales). Not yet trained
+here.
 """
 
 from configs.paper import table2_baseline
@@ -19,7 +20,7 @@ def get_config():
 
 
 def with_autolabels(config):
-    """Replaces the coarse labels by those of a teacher (section 5.1.1), to the last epoch."""
+    """Replaces the coarse labels by a teacher's labels, to the last epoch (section 5.1.1)."""
     config.data.pool.name = "folder"
     config.data.pool.dir = ""
     config.data.pool.split = "train"

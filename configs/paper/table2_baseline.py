@@ -3,12 +3,12 @@
     python main.py train --config=configs/paper/table2_baseline.py --workdir=runs/table2_baseline \
         --config.data.dir=CITYSCAPES
 
-Starts from runs/mapillary_pretraining; `--config.init_from=RUN` names another run. The paper
-trained on two nodes of 8 GPUs, an image each, and has 84.9 (mean IoU, validation, average of the
-scales). Not yet trained here.
+The run starts from runs/mapillary_pretraining, unless `--config.init_from=RUN` names another one.
+The paper trained on two nodes of 8 GPUs, with an image on each GPU, and reports 84.9 (mean IoU,
+validation, average over the scales). Not yet trained here.
 
-How the coarse images take part is the authors' code's way, as the paper does not say: class-uniform
-crops of 13 classes come from them, too, for 150 epochs.
+The paper does not say how the coarse images take part. As in the authors' code, class-uniform crops
+of 13 classes are taken from them as well, for 150 epochs.
 """
 
 from configs import base
@@ -24,7 +24,7 @@ def get_config():
     config.optimizer.poly_exponent = 2.0
 
     config.data.pool.name = "cityscapes_coarse"
-    # That of the fine labels, unless another one is named.
+    # The directory of the fine labels, unless another one is named.
     config.data.pool.dir = config.data.get_ref("dir").identity()
     config.data.pool.split = "train_extra"
     config.data.pool.share = 0.0

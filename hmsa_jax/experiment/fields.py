@@ -77,7 +77,7 @@ GROUPS = {
     "objective": "What training minimises: main loss + aux_weight x auxiliary loss"
     " + scale_weight x the sum of each scale's own loss.",
     "objective.rmi": "Region mutual information, for objective.main_loss=rmi.",
-    "optimizer": "Stochastic gradient descent.",
+    "optimizer": "Stochastic gradient descent with momentum, and a learning rate that falls to 0.",
     "mesh": "How devices divide the work.",
     "checkpoint": "What a run keeps to go on from.",
     "evaluate": "How the network predicts whole images and how it is scored.",
@@ -93,7 +93,7 @@ FIELDS: dict[str, Field] = {
     "steps": Field(
         1000,
         _POSITIVE,
-        "Training steps of the whole run. The learning rate reaches 0 at the last one.",
+        "Training steps of the whole run. The learning rate falls to 0 over them.",
     ),
     "log_every": Field(20, _POSITIVE, "Steps from one line of the log to the next.", free=True),
     "profile": Field(
@@ -162,10 +162,10 @@ FIELDS: dict[str, Field] = {
     "data.placement": Field(
         "published",
         one_of(lambda: geometric.PLACEMENTS),
-        "Where crops lie. 'published': an image smaller than the crop lies in the middle, and a"
-        " class-uniform crop is drawn round its centroid and then moved into the image. 'even': a"
-        " smaller image lies at the top left, and all crops inside the image that hold the centroid"
-        " are equally likely.",
+        "Where crops lie in the image. 'published': an image smaller than the crop lies in the"
+        " middle, and a class-uniform crop is drawn round its centroid and then moved into the"
+        " image. 'even': a smaller image lies at the top left, and all crops inside the image that"
+        " hold the centroid are equally likely.",
         before="even",
     ),
     "data.class_uniform_share": Field(
@@ -181,7 +181,10 @@ FIELDS: dict[str, Field] = {
         " each class in it, which class-uniform crops are drawn to hold.",
     ),
     "data.class_uniform_until_epoch": Field(
-        0, _EPOCH, "The first epoch without class-uniform crops; 0 has them to the end."
+        0,
+        _EPOCH,
+        "The first epoch without class-uniform crops; 0 has them to the end. An epoch is as many"
+        " crops as the train split has images.",
     ),
     "data.workers": Field(
         0,
@@ -215,13 +218,19 @@ FIELDS: dict[str, Field] = {
         0, _EPOCH, "The first epoch without boosted classes; 0 has them to the end."
     ),
     "augment.brightness": Field(
-        0.25, _SHARE, "x of the factor on the brightness, which is uniform in [1 - x, 1 + x]."
+        0.25,
+        _SHARE,
+        "Largest relative change of the brightness: x draws factors from [1 - x, 1 + x].",
     ),
     "augment.contrast": Field(
-        0.25, _SHARE, "x of the factor on the contrast, which is uniform in [1 - x, 1 + x]."
+        0.25,
+        _SHARE,
+        "Largest relative change of the contrast: x draws factors from [1 - x, 1 + x].",
     ),
     "augment.saturation": Field(
-        0.25, _SHARE, "x of the factor on the saturation, which is uniform in [1 - x, 1 + x]."
+        0.25,
+        _SHARE,
+        "Largest relative change of the saturation: x draws factors from [1 - x, 1 + x].",
     ),
     "augment.hue": Field(
         0.25,
@@ -232,14 +241,14 @@ FIELDS: dict[str, Field] = {
     "model.trunk": Field(
         "w48",
         one_of(lambda: multiscale.TRUNKS),
-        "The trunk. OCR follows an HRNet such as 'w48', and DeepLabV3+ follows a ResNet.",
+        "The trunk: an HRNet, which OCR follows, or a ResNet, which DeepLabV3+ follows.",
     ),
     "model.attention": Field(
         "hierarchical",
         one_of(lambda: multiscale.ATTENTIONS),
-        "How scales are weighed. 'hierarchical': each scale against all higher ones, so that the"
-        " scales of the evaluation are free. 'explicit': all scales of the training at once."
-        " 'none': not at all, for training on one scale.",
+        "How attention weighs the scales of an image. 'hierarchical' weighs each scale against all"
+        " higher ones, so that the scales of the evaluation are free. 'explicit' weighs all scales"
+        " of the training at once. 'none' is for training on one scale.",
     ),
     "model.semantic_head": Field(
         "paper",
@@ -254,7 +263,9 @@ FIELDS: dict[str, Field] = {
         256, _CHANNELS, "Channels in which OCR compares pixels with regions (paper: 256)."
     ),
     "model.head_channels": Field(
-        256, _CHANNELS, "Hidden channels of the semantic head and of the attention head."
+        256,
+        _CHANNELS,
+        "Hidden channels of the semantic head and of the attention head (paper: 256).",
     ),
     "model.dropout": Field(
         0.05,
@@ -302,12 +313,16 @@ FIELDS: dict[str, Field] = {
         " the memory.",
     ),
     "objective.main_loss": Field(
-        "rmi", one_of(lambda: objective.LOSSES), "The loss of the fused prediction."
+        "rmi",
+        one_of(lambda: objective.LOSSES),
+        "The loss of the fused prediction. 'rmi' (the paper) mixes region mutual information with"
+        " binary cross-entropy.",
     ),
     "objective.aux_loss": Field(
         "cross_entropy",
         one_of(lambda: objective.AUXILIARY_LOSSES),
-        "The loss of the auxiliary head of OCR.",
+        "The loss of the auxiliary head of OCR. It is 'cross_entropy' in the paper and"
+        " 'binary_cross_entropy' in the published code.",
     ),
     "objective.rmi.weight": Field(
         0.5,
@@ -315,13 +330,13 @@ FIELDS: dict[str, Field] = {
         "Share of region mutual information in the main loss. The rest is binary cross-entropy.",
     ),
     "objective.rmi.radius": Field(
-        3, whole(1, 9), "Rows and columns of a region, in pooled pixels."
+        3, whole(1, 9), "Rows and columns of a region, in pixels of the reduced maps."
     ),
     "objective.rmi.pool": Field(
         4, whole(1, 64), "Factor by which probabilities and labels are reduced first."
     ),
     "objective.rmi.pooling": Field(
-        "average", one_of(lambda: rmi.POOLINGS), "How they are reduced."
+        "average", one_of(lambda: rmi.POOLINGS), "How probabilities and labels are reduced."
     ),
     "objective.aux_weight": Field(
         0.4, _AT_LEAST_ZERO, "Weight of the auxiliary loss; 0 for a trunk without auxiliary head."
@@ -329,15 +344,16 @@ FIELDS: dict[str, Field] = {
     "objective.scale_weight": Field(
         0.0,
         _AT_LEAST_ZERO,
-        "Weight of each scale's own loss. That is the main loss, but binary cross-entropy alone"
-        " where the main loss is 'rmi'.",
+        "Weight of each scale's own loss (published code: 0.05 on Cityscapes). That is the main"
+        " loss, but binary cross-entropy alone where the main loss is 'rmi'.",
     ),
     "objective.mean_over": Field(
         "images",
         one_of(lambda: objective.MEANS),
         "What the cross-entropies are averaged over. 'images': the mean of the losses of the"
         " images, as where every GPU has one image. 'pixels': the mean over all labelled pixels of"
-        " the batch, in which an image with few of them counts less.",
+        " the batch, in which an image with few of them counts less. Region mutual information is a"
+        " mean over images either way.",
         before="pixels",
     ),
     "optimizer.learning_rate": Field(0.01, _AT_LEAST_ZERO, "The learning rate of the first step."),
@@ -348,7 +364,7 @@ FIELDS: dict[str, Field] = {
     ),
     "optimizer.momentum": Field(0.9, _BELOW_ONE, "Share of an update that goes into the next one."),
     "optimizer.weight_decay": Field(
-        5e-4, _AT_LEAST_ZERO, "Share of a parameter that is added to its gradient."
+        5e-4, _AT_LEAST_ZERO, "Share of a parameter that is added to its gradient, as in PyTorch."
     ),
     "optimizer.decay_vectors": Field(
         True, flag(), "Whether biases and the scales of BatchNorm decay, too."
@@ -360,7 +376,8 @@ FIELDS: dict[str, Field] = {
             lambda: f"a tuple of some, not all, of {multiscale.PARTS}",
             lambda parts: set(parts) < set(multiscale.PARTS),
         ),
-        "Parts of the network that are not trained: trunk.",
+        "Parts of the network that are not trained, such as trunk. The running statistics of their"
+        " BatchNorm go on moving.",
     ),
     "optimizer.accumulate": Field(
         1,

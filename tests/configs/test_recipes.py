@@ -252,8 +252,9 @@ def test_a_run_is_of_what_the_command_line_makes_of_it(changes, expected):
     """What follows from a field follows from the one that is typed, and gives way to its own."""
     read = (
         "import json, sys; from absl import flags; import main;"
-        "from hmsa_jax import config, config_file; config_file.parse_flags(sys.argv);"
-        "print(json.dumps(config.flatten(flags.FLAGS.config)))"
+        "from hmsa_jax.commands import config_file; from hmsa_jax.experiment import schema;"
+        "config_file.parse_flags(sys.argv);"
+        "print(json.dumps(schema.flatten(flags.FLAGS.config)))"
     )
     command = [
         *(sys.executable, "-c", read, "train", "--config=configs/paper/table1_single.py"),
