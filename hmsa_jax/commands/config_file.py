@@ -1,6 +1,5 @@
 """Reading the file that `--config` names: Python that defines `get_config`."""
 
-import difflib
 import pathlib
 import sys
 import traceback
@@ -65,9 +64,7 @@ def refuse_unknown_fields(arguments: list[str]) -> None:
         if not argument.startswith(_OVERRIDE):
             continue
         if name not in schema.FIELDS:
-            near = difflib.get_close_matches(name, schema.FIELDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "configs/base.py lists the fields"
-            sys.exit(f"{_OVERRIDE}{name}: no such field; {hint}")
+            sys.exit(f"{_OVERRIDE}{schema.no_such_field(name)}")
         if not given:
             sys.exit(f"{_OVERRIDE}{name} has no value; write {_OVERRIDE}{name}=VALUE")
 
