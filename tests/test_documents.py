@@ -1,0 +1,61 @@
+"""What the documents name is there: files, fields and values."""
+
+import pathlib
+import re
+
+import pytest
+
+from hmsa_jax.experiment import schema
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT)
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md"))
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+OVERRIDE = re.compile(
+    r"""--config\.([\w.]+)(?:=("[^"]*"|'[^']*'|[^\s`,;|)"']+(?:,[^\s`;|)"']+)*))?"""
+)
+PLACEHOLDER = re.compile(r"\.\.\.|[A-Z_0-9/*$]+")
+
+
+def headings(path):
+    """The anchors of a document's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line).lower().replace(" ", "-") for line in lines}
+
+
+def test_there_are_documents():
+    assert pathlib.Path("README.md") in DOCUMENTS
+    assert pathlib.Path("docs/index.md") in DOCUMENTS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_links_lead_somewhere(document):
+    for link in LINK.findall((ROOT / document).read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / file if file else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in headings(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_fields_and_their_values_are_possible(document):
+    for name, value in OVERRIDE.findall((ROOT / document).read_text()):
+        name, value = name.rstrip("."), value.strip("\"'")
+        if PLACEHOLDER.fullmatch(name.rpartition(".")[2]) or name == "X":
+            continue
+        assert name in schema.FIELDS, name
+        if value and not PLACEHOLDER.fullmatch(value) and not schema.FIELDS[name].is_path:
+            assert schema.FIELDS[name].allows(schema.parse(name, value)), f"{name}={value}"
+
+
+def test_the_index_names_every_document():
+    text = (ROOT / "docs/index.md").read_text()
+    named = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in LINK.findall(text)}
+    documents = {path.resolve() for path in (ROOT / "docs").glob("**/*.md")} - {
+        (ROOT / "docs/index.md").resolve()
+    }
+    assert not documents - named
