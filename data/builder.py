@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from data import parallel
 from data.built import Found
-from data.legend import Legend
+from data.label_spec import LabelSpec
 
 # Raise it when records of the same sources change, or what is kept beside them: all is built anew.
 FORMAT = 2
@@ -25,7 +25,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     no TensorFlow. Records keep the order in which they are yielded.
 
     A subclass names its `VERSION`, yields records from `_generate_examples`, says in `fingerprint`
-    what the records depend on and in `legend` what the labels mean.
+    what the records depend on and in `label_spec` what the labels mean.
     """
 
     # What a progress bar says, as in 'Painting street_scenes train'.
@@ -35,7 +35,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     # Whether it is built from a directory that the user names.
     NEEDS_DIR: ClassVar[bool] = False
     # Whether that directory also says which classes there are.
-    LEGEND_IN_DIR: ClassVar[bool] = False
+    CLASSES_IN_DIR: ClassVar[bool] = False
 
     directory: Path | None = None
     # What the check of its files found; filled when it is built, or read from beside it.
@@ -59,11 +59,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         raise NotImplementedError
 
     @classmethod
-    def legend(cls, directory: Path | None) -> Legend:
+    def label_spec(cls, directory: Path | None) -> LabelSpec:
         """What the values of the labels mean.
 
         Args:
-          directory: the source directory; read only if `LEGEND_IN_DIR`.
+          directory: the source directory; read only if `CLASSES_IN_DIR`.
 
         Returns:
           The classes, and how the stored labels name them.

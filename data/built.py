@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.legend import IGNORE, Legend
+from data.label_spec import IGNORE, LabelSpec
 
 _NAME = "found.json"
 _HASHED = 2**20  # bytes; of larger files the size alone is compared
@@ -31,12 +31,12 @@ class Found:
         before = self.pixels.get(split, [0] * 256)
         self.pixels[split] = before if counts is None else (before + counts).tolist()
 
-    def class_pixels(self, split: str, legend: Legend) -> np.ndarray | None:
+    def class_pixels(self, split: str, label_spec: LabelSpec) -> np.ndarray | None:
         """How many pixels each class has.
 
         Args:
           split: one or several, or parts of them, as TFDS writes it; parts count as the whole.
-          legend: what the values mean.
+          label_spec: what the values mean.
 
         Returns:
           int64 `[classes]`; None if a split was not checked.
@@ -44,37 +44,37 @@ class Found:
         names = [part.partition("[")[0].strip() for part in split.split("+")]
         if not all(name in self.pixels for name in names):
             return None
-        return class_pixels(sum(np.int64(self.pixels[name]) for name in names), legend)
+        return class_pixels(sum(np.int64(self.pixels[name]) for name in names), label_spec)
 
 
-def class_pixels(values: np.ndarray, legend: Legend) -> np.ndarray:
+def class_pixels(values: np.ndarray, label_spec: LabelSpec) -> np.ndarray:
     """Pixels by value of a label, int64 `[256]`, to pixels by class, int64 `[classes]`."""
     pixels = np.zeros(256, np.int64)
-    np.add.at(pixels, np.frombuffer(legend.table, np.uint8), values)
-    return pixels[: len(legend.names)]
+    np.add.at(pixels, np.frombuffer(label_spec.table, np.uint8), values)
+    return pixels[: len(label_spec.names)]
 
 
-def absent(pixels: np.ndarray, legend: Legend) -> list[str]:
+def absent(pixels: np.ndarray, label_spec: LabelSpec) -> list[str]:
     """The classes that have no pixel; `pixels` is int64 `[classes]`."""
-    return [name for name, count in zip(legend.names, pixels, strict=True) if not count]
+    return [name for name, count in zip(label_spec.names, pixels, strict=True) if not count]
 
 
-def why_nothing_is_learnt(pixels: np.ndarray, legend: Legend) -> str:
+def why_nothing_is_learnt(pixels: np.ndarray, label_spec: LabelSpec) -> str:
     """Why labels cannot teach anything, in words; empty if they can.
 
     Args:
       pixels: of each class in all of them, int64 `[classes]`.
-      legend: of the labels.
+      label_spec: of the labels.
     """
-    present = [name for name, count in zip(legend.names, pixels, strict=True) if count]
+    present = [name for name, count in zip(label_spec.names, pixels, strict=True) if count]
     if len(present) > 1:
         return ""
-    ignored = [str(value) for value in legend.values if legend.table[value] == IGNORE]
+    ignored = [str(value) for value in label_spec.values if label_spec.table[value] == IGNORE]
     what = f"only the class {present[0]!r} has pixels" if present else "no class has a pixel"
     belong = "belongs" if len(ignored) == 1 else "belong"
     hint = f", of which {', '.join(ignored)} {belong} to no class" if ignored else ""
     return (
-        f"{what}, so that there is nothing to learn. Labels may hold {legend.describe_values()}"
+        f"{what}, so that there is nothing to learn. Labels may hold {label_spec.describe_values()}"
         f"{hint}: renumber the labels, or correct the list of classes"
     )
 

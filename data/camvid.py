@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from data.checks import Listing
 from data.directory import DirectoryBuilder
 from data.files import read_json
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
 
 # TFDS name of a split -> name of its folders.
@@ -67,10 +67,10 @@ class CamVid(DirectoryBuilder, skip_registration=True):
     VALUES_HINT = "The tutorial's 11 ('Unlabelled') becomes 255."
 
     @classmethod
-    def legend(cls, directory: Path | None) -> Legend:
+    def label_spec(cls, directory: Path | None) -> LabelSpec:
         """The 11 classes, numbered as in the tutorial."""
         del directory
-        return Legend.of_train_ids(CLASSES, PALETTE)
+        return LabelSpec.of_train_ids(CLASSES, PALETTE)
 
     @classmethod
     def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:

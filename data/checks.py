@@ -8,7 +8,7 @@ import numpy as np
 
 from data import decoder_messages, header, parallel, problems
 from data.files import READ_ERRORS, File, is_utf8
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.pixels import decode_image, decode_label, decode_unchanged, grey_png, palette_of
 from data.problems import Kind, Problems
 
@@ -72,14 +72,14 @@ class Finding:
 
 
 def inspect(
-    pairs: Iterable[Pair], total: int, legend: Legend, colours: Colours, *, description: str
+    pairs: Iterable[Pair], total: int, label_spec: LabelSpec, colours: Colours, *, description: str
 ) -> Iterator[Finding]:
     """Decodes pairs in threads, as training does, under a progress bar.
 
     Args:
       pairs: the pairs.
       total: how many.
-      legend: says which values labels may hold.
+      label_spec: says which values labels may hold.
       colours: that values have by what the data set says, for those of which it says any.
       description: stands before the bar.
 
@@ -88,7 +88,7 @@ def inspect(
       decoded once more, alone, to tell whose complaint it was.
     """
     loud = []
-    look = functools.partial(_inspect, legend=legend, colours=colours)
+    look = functools.partial(_inspect, label_spec=label_spec, colours=colours)
     with decoder_messages.heard() as messages:
 
         def look_and_hear(pair: Pair) -> tuple[Pair, Finding, bool]:
@@ -106,9 +106,9 @@ def inspect(
             yield _with_complaint(pair, look(pair), messages.damage_since(before))
 
 
-def _inspect(pair: Pair, *, legend: Legend, colours: Colours) -> Finding:
+def _inspect(pair: Pair, *, label_spec: LabelSpec, colours: Colours) -> Finding:
     found = []
-    label, counts = _label_of(pair, legend, colours, found)
+    label, counts = _label_of(pair, label_spec, colours, found)
     size = _image_size(pair, None if label is None else label.shape, found)
     if size is not None and label is not None and size != label.shape:
         (rows, columns), (label_rows, label_columns) = size, label.shape
@@ -129,7 +129,7 @@ def _with_complaint(pair: Pair, finding: Finding, said: str) -> Finding:
 
 
 def _label_of(
-    pair: Pair, legend: Legend, colours: Colours, found: list
+    pair: Pair, label_spec: LabelSpec, colours: Colours, found: list
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Values `[H, W]` of a pair's label, and pixels by value; None twice if there is none."""
     if pair.label is None:
@@ -142,7 +142,7 @@ def _label_of(
         found.append((problems.UNREADABLE, f"{pair.label} ({error})"))
         return None, None
     counts = np.bincount(label.ravel(), minlength=256)
-    foreign = [str(value) for value in np.flatnonzero(counts) if value not in legend.values]
+    foreign = [str(value) for value in np.flatnonzero(counts) if value not in label_spec.values]
     if foreign:
         found.append((problems.FOREIGN, f"{pair.label} holds {', '.join(foreign)}"))
     other = _other_colour(palette_of(data), counts, colours)

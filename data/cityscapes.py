@@ -29,7 +29,7 @@ import tensorflow_datasets as tfds
 from data.checks import Listing
 from data.directory import DirectoryBuilder
 from data.files import File, members
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.tree import HIDDEN, OTHER_NAME, LeftOut, walk
 
 # Label ids 0..33: name, and the colour where the benchmark evaluates it.
@@ -71,7 +71,7 @@ LABELS = (
 )
 
 _IDS = [number for number, (_, colour) in enumerate(LABELS) if colour]
-LEGEND = Legend.of_raw_values(
+LABEL_SPEC = LabelSpec.of_raw_values(
     names=[LABELS[number][0] for number in _IDS],
     palette=[LABELS[number][1] for number in _IDS],
     raw=_IDS,
@@ -108,10 +108,10 @@ class Cityscapes(DirectoryBuilder, skip_registration=True):
     WITHOUT_LABELS: ClassVar[tuple[str, ...]] = ("test",)
 
     @classmethod
-    def legend(cls, directory: Path | None = None) -> Legend:
+    def label_spec(cls, directory: Path | None = None) -> LabelSpec:
         """The 19 classes of the benchmark, and the label ids that stand for them."""
         del directory
-        return LEGEND
+        return LABEL_SPEC
 
     @classmethod
     def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:

@@ -45,8 +45,8 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
     @classmethod
     def colours(cls, directory: Path) -> Colours:
         """The colours that the data set gives to values of the labels."""
-        legend = cls.legend(directory)
-        return dict(zip(legend.class_values, legend.palette, strict=True))
+        label_spec = cls.label_spec(directory)
+        return dict(zip(label_spec.class_values, label_spec.palette, strict=True))
 
     @classmethod
     def fingerprint(cls, directory: Path) -> str:
@@ -77,7 +77,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
           ValueError: if the class list or an archive cannot be read.
         """
         directory = Path(directory)
-        problems = Problems(cls.legend(directory).describe_values(), cls.VALUES_HINT)
+        problems = Problems(cls.label_spec(directory).describe_values(), cls.VALUES_HINT)
         listings, left_out = cls.listing(directory)
         for item in left_out:
             problems.add(LEFT_OUT[item.reason], str(item.file))
@@ -93,7 +93,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
 
     def blank_label(self, height: int, width: int) -> bytes:
         """The label of an image that has none: ignored everywhere."""
-        value = self.legend(self.directory).ignored_value
+        value = self.label_spec(self.directory).ignored_value
         return encode_label(np.full((height, width), value, np.uint8))
 
     def _split_generators(self, dl_manager):
@@ -103,7 +103,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
             for finding in checks.inspect(
                 of_split,
                 len(of_split),
-                self.legend(self.directory),
+                self.label_spec(self.directory),
                 self.colours(self.directory),
                 description=f"Checking {self.name} {split}",
             ):

@@ -27,7 +27,7 @@ import tensorflow_datasets as tfds
 from data.checks import Colours, Listing
 from data.directory import DirectoryBuilder
 from data.files import File, is_utf8, read_json
-from data.legend import IGNORE, Legend
+from data.label_spec import IGNORE, LabelSpec
 from data.tree import (
     HIDDEN,
     IMAGE_SUFFIXES,
@@ -48,11 +48,11 @@ class Folder(DirectoryBuilder, skip_registration=True):
 
     name = "folder"
     VERSION = tfds.core.Version("1.0.0")
-    LEGEND_IN_DIR = True
+    CLASSES_IN_DIR = True
     VALUES_HINT = "Or add the value to classes.json."
 
     @classmethod
-    def legend(cls, directory: Path) -> Legend:
+    def label_spec(cls, directory: Path) -> LabelSpec:
         """What `classes.json` says.
 
         Raises:
@@ -98,14 +98,14 @@ class Folder(DirectoryBuilder, skip_registration=True):
         return listings, left_out
 
 
-def read_classes(path: Path) -> Legend:
+def read_classes(path: Path) -> LabelSpec:
     """Reads a list of classes.
 
     Args:
       path: of a JSON file as the top of this file describes it.
 
     Returns:
-      The legend of the masks.
+      The label spec of the masks.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -121,21 +121,23 @@ def read_classes(path: Path) -> Legend:
     palette = [
         tuple(entry.get("color", _colour(position))) for position, entry in enumerate(classes)
     ]
-    return Legend.of_raw_values(
+    return LabelSpec.of_raw_values(
         [entry["name"] for entry in classes], palette, _numbers(classes), ignored
     )
 
 
-def classes_text(legend: Legend) -> str:
-    """What `classes.json` says of a legend: `read_classes` makes the same legend of it."""
+def classes_text(label_spec: LabelSpec) -> str:
+    """What `classes.json` says of a label spec: `read_classes` makes the same label spec of it."""
     classes = [
         {"name": name, "color": list(colour), "id": value}
         for name, colour, value in zip(
-            legend.names, legend.palette, legend.class_values, strict=True
+            label_spec.names, label_spec.palette, label_spec.class_values, strict=True
         )
     ]
     used = {entry["id"] for entry in classes}
-    ignored = [value for value in (*legend.values, legend.uncertain_value) if value not in used]
+    ignored = [
+        value for value in (*label_spec.values, label_spec.uncertain_value) if value not in used
+    ]
     lines = ",\n  ".join(map(json.dumps, classes))
     return f'{{"classes": [\n  {lines}],\n "ignore": {json.dumps(sorted(set(ignored)))}}}\n'
 

@@ -33,7 +33,7 @@ import tensorflow_datasets as tfds
 from data.checks import Listing, Pair
 from data.directory import DirectoryBuilder
 from data.files import is_utf8, read_json
-from data.legend import IGNORE, Legend
+from data.label_spec import IGNORE, LabelSpec
 from data.pixels import decode_image, decode_label, encode_image, encode_label
 from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
 
@@ -49,7 +49,7 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
 
     name = "mapillary_v1"
     VERSION = tfds.core.Version("2.0.0")
-    LEGEND_IN_DIR = True
+    CLASSES_IN_DIR = True
     VALUES_HINT = "Labels are the files of the owners; the config file lists their values."
     # Where the config and, in the folder of a split, the labels may be.
     CONFIGS: ClassVar[tuple[str, ...]] = ("config_v1.2.json", "config.json")
@@ -58,7 +58,7 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
     VOID_IS_CLASS: ClassVar[bool] = False
 
     @classmethod
-    def legend(cls, directory: Path) -> Legend:
+    def label_spec(cls, directory: Path) -> LabelSpec:
         """What the owners' config file says.
 
         Raises:
@@ -145,7 +145,7 @@ def scaled_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def read_config(path: Path, void_is_class: bool) -> Legend:
+def read_config(path: Path, void_is_class: bool) -> LabelSpec:
     """Reads the classes from the owners' config file.
 
     Args:
@@ -153,7 +153,7 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
       void_is_class: whether labels that are not evaluated are classes, too.
 
     Returns:
-      The legend of the labels; a name that several have is followed by the value of each.
+      The label spec of the labels; a name that several have is followed by the value of each.
 
     Raises:
       ValueError: if the file is of another form.
@@ -178,7 +178,7 @@ def read_config(path: Path, void_is_class: bool) -> Legend:
     counts = collections.Counter(labels[n][0] for n in chosen)
     # Scores and lists of classes name a class by its name alone.
     names = [f"{labels[n][0]} ({n})" if counts[labels[n][0]] > 1 else labels[n][0] for n in chosen]
-    return Legend.of_raw_values(
+    return LabelSpec.of_raw_values(
         names=names,
         palette=[labels[n][1] for n in chosen],
         raw=chosen,

@@ -11,7 +11,7 @@ from absl import logging
 
 from data import built, camvid, cityscapes, folder, mapillary, street_scenes
 from data.builder import FORMAT, SegmentationBuilder
-from data.legend import IGNORE, Legend
+from data.label_spec import IGNORE, LabelSpec
 from data.lock import held
 from hmsa_jax.runtime.console import stderr
 from hmsa_jax.runtime.paths import local_path
@@ -24,20 +24,20 @@ class Dataset:
     Attributes:
       name: the name that a config gives as `data.name`.
       builder: its TFDS builder.
-      legend: its classes, and how its labels name them.
+      label_spec: its classes, and how its labels name them.
       needs_dir: whether it is built from a directory that the user names.
     """
 
     name: str
     builder: type[SegmentationBuilder]
-    legend: Legend
+    label_spec: LabelSpec
     needs_dir: bool
     ignore_label = IGNORE  # the class number of label pixels that belong to no class
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes in the order of their train ids."""
-        return self.legend.names
+        return self.label_spec.names
 
     @property
     def num_classes(self) -> int:
@@ -77,8 +77,9 @@ def get(name: str, directory: str | None = None) -> Dataset:
       FileNotFoundError: if the directory does not exist or lacks the class list.
     """
     builder = _builder(name)
-    legend = builder.legend(source_directory(name, directory) if builder.LEGEND_IN_DIR else None)
-    return Dataset(name=name, builder=builder, legend=legend, needs_dir=builder.NEEDS_DIR)
+    source = source_directory(name, directory) if builder.CLASSES_IN_DIR else None
+    label_spec = builder.label_spec(source)
+    return Dataset(name=name, builder=builder, label_spec=label_spec, needs_dir=builder.NEEDS_DIR)
 
 
 def source_directory(name: str, directory: str | None) -> Path | None:
@@ -186,7 +187,7 @@ def open_source(builder: SegmentationBuilder, split: str) -> Sequence[dict]:
         ) from error
     if images < 1:
         raise ValueError(f"{builder.name}/{split} holds no image; name a larger part.")
-    train_ids = builder.legend(builder.directory).train_ids
+    train_ids = builder.label_spec(builder.directory).train_ids
     return EncodedSource(str(builder.data_dir), split, builder.KEYS, train_ids)
 
 

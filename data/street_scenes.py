@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from data.builder import SegmentationBuilder
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.pixels import encode_image, encode_label
 from data.streets import classes, painter
 
@@ -35,9 +35,9 @@ class StreetScenes(SegmentationBuilder, skip_registration=True):
         return f"painter{painter.VERSION}-seed{SEED}-{sizes}"
 
     @classmethod
-    def legend(cls, directory: Path | None = None) -> Legend:
+    def label_spec(cls, directory: Path | None = None) -> LabelSpec:
         """The classes as they are painted."""
-        return Legend.of_train_ids(classes.NAMES, classes.PALETTE)
+        return LabelSpec.of_train_ids(classes.NAMES, classes.PALETTE)
 
     @classmethod
     def create(cls, directory: Path | None, data_dir: Path) -> "StreetScenes":

@@ -47,8 +47,8 @@ def test_all_that_a_user_names(name, picture, tmp_path):
     assert [record["id"] for record in images] == [f"train/p{name}"]
     assert origin == str(source / "images")
 
-    legend = registry.get("folder", str(source)).legend
-    with LabelledImages(out, legend, {}, previews=True) as target:
+    label_spec = registry.get("folder", str(source)).label_spec
+    with LabelledImages(out, label_spec, {}, previews=True) as target:
         classes = np.full((8, 12), 1, np.uint8)
         prediction = Prediction(classes, classes, classes > 0)
         target.record(target.write(images[0], prediction, images.path(0)))

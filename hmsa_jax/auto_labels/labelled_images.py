@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from data import folder, header
-from data.legend import IGNORE, Legend, differing_labels, differing_names
+from data.label_spec import IGNORE, LabelSpec, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
@@ -62,7 +62,7 @@ class LabelledImages:
     It holds, in this layout:
 
         images/train/ID.*           the image, linked to its file where that is possible
-        masks/train/ID.png          8-bit grey, the values that the labels of the legend have
+        masks/train/ID.png          8-bit grey, the values that the labels of the label spec have
         probabilities/train/ID.png  8-bit grey, 255 times the probability, rounded
         previews/ID.jpg             the image beside its coloured label, if wanted
         classes.json                what the masks' values mean
@@ -73,7 +73,7 @@ class LabelledImages:
 
     Args:
       directory: made if it is missing; else it must have been made with the same settings.
-      legend: the classes, and the values that stand for them in the masks.
+      label_spec: the classes, and the values that stand for them in the masks.
       settings: all that the labels depend on, as JSON has it.
       previews: whether to write pictures to look at, too.
       process_index: which process this is: each writes images and a record of its own.
@@ -85,19 +85,19 @@ class LabelledImages:
     def __init__(
         self,
         directory: Path,
-        legend: Legend,
+        label_spec: LabelSpec,
         settings: dict,
         *,
         previews: bool,
         process_index: int = 0,
     ):
-        check(directory, legend, settings)
+        check(directory, label_spec, settings)
         self.directory = directory
-        self._legend = legend
+        self._label_spec = label_spec
         self._previews = previews
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / _SETTINGS, json.dumps(settings, indent=2) + "\n")
-        write_atomically(directory / _CLASSES, folder.classes_text(legend))
+        write_atomically(directory / _CLASSES, folder.classes_text(label_spec))
         self._name = f"{process_index:05d}"
         self._open = contextlib.ExitStack()
 
@@ -139,18 +139,20 @@ class LabelledImages:
         """
         name = record["id"]
         labels = np.where(prediction.kept, prediction.classes, np.uint8(IGNORE))
-        values = bytearray([self._legend.uncertain_value] * 256)
-        values[: len(self._legend.names)] = self._legend.class_values
+        values = bytearray([self._label_spec.uncertain_value] * 256)
+        values[: len(self._label_spec.names)] = self._label_spec.class_values
         mask = encode_label(cv2.LUT(labels, np.frombuffer(values, np.uint8)))
         probability = encode_label(prediction.probability)
         _write(self._path("masks", name, ".png"), mask)
         _write(self._path("probabilities", name, ".png"), probability)
         if self._previews:
-            preview = pictures.beside(decoding.decode_image(record), labels, self._legend.palette)
+            preview = pictures.beside(
+                decoding.decode_image(record), labels, self._label_spec.palette
+            )
             _write(self._path("previews", name, ".jpg"), encode_image(preview))
         suffix = ".png" if header.read(record["image"]).form == "PNG" else ".jpg"
         _link(self._path("images", name, suffix), record["image"], original)
-        count = len(self._legend.names)
+        count = len(self._label_spec.names)
         return Labelled(
             id=name,
             rows=labels.shape[0],
@@ -168,12 +170,12 @@ class LabelledImages:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"
 
 
-def check(directory: Path, legend: Legend, settings: dict) -> None:
+def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
     """Makes sure that a directory is new, or was begun in the same way; writes nothing.
 
     Args:
       directory: as for `LabelledImages`.
-      legend: as for `LabelledImages`; its names and values must be those of the masks there.
+      label_spec: as for `LabelledImages`; its names and values must be those of the masks there.
       settings: as for `LabelledImages`.
 
     Raises:
@@ -190,8 +192,8 @@ def check(directory: Path, legend: Legend, settings: dict) -> None:
         ]
         if (directory / _CLASSES).exists():
             classes = folder.read_classes(directory / _CLASSES)
-            differing += differing_names(classes.names, legend.names)
-            differing = differing or differing_labels(classes, legend)
+            differing += differing_names(classes.names, label_spec.names)
+            differing = differing or differing_labels(classes, label_spec)
         if differing:
             raise ValueError(
                 f"{directory} holds labels that were made in another way; name another --out, or"

@@ -61,12 +61,12 @@ def autolabel(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
-    legend = start.check_run(config, workdir).legend
+    label_spec = start.check_run(config, workdir).label_spec
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = _protocol(protocol, config)
     source, origin = unlabelled_images.open_images(images, out, config)
     feasibility.check_inference(config, source, "--protocol", way.scales)
-    splits.check_agreement({"--images": source}, legend, step)
+    splits.check_agreement({"--images": source}, label_spec, step)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     settings = {
         "teacher": str(workdir.resolve()),
@@ -76,13 +76,13 @@ def autolabel(
         "flip": flip,
         "threshold": threshold,
     }
-    labelled_images.check(out, legend, settings)
+    labelled_images.check(out, label_spec, settings)
     parts = experiment.assemble(config)
     teacher = labelling.Teacher(config, parts, weights, way, threshold=threshold, flip=flip)
-    run_directory.claim(workdir, config, legend)
+    run_directory.claim(workdir, config, label_spec)
     index, count = jax.process_index(), jax.process_count()
     with hosts.first_before_others("directory of labels"):
-        target = LabelledImages(out, legend, settings, previews=previews, process_index=index)
+        target = LabelledImages(out, label_spec, settings, previews=previews, process_index=index)
     with target:
         hosts.wait_for_all("records")  # from now on each is found by all
         mine = range(index, len(source), count)

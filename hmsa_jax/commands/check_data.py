@@ -10,7 +10,7 @@ import rich.table
 
 from data import built, checks, registry
 from data.checks import Finding, Pair
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.problems import Problems
 from hmsa_jax.experiment import schema
 from hmsa_jax.input.pipeline import Source
@@ -23,16 +23,16 @@ class Statistics:
     """Adds up what the images of a split hold.
 
     Args:
-      legend: of the labels.
+      label_spec: of the labels.
     """
 
-    def __init__(self, legend: Legend):
-        self._legend = legend
+    def __init__(self, label_spec: LabelSpec):
+        self._label_spec = label_spec
         self.images = 0
         self.labels = 0
         self.sizes = collections.Counter()
-        self.pixels = np.zeros(len(legend.names), np.int64)
-        self.images_with = np.zeros(len(legend.names), np.int64)
+        self.pixels = np.zeros(len(label_spec.names), np.int64)
+        self.images_with = np.zeros(len(label_spec.names), np.int64)
         self.ignored = 0
 
     def add(self, finding: Finding) -> None:
@@ -43,7 +43,7 @@ class Statistics:
         if finding.counts is None:
             return
         self.labels += 1
-        pixels = built.class_pixels(finding.counts, self._legend)
+        pixels = built.class_pixels(finding.counts, self._label_spec)
         self.pixels += pixels
         self.images_with += pixels > 0
         self.ignored += int(finding.counts.sum() - pixels.sum())
@@ -71,28 +71,28 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
     name, directory = config.data.name, config.data.dir or None
     dataset = registry.get(name, directory)
     source = registry.source_directory(name, directory)
-    legend = dataset.legend
+    label_spec = dataset.label_spec
     if dataset.needs_dir:
         splits, problems = dataset.builder.pairs(source)
     else:
         splits = _built_pairs(registry.prepare(name, None, config.data.cache_dir))
-        problems = Problems(legend.describe_values())
+        problems = Problems(label_spec.describe_values())
     colours = dataset.builder.colours(source) if dataset.needs_dir else {}
     found, absent = built.Found(), []
     for split, pairs in splits.items():
-        statistics = Statistics(legend)
+        statistics = Statistics(label_spec)
         for finding in checks.inspect(
-            pairs, len(pairs), legend, colours, description=f"Checking {name}/{split}"
+            pairs, len(pairs), label_spec, colours, description=f"Checking {name}/{split}"
         ):
             statistics.add(finding)
             found.add(split, finding.counts)
             for problem in finding.problems:
                 problems.add(*problem)
         if statistics.labels:
-            absent += _absent(f"{name}/{split}", statistics, legend)
+            absent += _absent(f"{name}/{split}", statistics, label_spec)
         tell(f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}")
         console.print(to_table(dataset.classes, statistics))
-    unteaching = _unteaching(config.data.train_split, name, found, legend)
+    unteaching = _unteaching(config.data.train_split, name, found, label_spec)
     _tell(problems, absent, unteaching)
     return not problems and not unteaching
 
@@ -117,20 +117,20 @@ def to_table(classes: tuple[str, ...], statistics: Statistics) -> rich.table.Tab
     return table
 
 
-def _absent(title: str, statistics: Statistics, legend: Legend) -> list[str]:
+def _absent(title: str, statistics: Statistics, label_spec: LabelSpec) -> list[str]:
     """The line that says which classes a split does not show; none if it shows all."""
-    names = built.absent(statistics.pixels, legend)
+    names = built.absent(statistics.pixels, label_spec)
     if not names:
         return []
-    if len(names) == len(legend.names):
+    if len(names) == len(label_spec.names):
         return [f"{title} has no labelled pixel."]
     return [f"{title} has no pixel of {', '.join(names)}."]
 
 
-def _unteaching(split: str, name: str, found: built.Found, legend: Legend) -> list[str]:
+def _unteaching(split: str, name: str, found: built.Found, label_spec: LabelSpec) -> list[str]:
     """The line that says why training on the config's split is refused; none if it is not."""
-    pixels = found.class_pixels(split, legend)
-    why = "" if pixels is None else built.why_nothing_is_learnt(pixels, legend)
+    pixels = found.class_pixels(split, label_spec)
+    why = "" if pixels is None else built.why_nothing_is_learnt(pixels, label_spec)
     return [f"{name}/{split} cannot be trained on: {why}."] if why else []
 
 

@@ -44,7 +44,7 @@ def convert_from(
     )
     _check(coverage, config, source)
     state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
-    run_directory.claim(workdir, config, dataset.legend, weights_of=source)
+    run_directory.claim(workdir, config, dataset.label_spec, weights_of=source)
     with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
@@ -77,7 +77,7 @@ def convert_to(
     dataset = start.check_run(config, workdir)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, dataset.legend)
+    run_directory.claim(workdir, config, dataset.label_spec)
     state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
     state = jax.device_get(state)
     tensors = pretrained.export(

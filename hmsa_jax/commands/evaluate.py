@@ -29,9 +29,9 @@ def evaluate(
     builder = start.build_data(config)
     tell_remarks(builder)
     scored = evaluation.open_scored(config, builder)
-    splits.check_agreement({"data.eval_split": scored}, dataset.legend, step)
+    splits.check_agreement({"data.eval_split": scored}, dataset.label_spec, step)
     parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, dataset.legend)
+    run_directory.claim(workdir, config, dataset.label_spec)
     with StopSignal() as stop, stop.interrupting("Stopped; no score is written."):
         state, _ = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
         return evaluation.evaluate_state(config, workdir, parts, scored, state)

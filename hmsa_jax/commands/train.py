@@ -7,7 +7,7 @@ import time
 import jax
 import ml_collections
 
-from data.legend import differing_names
+from data.label_spec import differing_names
 from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.distributed.preemption import StopSignal, StopStep
 from hmsa_jax.experiment import (
@@ -63,12 +63,12 @@ def train(
     builder = start.build_data(config)
     scored = evaluation.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
-    splits.check_agreement(read | {"data.eval_split": scored}, dataset.legend, step)
+    splits.check_agreement(read | {"data.eval_split": scored}, dataset.label_spec, step)
     parts = experiment.assemble(config)
     experiment.check_shares(config, parts)
     batches_from = train_input.prepare(config.data, parts.dataset, builder, seed=config.seed)
     first = None if steps else _first_state(config, parts)
-    run_directory.claim(workdir, config, dataset.legend)
+    run_directory.claim(workdir, config, dataset.label_spec)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with StopSignal() as stop:
         with lock:

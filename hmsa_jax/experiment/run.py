@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from data import folder
-from data.legend import Legend, differing_labels, differing_names
+from data.label_spec import LabelSpec, differing_labels, differing_names
 from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import schema
 from hmsa_jax.runtime.files import write_atomically
@@ -24,7 +24,7 @@ _CLASSES = "classes.json"
 _PROMISE = "weights_of.json"
 
 
-def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Legend) -> None:
+def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
     """Makes sure that a directory belongs to a config and its classes, or to none; writes nothing.
 
     Names and order of the classes must be those of the run: its network has an output for each.
@@ -34,15 +34,15 @@ def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Lege
     Args:
       workdir: directory of the run; it may be missing.
       config: a checked config.
-      legend: of its data set.
+      label_spec: of its data set.
 
     Raises:
       ValueError: the directory belongs to another config or to other classes, and all that differs
         is listed; or it cannot be one.
     """
-    _refuse_another(workdir, config, legend)
+    _refuse_another(workdir, config, label_spec)
     theirs = classes_of(workdir)
-    differing = [] if theirs is None else differing_labels(theirs, legend)
+    differing = [] if theirs is None else differing_labels(theirs, label_spec)
     if differing:
         tell(
             f"The classes are those of {workdir}, but their labels are others; what is read and"
@@ -53,7 +53,7 @@ def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, legend: Lege
 def claim(
     workdir: pathlib.Path,
     config: ml_collections.ConfigDict,
-    legend: Legend,
+    label_spec: LabelSpec,
     *,
     weights_of: pathlib.Path | None = None,
 ) -> None:
@@ -63,7 +63,7 @@ def claim(
       workdir: directory of the run, which is made if it is missing; of several processes the first
         one makes it.
       config: a checked config.
-      legend: of its data set.
+      label_spec: of its data set.
       weights_of: the file that the run is about to get its first weights from, for `check_promise`.
 
     Raises:
@@ -71,7 +71,7 @@ def claim(
     """
     with hosts.first_before_others("workdir"):
         if jax.process_index() == 0:
-            _claim(workdir, config, legend, weights_of)
+            _claim(workdir, config, label_spec, weights_of)
         elif not (workdir / _CLASSES).exists():
             raise ValueError(
                 f"process {jax.process_index()} does not find {workdir / _CLASSES}, which process 0"
@@ -79,8 +79,8 @@ def claim(
             )
 
 
-def _claim(workdir, config, legend, weights_of) -> None:
-    _refuse_another(workdir, config, legend)  # another process may have claimed it meanwhile
+def _claim(workdir, config, label_spec, weights_of) -> None:
+    _refuse_another(workdir, config, label_spec)  # another process may have claimed it meanwhile
     workdir.mkdir(parents=True, exist_ok=True)
     if weights_of is not None:  # first of all: without the others it is only a promise
         _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
@@ -88,7 +88,7 @@ def _claim(workdir, config, legend, weights_of) -> None:
     if is_new:
         _write(workdir / _CONFIG, schema.flatten(config))
     if not (workdir / _CLASSES).exists():
-        write_atomically(workdir / _CLASSES, folder.classes_text(legend))
+        write_atomically(workdir / _CLASSES, folder.classes_text(label_spec))
         if not is_new:
             tell(
                 f"{workdir} did not say which classes it has. Those of"
@@ -96,7 +96,7 @@ def _claim(workdir, config, legend, weights_of) -> None:
             )
 
 
-def _refuse_another(workdir, config, legend) -> None:
+def _refuse_another(workdir, config, label_spec) -> None:
     if not (workdir / _CONFIG).exists():
         _check_place(workdir)
     else:
@@ -107,7 +107,7 @@ def _refuse_another(workdir, config, legend) -> None:
                 + "\n  ".join(differing)
             )
     theirs = classes_of(workdir)
-    differing = [] if theirs is None else differing_names(theirs.names, legend.names)
+    differing = [] if theirs is None else differing_names(theirs.names, label_spec.names)
     if differing:
         raise ValueError(
             f"{workdir} has other classes than data.name={config.data.name!r}, data.dir="
@@ -117,7 +117,7 @@ def _refuse_another(workdir, config, legend) -> None:
         )
 
 
-def classes_of(run: pathlib.Path) -> Legend | None:
+def classes_of(run: pathlib.Path) -> LabelSpec | None:
     """The classes of a run; None where it does not say, as runs of earlier versions.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from data import folder, registry
 from data.builder import SegmentationBuilder
-from data.legend import IGNORE, Legend
+from data.label_spec import IGNORE, LabelSpec
 from hmsa_jax.distributed import hosts
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
@@ -49,12 +49,12 @@ def check_labels(source: Source, field: str, split: str) -> None:
     )
 
 
-def check_agreement(sources: Mapping[str, Source], legend: Legend, step: int | None) -> None:
+def check_agreement(sources: Mapping[str, Source], label_spec: LabelSpec, step: int | None) -> None:
     """Makes sure that all processes read the same; to be called once in the life of a process.
 
     Args:
       sources: what the images are, as a user names it -> the images.
-      legend: what their labels mean.
+      label_spec: what their labels mean.
       step: of the checkpoint, from `--step`.
 
     Raises:
@@ -63,7 +63,7 @@ def check_agreement(sources: Mapping[str, Source], legend: Legend, step: int | N
     """
     if jax.process_count() == 1:
         return
-    classes = json.loads(folder.classes_text(legend))["classes"]
+    classes = json.loads(folder.classes_text(label_spec))["classes"]
     hosts.check_agreement(
         "data",
         {name: describe(source) for name, source in sources.items()}

@@ -37,7 +37,7 @@ def check_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> regis
     """
     schema.check(config)
     dataset = registry.get(config.data.name, config.data.dir or None)
-    run_directory.check(workdir, config, dataset.legend)
+    run_directory.check(workdir, config, dataset.label_spec)
     return dataset
 
 

@@ -11,7 +11,7 @@ import ml_collections
 
 from data import registry
 from data.builder import SegmentationBuilder
-from data.legend import differing_names
+from data.label_spec import differing_names
 from hmsa_jax.experiment import splits
 from hmsa_jax.input import centroids, pipeline
 from hmsa_jax.input.class_uniform import ClassUniform

@@ -23,17 +23,17 @@ def check_classes(splits: Sequence[tuple[SegmentationBuilder, str]]) -> None:
     Raises:
       ValueError: all their labelled pixels are of one class, or none is labelled.
     """
-    legends = [builder.legend(builder.directory) for builder, _ in splits]
+    label_specs = [builder.label_spec(builder.directory) for builder, _ in splits]
     pixels = [
-        builder.found.class_pixels(split, legend)
-        for (builder, split), legend in zip(splits, legends, strict=True)
+        builder.found.class_pixels(split, label_spec)
+        for (builder, split), label_spec in zip(splits, label_specs, strict=True)
     ]
     if any(counts is None for counts in pixels):  # painted, which shows all
         return
     names = " and ".join(f"{builder.name}/{split}" for builder, split in splits)
-    if why := built.why_nothing_is_learnt(sum(pixels), legends[0]):
+    if why := built.why_nothing_is_learnt(sum(pixels), label_specs[0]):
         raise ValueError(
             f"{names} cannot be trained on: {why}. `python main.py check-data` counts the pixels."
         )
-    if absent := built.absent(sum(pixels), legends[0]):
+    if absent := built.absent(sum(pixels), label_specs[0]):
         tell(f"{names} has no pixel of {', '.join(absent)}.")

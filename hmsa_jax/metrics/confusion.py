@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data.legend import IGNORE
+from data.label_spec import IGNORE
 
 _EXACT = 2**24  # whole numbers up to here are exact in float32
 _WORD = 2**16

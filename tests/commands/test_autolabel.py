@@ -13,7 +13,7 @@ import pytest
 
 from configs import street_scenes
 from data import cityscapes, folder, registry
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import labelling, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
@@ -48,7 +48,7 @@ def teacher(tmp_path_factory):
     """A run with one checkpoint."""
     workdir = tmp_path_factory.mktemp("teacher")
     parts = experiment.assemble(config())
-    run_directory.claim(workdir, config(), parts.dataset.legend)
+    run_directory.claim(workdir, config(), parts.dataset.label_spec)
     with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
         checkpoints.save(parts.initial_state(), 0)
     return workdir
@@ -131,7 +131,9 @@ def test_the_result_is_a_data_set_to_train_on(images, labelled, tmp_path):
     builder = registry.prepare("folder", str(labelled), str(tmp_path))
     source = registry.open_source(builder, "train")
     assert sorted(record["id"] for record in source) == names_of(images)
-    assert registry.get("folder", str(labelled)).legend.names == street_scenes_legend().names
+    assert (
+        registry.get("folder", str(labelled)).label_spec.names == street_scenes_label_spec().names
+    )
     for record in source:
         image, label = decoding.decode(record)
         assert image.shape[:2] == label.shape
@@ -142,8 +144,8 @@ def test_the_result_is_a_data_set_to_train_on(images, labelled, tmp_path):
     assert check_data.check_data(checked)
 
 
-def street_scenes_legend():
-    return registry.get("street_scenes").legend
+def street_scenes_label_spec():
+    return registry.get("street_scenes").label_spec
 
 
 def test_images_are_links_to_the_originals(images, labelled):
@@ -159,7 +161,7 @@ def test_previews_show_image_and_colours(images, labelled):
     assert np.abs(preview[:, :64].astype(int) - image).mean() < 4
     mask = read(labelled / "masks" / "train" / "city0" / "street0.png")
     palette = np.zeros((256, 3), int)
-    palette[:11] = street_scenes_legend().palette
+    palette[:11] = street_scenes_label_spec().palette
     assert np.abs(preview[:, 64:, ::-1] - palette[mask]).mean() < 12  # it is a JPEG
 
 
@@ -223,8 +225,8 @@ def test_a_data_set_is_labelled_by_split(teacher, images, tmp_path, monkeypatch)
     picture = (images / "city0" / "street0.jpg").read_bytes()
     (root / "images" / "validation" / "one.jpg").write_bytes(picture)
     cv2.imwrite(str(root / "masks" / "validation" / "one.png"), np.full((48, 64), 255, np.uint8))
-    legend = street_scenes_legend()
-    (root / "classes.json").write_text(folder.classes_text(legend))
+    label_spec = street_scenes_label_spec()
+    (root / "classes.json").write_text(folder.classes_text(label_spec))
     own = config()
     own.data.name, own.data.dir, own.data.cache_dir = "folder", str(root), str(tmp_path / "cache")
     workdir = tmp_path / "run"
@@ -337,7 +339,7 @@ def test_a_directory_that_exists_is_no_split(images, tmp_path, monkeypatch, caps
 
 def test_two_processes_of_one_index(tmp_path):
     def open_it():
-        return LabelledImages(tmp_path / "out", street_scenes_legend(), {}, previews=False)
+        return LabelledImages(tmp_path / "out", street_scenes_label_spec(), {}, previews=False)
 
     with (
         open_it(),
@@ -367,31 +369,33 @@ def test_flags_of_the_command(arguments, problem):
 
 
 @pytest.mark.parametrize(
-    "legend",
+    "label_spec",
     [
-        cityscapes.LEGEND,
-        Legend.of_train_ids(("a", "b"), ((1, 2, 3), (4, 5, 6))),
-        Legend.of_raw_values(("a", "b"), ((1, 2, 3), (4, 5, 6)), (255, 0), ()),
+        cityscapes.LABEL_SPEC,
+        LabelSpec.of_train_ids(("a", "b"), ((1, 2, 3), (4, 5, 6))),
+        LabelSpec.of_raw_values(("a", "b"), ((1, 2, 3), (4, 5, 6)), (255, 0), ()),
     ],
 )
-def test_masks_hold_the_values_of_the_legend(legend, tmp_path):
+def test_masks_hold_the_values_of_the_label_spec(label_spec, tmp_path):
     rng = np.random.default_rng(0)
-    classes = rng.integers(0, len(legend.names), (6, 7), np.uint8)
+    classes = rng.integers(0, len(label_spec.names), (6, 7), np.uint8)
     kept = rng.random((6, 7)) < 0.5
     _, encoded = cv2.imencode(".png", np.zeros((6, 7, 3), np.uint8))
     record = {"image": encoded.tobytes(), "id": "a/b"}
-    with LabelledImages(tmp_path / "out", legend, {}, previews=False) as target:
+    with LabelledImages(tmp_path / "out", label_spec, {}, previews=False) as target:
         target.record(target.write(record, Prediction(classes, classes, kept), None))
         assert list(target.done()) == ["a/b"]
     again = folder.read_classes(tmp_path / "out" / "classes.json")
-    assert (again.names, again.palette) == (legend.names, legend.palette)
+    assert (again.names, again.palette) == (label_spec.names, label_spec.palette)
     mask = read(tmp_path / "out" / "masks" / "train" / "a" / "b.png")
     expected = np.where(kept, classes, 255)
     np.testing.assert_array_equal(np.frombuffer(again.table, np.uint8)[mask], expected)
-    np.testing.assert_array_equal(np.frombuffer(legend.table, np.uint8)[mask], expected)
+    np.testing.assert_array_equal(np.frombuffer(label_spec.table, np.uint8)[mask], expected)
     assert set(mask.ravel()) <= set(again.values)
-    if legend is cityscapes.LEGEND:
-        assert set(mask.ravel()) <= set(legend.values)  # the owners' ids, also where it is ignored
+    if label_spec is cityscapes.LABEL_SPEC:
+        assert set(mask.ravel()) <= set(
+            label_spec.values
+        )  # the owners' ids, also where it is ignored
 
 
 def test_the_papers_arithmetic():

@@ -166,7 +166,7 @@ def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
 
 
 def test_a_split_without_labels():
-    statistics = check_data.Statistics(street_scenes.StreetScenes.legend())
+    statistics = check_data.Statistics(street_scenes.StreetScenes.label_spec())
     statistics.add(check_data.Finding((4, 3), None, ()))
     names = street_scenes.classes.NAMES
     with console.capture() as capture:

@@ -28,7 +28,7 @@ def stepped(pictures, cache, tmp_path_factory):
     config.steps = STEPS
     workdir = tmp_path_factory.mktemp("stepped")
     parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, parts.dataset.legend)
+    run_directory.claim(workdir, config, parts.dataset.label_spec)
     state = parts.initial_state()
     with checkpoint.Checkpoints(workdir, keep=STEPS) as checkpoints:
         for step in range(1, STEPS + 1):
@@ -152,8 +152,8 @@ def test_an_unfinished_convert_is_neither_a_checkpoint_nor_forgotten(config, run
     """What a kill leaves: the promise and the directory that orbax writes to."""
     convert.convert_to(config, run, tmp_path / "a.pth")
     new = tmp_path / "new"
-    legend = experiment.assemble(config).dataset.legend
-    run_directory.claim(new, config, legend, weights_of=tmp_path / "a.pth")
+    label_spec = experiment.assemble(config).dataset.label_spec
+    run_directory.claim(new, config, label_spec, weights_of=tmp_path / "a.pth")
     (new / "checkpoints" / "0.orbax-checkpoint-tmp" / "default").mkdir(parents=True)
     for name, command in commands(config, new, tmp_path).items():
         with pytest.raises((FileNotFoundError, ValueError), match=r"holds no (whole )?checkpoint"):

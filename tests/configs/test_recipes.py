@@ -89,7 +89,7 @@ COARSE = {
     "data.pool.name": "cityscapes_coarse",
     "data.pool.split": "train_extra",
     "data.pool.share": 0.0,
-    "data.pool.boost_classes": tuple(cityscapes.LEGEND.names[i] for i in BOOSTED),
+    "data.pool.boost_classes": tuple(cityscapes.LABEL_SPEC.names[i] for i in BOOSTED),
     "data.pool.boost_until_epoch": 150,
 }
 AUTOLABELS = {
@@ -165,7 +165,7 @@ def directories(tmp_path_factory):
         (root / name).mkdir()
     labels = [{"readable": f"Label {n}", "color": [n, n, n], "evaluate": n < 65} for n in range(66)]
     (root / "mapillary_v1_66" / "config.json").write_text(json.dumps({"labels": labels}))
-    classes = [{"name": name} for name in cityscapes.LEGEND.names]
+    classes = [{"name": name} for name in cityscapes.LABEL_SPEC.names]
     (root / "folder" / "classes.json").write_text(json.dumps({"classes": classes}))
     return root
 

@@ -7,10 +7,10 @@ import pytest
 from test_folder import CLASSES, prepare, write_classes, write_pair
 
 from data import built, registry
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from tests.data import pictures
 
-LEGEND = Legend.of_raw_values(("floor", "wall", "box"), [(0, 0, 0)] * 3, (7, 3, 0), (1, 255))
+LABEL_SPEC = LabelSpec.of_raw_values(("floor", "wall", "box"), [(0, 0, 0)] * 3, (7, 3, 0), (1, 255))
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def test_pixels_and_remarks_are_kept(tree):
     assert first.found == again.found
     labels = np.concatenate([pictures.label(name, (7, 3, 0, 1, 255)).ravel() for name in "abc"])
     expected = [int((labels == value).sum()) for value in (7, 3, 0)]
-    assert again.found.class_pixels("train[:10%]", LEGEND).tolist() == expected
-    both = again.found.class_pixels("train+validation", LEGEND)
+    assert again.found.class_pixels("train[:10%]", LABEL_SPEC).tolist() == expected
+    both = again.found.class_pixels("train+validation", LABEL_SPEC)
     assert (both > expected).all()
-    assert again.found.class_pixels("test", LEGEND).tolist() == [0, 0, 0]
-    assert again.found.class_pixels("other", LEGEND) is None
+    assert again.found.class_pixels("test", LABEL_SPEC).tolist() == [0, 0, 0]
+    assert again.found.class_pixels("other", LABEL_SPEC) is None
     assert again.found.remarks == ["1 file left out, of another suffix or name"]
 
 
@@ -84,11 +84,11 @@ def test_a_record_that_cannot_be_read_names_what_to_delete(tree):
     ],
 )
 def test_why_nothing_is_learnt(pixels, reason):
-    why = built.why_nothing_is_learnt(np.int64(pixels), LEGEND)
+    why = built.why_nothing_is_learnt(np.int64(pixels), LABEL_SPEC)
     assert why.startswith(reason)
     assert "Labels may hold 0..1, 3, 7 and 255, of which 1, 255 belong to no class" in why
-    assert built.why_nothing_is_learnt(np.int64([1, 0, 1]), LEGEND) == ""
-    assert built.absent(np.int64([1, 0, 1]), LEGEND) == ["wall"]
+    assert built.why_nothing_is_learnt(np.int64([1, 0, 1]), LABEL_SPEC) == ""
+    assert built.absent(np.int64([1, 0, 1]), LABEL_SPEC) == ["wall"]
 
 
 def test_counts_are_whole_numbers():
@@ -99,4 +99,4 @@ def test_counts_are_whole_numbers():
     for _ in range(3):
         found.add("train", label)
     found = built.Found(**json.loads(json.dumps({"pixels": found.pixels, "remarks": []})))
-    assert found.class_pixels("train", LEGEND).tolist() == [3 * (2**31 + 1), 0, 0]
+    assert found.class_pixels("train", LABEL_SPEC).tolist() == [3 * (2**31 + 1), 0, 0]

@@ -11,11 +11,11 @@ from PIL import Image
 from data import checks, decoder_messages, problems
 from data.checks import Listing, Pair
 from data.files import File
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from data.problems import Problems
 from tests.data import pictures
 
-LEGEND = Legend.of_train_ids(("road", "sky"), ((1, 2, 3), (4, 5, 6)))
+LABEL_SPEC = LabelSpec.of_train_ids(("road", "sky"), ((1, 2, 3), (4, 5, 6)))
 COLOURS = {0: (1, 2, 3), 1: (4, 5, 6)}
 SIZE = (24, 36)
 LABEL = np.repeat(np.uint8([0, 1]), 12)[:, None].repeat(36, 1)
@@ -29,7 +29,7 @@ def inspect(*pairs):
         for i, (image, label) in enumerate(pairs)
     ]
     findings = list(
-        checks.inspect(files, len(files), LEGEND, COLOURS, description="Checking nothing")
+        checks.inspect(files, len(files), LABEL_SPEC, COLOURS, description="Checking nothing")
     )
     assert len(findings) == len(pairs)
     return [problem for finding in findings for problem in finding.problems]

@@ -72,9 +72,9 @@ def test_the_table_of_train_ids():
     expected = [255] * 256
     for train_id, label_id in enumerate(EVALUATED):
         expected[label_id] = train_id
-    assert list(dataset.legend.train_ids) == expected
+    assert list(dataset.label_spec.train_ids) == expected
     assert {i: dataset.classes[i] for i in NAMED} == NAMED
-    assert {i: dataset.legend.palette[i] for i in COLOURED} == COLOURED
+    assert {i: dataset.label_spec.palette[i] for i in COLOURED} == COLOURED
     assert registry.get("cityscapes_coarse").classes == dataset.classes
 
 

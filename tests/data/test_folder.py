@@ -55,8 +55,8 @@ def test_classes_come_from_the_directory(tree):
     dataset = registry.get("folder", str(tree))
     assert dataset.classes == ("floor", "wall", "[box]")
     assert dataset.num_classes == 3
-    assert dataset.legend.palette[0] == (10, 20, 30)
-    assert {raw: dataset.legend.train_ids[raw] for raw in TRAIN_IDS} == TRAIN_IDS
+    assert dataset.label_spec.palette[0] == (10, 20, 30)
+    assert {raw: dataset.label_spec.train_ids[raw] for raw in TRAIN_IDS} == TRAIN_IDS
     assert dataset.needs_dir
 
 
@@ -160,11 +160,11 @@ def test_no_directory():
 
 def test_numbers_are_positions_and_colours_are_distinct_by_default(tmp_path):
     write_classes(tmp_path, {"classes": [{"name": str(n)} for n in range(60)]})
-    legend = folder.read_classes(tmp_path / "classes.json")
-    assert legend.values == (*range(60), 255)
-    assert list(legend.table) == [*range(60), *[255] * 196]
-    assert len(set(legend.palette)) == 60
-    assert legend == folder.read_classes(tmp_path / "classes.json")
+    label_spec = folder.read_classes(tmp_path / "classes.json")
+    assert label_spec.values == (*range(60), 255)
+    assert list(label_spec.table) == [*range(60), *[255] * 196]
+    assert len(set(label_spec.palette)) == 60
+    assert label_spec == folder.read_classes(tmp_path / "classes.json")
 
 
 WRONG = {

@@ -85,8 +85,8 @@ def assert_labels(source, labels, count, table):
 def test_classes_come_from_the_config(tree):
     dataset = registry.get("mapillary_v1", str(tree))
     assert dataset.classes == tuple(f"Label {n}" for n in range(65))
-    assert dataset.legend.palette[64] == (64, 191, 7)
-    assert list(dataset.legend.train_ids) == [*range(65), *[255] * 191]
+    assert dataset.label_spec.palette[64] == (64, 191, 7)
+    assert list(dataset.label_spec.train_ids) == [*range(65), *[255] * 191]
 
 
 @pytest.mark.usefixtures("small")

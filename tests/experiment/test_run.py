@@ -7,10 +7,10 @@ import os
 import pytest
 
 from configs import base
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from hmsa_jax.experiment import run as run_directory
 
-LEGEND = Legend.of_raw_values(
+LABEL_SPEC = LabelSpec.of_raw_values(
     ("road", "sky", "pole"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (7, 23, 17), (0, 255)
 )
 
@@ -22,38 +22,38 @@ def files(directory):
 def test_it_belongs_to_one_config(tmp_path):
     workdir = tmp_path / "new" / "run"
     config = base.get_config()
-    run_directory.check(workdir, config, LEGEND)
+    run_directory.check(workdir, config, LABEL_SPEC)
     assert not workdir.parent.exists()  # only the claim writes
-    run_directory.claim(workdir, config, LEGEND)
+    run_directory.claim(workdir, config, LABEL_SPEC)
     assert files(workdir) == ["classes.json", "config.json"]
     config.log_every += 1
-    run_directory.check(workdir, config, LEGEND)  # no part in the result
+    run_directory.check(workdir, config, LABEL_SPEC)  # no part in the result
     config.optimizer.learning_rate = 0.5
     for refuse in (run_directory.check, run_directory.claim):
         with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.01 there, 0\.5 here"):
-            refuse(workdir, config, LEGEND)
+            refuse(workdir, config, LABEL_SPEC)
 
 
 def test_other_classes_are_listed_one_by_one(tmp_path):
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
-    others = dataclasses.replace(LEGEND, names=("road", "pole", "sky"))
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
+    others = dataclasses.replace(LABEL_SPEC, names=("road", "pole", "sky"))
     with pytest.raises(ValueError, match="has other classes") as error:
         run_directory.check(tmp_path, base.get_config(), others)
     assert str(error.value).splitlines()[1:] == [
         "  class 1 is 'sky' there and 'pole' here",
         "  class 2 is 'pole' there and 'sky' here",
     ]
-    fewer = Legend.of_train_ids(LEGEND.names[:2], LEGEND.palette[:2])
+    fewer = LabelSpec.of_train_ids(LABEL_SPEC.names[:2], LABEL_SPEC.palette[:2])
     with pytest.raises(ValueError, match="class 2 is 'pole' there and missing here"):
         run_directory.check(tmp_path, base.get_config(), fewer)
 
 
 def test_other_labels_of_the_same_classes_are_told(tmp_path, capsys):
     """Another copy of the data may number its labels otherwise: the score is the same."""
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     palette = ((1, 2, 3), (4, 5, 0), (7, 8, 9))
-    other = Legend.of_raw_values(LEGEND.names, palette, (7, 23, 18), (255,))
-    run_directory.check(tmp_path, base.get_config(), LEGEND)
+    other = LabelSpec.of_raw_values(LABEL_SPEC.names, palette, (7, 23, 18), (255,))
+    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
     assert not capsys.readouterr().out
     run_directory.check(tmp_path, base.get_config(), other)
     assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
@@ -64,18 +64,18 @@ def test_other_labels_of_the_same_classes_are_told(tmp_path, capsys):
 
 
 def test_a_run_that_does_not_say_its_classes_gets_them(tmp_path, capsys):
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     (tmp_path / "classes.json").unlink()
-    run_directory.check(tmp_path, base.get_config(), LEGEND)
+    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
     assert run_directory.classes_of(tmp_path) is None
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     assert "did not say which classes it has" in capsys.readouterr().out
-    assert run_directory.classes_of(tmp_path) == LEGEND
+    assert run_directory.classes_of(tmp_path) == LABEL_SPEC
 
 
 def test_promised_weights_are_not_forgotten(tmp_path):
     run_directory.check_promise(tmp_path)
-    run_directory.claim(tmp_path, base.get_config(), LEGEND, weights_of=tmp_path / "w48.pth")
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC, weights_of=tmp_path / "w48.pth")
     with pytest.raises(ValueError, match=r"weights of .*w48\.pth, but holds no whole checkpoint"):
         run_directory.check_promise(tmp_path)
 
@@ -84,7 +84,7 @@ def test_promised_weights_are_not_forgotten(tmp_path):
 def test_a_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        run_directory.check(tmp_path, base.get_config(), LEGEND)
+        run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
 
 
 def test_a_file_is_no_directory(tmp_path):
@@ -92,36 +92,36 @@ def test_a_file_is_no_directory(tmp_path):
     path.touch()
     for workdir in (path, path / "run"):
         with pytest.raises(ValueError, match=r"notes\.txt is no directory"):
-            run_directory.check(workdir, base.get_config(), LEGEND)
+            run_directory.check(workdir, base.get_config(), LABEL_SPEC)
 
 
 def test_fields_that_a_config_lacks(tmp_path):
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in content.items() if k != "model.dropout"}))
     with pytest.raises(ValueError, match=r"model\.dropout: missing there, 0\.05 here"):
-        run_directory.check(tmp_path, base.get_config(), LEGEND)
+        run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
 
 
 def test_a_run_older_than_a_field_did_what_was_done_before(tmp_path):
     config = base.get_config()
-    run_directory.claim(tmp_path, config, LEGEND)
+    run_directory.claim(tmp_path, config, LABEL_SPEC)
     path = tmp_path / "config.json"
     older = json.loads(path.read_text())
     del older["data.resampling"]
     path.write_text(json.dumps(older))
     with pytest.raises(ValueError, match=r"data\.resampling: 'bilinear' there, 'bicubic' here"):
-        run_directory.check(tmp_path, config, LEGEND)
+        run_directory.check(tmp_path, config, LABEL_SPEC)
     config.data.resampling = "bilinear"
-    run_directory.check(tmp_path, config, LEGEND)
+    run_directory.check(tmp_path, config, LABEL_SPEC)
 
 
 def test_a_run_that_may_only_be_read_is_one(tmp_path, monkeypatch):
     """Its weights can be exported, or label images elsewhere."""
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
-    run_directory.check(tmp_path, base.get_config(), LEGEND)
-    run_directory.claim(tmp_path, base.get_config(), LEGEND)
+    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
+    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     with pytest.raises(ValueError, match="no directory that may be written to"):
-        run_directory.check(tmp_path / "new", base.get_config(), LEGEND)
+        run_directory.check(tmp_path / "new", base.get_config(), LABEL_SPEC)

@@ -40,13 +40,13 @@ def test_processes_compare_images_and_classes(builder, monkeypatch):
     compared = {}
     monkeypatch.setattr(hosts, "check_agreement", lambda moment, facts: compared.update(facts))
     source = splits.open_split(builder, "data.eval_split", "validation")
-    legend = builder.legend(builder.directory)
-    splits.check_agreement({"data.eval_split": source}, legend, None)
+    label_spec = builder.label_spec(builder.directory)
+    splits.check_agreement({"data.eval_split": source}, label_spec, None)
     assert not compared  # one process alone
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    splits.check_agreement({"data.eval_split": source}, legend, None)
+    splits.check_agreement({"data.eval_split": source}, label_spec, None)
     assert compared["data.eval_split"] == splits.describe(source)
-    assert [json.loads(compared[f"class {i}"])["name"] for i in range(11)] == list(legend.names)
+    assert [json.loads(compared[f"class {i}"])["name"] for i in range(11)] == list(label_spec.names)
 
 
 def test_a_fingerprint_is_of_number_order_and_content(builder):

@@ -81,7 +81,7 @@ def finished(pictures, cache, tmp_path_factory):
     config = config_of(pictures, cache)
     workdir = tmp_path_factory.mktemp("finished")
     parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, parts.dataset.legend)
+    run_directory.claim(workdir, config, parts.dataset.label_spec)
     with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
         checkpoints.save(parts.initial_state(), config.steps)
     return workdir
@@ -160,8 +160,8 @@ def test_a_run_goes_on_without_the_one_that_it_started_from(config, run, monkeyp
 
 
 def test_a_run_does_not_start_without_the_weights_that_it_was_promised(config, tmp_path):
-    legend = registry.get("folder", config.data.dir).legend
-    run_directory.claim(tmp_path / "new", config, legend, weights_of=tmp_path / "a.pth")
+    label_spec = registry.get("folder", config.data.dir).label_spec
+    run_directory.claim(tmp_path / "new", config, label_spec, weights_of=tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"begin with the weights of .*a\.pth"):
         train.train(config, tmp_path / "new")
 
@@ -209,13 +209,13 @@ def test_explicit_attention_labels_with_the_scales_of_its_training(config, run, 
 
 def test_labels_of_other_values_are_not_mixed(pictures, tmp_path):
     """A data set that was renumbered meanwhile would give the second half of the masks others."""
-    legend = folder.read_classes(pictures / "classes.json")
+    label_spec = folder.read_classes(pictures / "classes.json")
     (tmp_path / "autolabel.json").write_text("{}")
     renumbered = dict(zip(CLASSES, (5, 6, 7), strict=True))
     entries = [{"name": name, "id": number} for name, number in renumbered.items()]
     (tmp_path / "classes.json").write_text(json.dumps({"classes": entries}))
     with pytest.raises(ValueError, match="class 'road': value 5 there and 0 here"):
-        labelled_images.check(tmp_path, legend, {})
+        labelled_images.check(tmp_path, label_spec, {})
 
 
 def test_backends_refuses_what_no_device_holds(config, tmp_path):

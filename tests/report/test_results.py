@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from data.legend import Legend
+from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.commands import check_data
 from hmsa_jax.report import results
@@ -43,11 +43,13 @@ def test_table_has_a_row_a_class_and_marks_the_best():
 
 @pytest.mark.parametrize("name", ["[road]", "a [/b]", "<b>", 'it\'s "x"', ":car:", "\\[x]"])
 def test_every_table_shows_names_of_classes_as_they_are(name):
-    legend = Legend.of_train_ids((name, "other"), ((0, 0, 0), (1, 1, 1)))
+    label_spec = LabelSpec.of_train_ids((name, "other"), ((0, 0, 0), (1, 1, 1)))
     tables = [
-        results.to_table({"single (1)": np.eye(2, dtype=int)}, legend.names, "folder/train[:10%]"),
-        summary_lib.to_table(summary_lib.summarize([], legend.names)),
-        check_data.to_table(legend.names, check_data.Statistics(legend)),
+        results.to_table(
+            {"single (1)": np.eye(2, dtype=int)}, label_spec.names, "folder/train[:10%]"
+        ),
+        summary_lib.to_table(summary_lib.summarize([], label_spec.names)),
+        check_data.to_table(label_spec.names, check_data.Statistics(label_spec)),
     ]
     for table in tables:
         with console.capture() as capture:

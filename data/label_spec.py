@@ -9,7 +9,7 @@ IGNORE = 255
 
 
 @dataclasses.dataclass(frozen=True)
-class Legend:
+class LabelSpec:
     """The classes, and how the labels name them.
 
     Attributes:
@@ -26,14 +26,14 @@ class Legend:
     train_ids: bytes | None = None
 
     @classmethod
-    def of_train_ids(cls, names: Sequence[str], palette: Sequence) -> "Legend":
+    def of_train_ids(cls, names: Sequence[str], palette: Sequence) -> "LabelSpec":
         """For labels that hold train ids, and 255 where there is no class."""
         return cls(tuple(names), tuple(palette), (*range(len(names)), IGNORE))
 
     @classmethod
     def of_raw_values(
         cls, names: Sequence[str], palette: Sequence, raw: Sequence[int], ignored: Iterable[int]
-    ) -> "Legend":
+    ) -> "LabelSpec":
         """For labels that hold numbers of their own.
 
         Args:
@@ -43,7 +43,7 @@ class Legend:
           ignored: other values that may occur.
 
         Returns:
-          The legend; it maps every value outside `raw` to 255.
+          The label spec; it maps every value outside `raw` to 255.
         """
         table = bytearray([IGNORE] * 256)
         for train_id, value in enumerate(raw):
@@ -105,7 +105,7 @@ def differing_names(theirs: Sequence[str], ours: Sequence[str]) -> list[str]:
     return lines
 
 
-def differing_labels(theirs: Legend, ours: Legend) -> list[str]:
+def differing_labels(theirs: LabelSpec, ours: LabelSpec) -> list[str]:
     """How the labels of equal classes differ: values, colours, ignored values; a line each.
 
     Args:
@@ -115,7 +115,7 @@ def differing_labels(theirs: Legend, ours: Legend) -> list[str]:
     lines = []
     for number, name in enumerate(ours.names):
         for what, of in (("value", "class_values"), ("colour", "palette")):
-            there, here = (getattr(legend, of)[number] for legend in (theirs, ours))
+            there, here = (getattr(label_spec, of)[number] for label_spec in (theirs, ours))
             if there != here:
                 lines.append(f"class {name!r}: {what} {there} there and {here} here")
     there, here = ({*of.ignored_values, of.uncertain_value} for of in (theirs, ours))
