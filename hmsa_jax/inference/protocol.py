@@ -58,6 +58,11 @@ def parse(text: str) -> Protocol:
 
     Raises:
       ValueError: it is no such text.
+
+    >>> parse("hierarchical:2,0.5,1")
+    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0))
+    >>> parse("single").name
+    'single (1)'
     """
     method, _, listed = text.partition(":")
     try:

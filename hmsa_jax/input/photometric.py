@@ -24,7 +24,11 @@ RADIUS = 5  # taps on either side: four standard deviations of the widest blur
 
 
 def normalize(images: jax.Array) -> jax.Array:
-    """Maps RGB `[..., 3]` in 0..255 to float32 of about zero mean and unit variance."""
+    """Maps RGB `[..., 3]` in 0..255 to float32 of about zero mean and unit variance.
+
+    >>> normalize(jnp.array([[125, 117, 104]], jnp.uint8)).round(1).tolist()
+    [[0.0, 0.0, 0.0]]
+    """
     return (images.astype(jnp.float32) / 255 - MEAN) / DEVIATION
 
 

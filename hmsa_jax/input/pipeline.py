@@ -151,7 +151,11 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
 
 
 def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    """The rows of a global batch that belong to one process."""
+    """The rows of a global batch that belong to one process.
+
+    >>> local_rows(16, process_index=1, process_count=4)
+    slice(4, 8, None)
+    """
     if not 0 <= process_index < process_count:
         raise ValueError(
             f"process_index: expected 0 to process_count - 1 = {process_count - 1}, got "

@@ -76,6 +76,9 @@ def nearest(
 
     In whole numbers, floor((i + 1/2) * source / scaled). cv2.INTER_NEAREST leaves out the half, and
     how the exact variants break ties differs between the versions of OpenCV.
+
+    >>> nearest(np.arange(16).reshape(4, 4), (2, 2), (0, 0), (2, 2)).tolist()
+    [[5, 7], [13, 15]]
     """
     rows, columns = (
         (2 * np.arange(start, start + length) + 1) * side // (2 * scaled)

@@ -63,6 +63,11 @@ def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) ->
 
     Returns:
       int32 `[classes, classes]`; row: label, column: prediction.
+
+    >>> labels = jnp.array([[[0, 1, 1, 255]]])
+    >>> predictions = jnp.array([[[0, 0, 1, 1]]])
+    >>> confusion_matrix(labels, predictions, 2).tolist()
+    [[1, 0], [1, 1]]
     """
     return confusion_matrices(labels, predictions, classes).sum(0)
 
@@ -75,6 +80,9 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
 
     Returns:
       float64 `[C]`.
+
+    >>> class_iou(np.array([[3, 0, 0], [1, 4, 0], [0, 0, 0]])).tolist()
+    [0.75, 0.8, nan]
     """
     hit = np.diag(confusion).astype(np.float64)
     union = confusion.sum(0) + confusion.sum(1) - hit
@@ -82,13 +90,21 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def mean_iou(confusion: np.ndarray) -> float:
-    """The mean of `class_iou` over the classes that occur; NaN if none does."""
+    """The mean of `class_iou` over the classes that occur; NaN if none does.
+
+    >>> round(mean_iou(np.array([[3, 0, 0], [1, 4, 0], [0, 0, 0]])), 3)
+    0.775
+    """
     ious = class_iou(confusion)
     ious = ious[~np.isnan(ious)]
     return float(ious.mean()) if ious.size else float("nan")
 
 
 def pixel_accuracy(confusion: np.ndarray) -> float:
-    """The share of labelled pixels that are predicted right; NaN if none is labelled."""
+    """The share of labelled pixels that are predicted right; NaN if none is labelled.
+
+    >>> pixel_accuracy(np.array([[3, 0], [1, 4]]))
+    0.875
+    """
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float("nan")

@@ -27,12 +27,19 @@ def scaled_size(size: Size, scale: float) -> Size:
 
     Raises:
       ValueError: there are none.
+
+    >>> scaled_size((1024, 2049), 0.5)
+    (512, 1024)
     """
     return _not_empty(size, scale, (int(size[0] * scale), int(size[1] * scale)))
 
 
 def rounded_size(size: Size, scale: float) -> Size:
-    """The same, rounded (halves to even), as the published code has it when it averages scales."""
+    """The same, rounded (halves to even), as the published code has it when it averages scales.
+
+    >>> rounded_size((1023, 2047), 0.5)
+    (512, 1024)
+    """
     return _not_empty(size, scale, (round(size[0] * scale), round(size[1] * scale)))
 
 
@@ -64,6 +71,14 @@ def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: s
 
     Raises:
       ValueError: scale 1.0 is missing, or the attention of a scale, or `resolution` is unknown.
+
+    The attention of scale 0.5 trusts it with a quarter, and the rest goes to scale 1:
+
+    >>> logits = {0.5: jnp.full((1, 2, 2, 1), 8.0), 1.0: jnp.full((1, 4, 4, 1), 4.0)}
+    >>> attention = {0.5: jnp.full((1, 2, 2, 1), 0.25)}
+    >>> fused = hierarchical(logits, attention, (4, 4), resolution="features")
+    >>> fused.shape, float(fused[0, 0, 0, 0])
+    ((1, 4, 4, 1), 5.0)
     """
     scales = _descending(logits, resolution)
     missing = [scale for scale in scales[1:] if attention.get(scale) is None]
@@ -159,6 +174,11 @@ def attention_weights(attention: Scales, size: Size, *, resolution: str) -> dict
 
     Returns:
       scale -> `[B, *size, 1]`.
+
+    >>> attention = {scale: jnp.full((1, 2, 2, 1), 0.25) for scale in (0.5, 1.0, 2.0)}
+    >>> weights = attention_weights(attention, (2, 2), resolution="features")
+    >>> {scale: float(weight[0, 0, 0, 0]) for scale, weight in weights.items()}
+    {0.5: 0.25, 1.0: 0.1875, 2.0: 0.5625}
     """
     scales = sorted(attention)
     indicators = {

@@ -19,6 +19,9 @@ def parse(text: str) -> tuple[int, int] | None:
 
     Raises:
       ValueError: it is no range of steps.
+
+    >>> parse("20:25")
+    (20, 25)
     """
     if not text:
         return None

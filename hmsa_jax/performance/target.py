@@ -57,6 +57,10 @@ def parse(text: str) -> Target:
 
     Raises:
       ValueError: it is no target, or the topology is none of that chip.
+
+    >>> target = parse("v5p:2x2x1")
+    >>> target.chip.name, target.shape, target.devices
+    ('v5p', (2, 2, 1), 4)
     """
     name, colon, topology = text.strip().partition(":")
     chip = chips.named(name)

@@ -15,6 +15,10 @@ def local_path(text: str, name: str) -> pathlib.Path:
 
     Raises:
       ValueError: `text` can be no path of this machine.
+
+    >>> local_path("gs://bucket/run", "--workdir")
+    Traceback (most recent call last):
+    ValueError: --workdir is gs://bucket/run: gs:// is remote storage, and only local paths work;...
     """
     if not text:
         raise ValueError(f"{name} is empty; name a path")

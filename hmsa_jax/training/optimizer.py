@@ -5,7 +5,12 @@ import optax
 
 
 def poly_schedule(learning_rate: float, exponent: float, steps: int) -> optax.Schedule:
-    """learning_rate x (1 - step / steps) ^ exponent."""
+    """learning_rate x (1 - step / steps) ^ exponent.
+
+    >>> schedule = poly_schedule(0.01, 2.0, 100)
+    >>> [round(float(schedule(step)), 6) for step in (0, 50, 100)]
+    [0.01, 0.0025, 0.0]
+    """
     return optax.polynomial_schedule(learning_rate, 0.0, exponent, steps)
 
 

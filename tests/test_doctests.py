@@ -1,0 +1,33 @@
+"""The examples in docstrings and guides do what they say."""
+
+import doctest
+import importlib
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+PATHS = sorted(
+    path.relative_to(ROOT)
+    for place in ("hmsa_jax/**/*.py", "data/**/*.py", "docs/*.md", "*.md")
+    for path in ROOT.glob(place)
+    if ">>> " in path.read_text()
+)
+
+
+def test_there_are_examples():
+    assert pathlib.Path("hmsa_jax/models/fusion.py") in PATHS
+
+
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_examples(path):
+    if path.suffix == ".md":
+        result = doctest.testfile(str(ROOT / path), module_relative=False, optionflags=OPTIONS)
+    else:
+        module = importlib.import_module(
+            ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+        )
+        result = doctest.testmod(module, optionflags=OPTIONS)
+    assert result.attempted
+    assert not result.failed
