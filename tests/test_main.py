@@ -1,5 +1,6 @@
 """What a user sees of an error, whatever the command."""
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -9,9 +10,9 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
-from absl import flags
 
 import main
+from hmsa_jax.commands import check_data
 
 
 @pytest.fixture
@@ -24,10 +25,10 @@ def fails(monkeypatch, capsys, tmp_path):
         def raise_it(*arguments):
             raise error
 
-        flags.FLAGS(["main.py"])
-        monkeypatch.setattr(main, "_run", raise_it)
+        command = dataclasses.replace(check_data.COMMAND, run=raise_it)
+        monkeypatch.setattr(check_data, "COMMAND", command)
         with pytest.raises(SystemExit) as status:
-            main.main(["main.py", "check-data"])
+            main.main(["check-data"])
         return capsys.readouterr().out, status.value.code
 
     return run

@@ -16,8 +16,7 @@ import jax
 import numpy as np
 
 from configs import base, published
-from hmsa_jax.commands import convert
-from hmsa_jax.experiment import experiment
+from hmsa_jax.experiment import convert, experiment
 from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.training import checkpoint

@@ -1,236 +1,40 @@
-"""What the steps of a config take on chips that are here or not."""
+"""`backends`: what the steps of an experiment take on chips that are here or not."""
 
-import json
-import os
-import pathlib
-import pickle
-import platform
-import signal
-import subprocess
-import sys
-import tempfile
+import argparse
+import shlex
 
-import jax
-import ml_collections
+from etils import epy
+from ml_collections import ConfigDict
 
-from data import registry
-from hmsa_jax.experiment import evaluation, feasibility, schema
-from hmsa_jax.experiment.compile_report import STEPS
-from hmsa_jax.performance import target as target_lib
-from hmsa_jax.performance.target import Target
-from hmsa_jax.report import backends as report
-from hmsa_jax.runtime.files import locked, write_atomically
-from hmsa_jax.runtime.progress import console, tell
+from hmsa_jax.commands.command import Command, Flag
 
-_ROOT = pathlib.Path(__file__).parents[2]
-_FACTS = ("jax", "images_per_device", "quick")  # as the config, one for all rows
-_FREE = ("data.dir", "data.cache_dir", "data.workers", "log_every", "profile")
-_KINDS = "import jax; print(*(d.device_kind for d in jax.devices()), sep='\\n')"
+with epy.lazy_imports():  # the help needs none of it
+    from hmsa_jax.commands import execution
+    from hmsa_jax.experiment import backends
 
 
-def backends(
-    config: ml_collections.ConfigDict,
-    out: pathlib.Path,
-    *,
-    targets: str,
-    steps: str = ",".join(STEPS),
-    images_per_device: int = 1,
-    quick: bool = False,
-    command: str = "",
-) -> list[dict]:
-    """The command: compiles each step for each target, and runs it where the devices are there.
-
-    `OUT/backends.json` is written after each of them. The same command goes on where it was
-    stopped; rows that failed are tried again. The data set is not read: images are random.
-
-    Args:
-      config: of the experiment; `data.crop_size` is the size of the images.
-      out: directory of `backends.json`, `backends.md` and `backends.png`.
-      targets: names with commas between them, as `target.parse_all` reads them.
-      steps: some of `STEPS`, with commas between them.
-      images_per_device: of the train step.
-      quick: compile for TPUs with little optimisation, in minutes: memory, which is rather more
-        than it would be, work and communication, but no time.
-      command: what a reader has to type to get the same.
-
-    Returns:
-      The rows, as `examination.examine` describes them, in the order of targets and steps.
-
-    Raises:
-      ValueError: a flag or the config is wrong, or `out` holds rows of another config.
-      FileNotFoundError: the data set's classes are listed in a directory that is not there.
-    """
-    schema.check(config)
-    registry.get(config.data.name, config.data.dir or None)
-    feasibility.check_widths(config.model)
-    wanted = [(t, s) for t in target_lib.parse_all(targets) for s in _parse_steps(steps)]
-    if images_per_device < 1:
-        raise ValueError(f"--images_per_device is {images_per_device}; expected 1 or more")
-    _check_possible(config, {step for _, step in wanted}, images_per_device)
-    facts = {
-        "command": command,
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "jax": jax.__version__,
-        "images_per_device": images_per_device,
-        "quick": quick,
-        "config": json.loads(json.dumps(schema.flatten(config))),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
-        rows = _earlier_rows(out / "backends.json", facts)
-        kinds = _kinds_here(wanted)
-        for target, step in wanted:
-            if _is_done(rows.get((target.name, step)), target, kinds):
-                tell(f"{target.name} {step}: done before")
-                continue
-            tell(f"{target.name} {step}: compiling ...")
-            environment = _environment(target, kinds, quick)
-            row = _examine_apart(config, target, step, images_per_device, environment)
-            rows[target.name, step] = row
-            tell(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
-            _write(out, facts, rows.values())
-        _write(out, facts, rows.values())
-    chosen = [rows[target.name, step] for target, step in wanted]
-    console.print(report.to_table(chosen))
-    for path in ("backends.json", "backends.md", "backends.png"):
-        tell(str(out / path))
-    return chosen
+def run(config: ConfigDict, options: argparse.Namespace) -> None:
+    """Compiles each step for each target, and runs it where the devices are there."""
+    backends.backends(
+        config,
+        execution.path_of(options, "out"),
+        targets=options.targets,
+        steps=options.steps,
+        images_per_device=options.images_per_device,
+        quick=options.quick,
+        command=shlex.join(options.command_line),
+    )
 
 
-def _check_possible(config, steps: set[str], images_per_device: int) -> None:
-    """Refuses what no network or no device at all can do; what a device can is what rows tell."""
-    size = config.data.crop_size
-    if "train" in steps:
-        scales = config.objective.scales
-        feasibility.check_scales("objective.scales", scales, size)
-        feasibility.check_crop_holds_window(config)
-        feasibility.check_any_device(
-            f"--images_per_device={images_per_device}", images_per_device, size, scales
-        )
-    if "evaluate" in steps:
-        evaluation.tell_left_out(config)
-        scales = {
-            scale for protocol in evaluation.protocols_of(config) for scale in protocol.scales
-        }
-        feasibility.check_scales("evaluate.protocols", scales, size)
-        images = config.evaluate.images_per_device
-        feasibility.check_any_device(f"evaluate.images_per_device={images}", images, size, scales)
-
-
-def _parse_steps(text: str) -> list[str]:
-    steps = [step.strip() for step in text.split(",") if step.strip()]
-    if not steps or not set(steps) <= set(STEPS):
-        raise ValueError(f"--steps is {text!r}; expected some of {','.join(STEPS)}")
-    return steps
-
-
-def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict]:
-    """The rows that an earlier start of the same command left."""
-    if not path.exists():
-        return {}
-    earlier = json.loads(path.read_text())
-    differing = [name for name in _FACTS if earlier.get(name) != facts[name]]
-    differing += [
-        name
-        for name in sorted(earlier["config"].keys() | facts["config"].keys())
-        if name not in _FREE and earlier["config"].get(name) != facts["config"].get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"{path} is of another run, which differs in {', '.join(differing)}; name another --out"
-        )
-    return {(row["target"], row["step"]): row for row in earlier["rows"]}
-
-
-def _is_done(row: dict | None, target: Target, kinds: list[str]) -> bool:
-    """Whether a row needs no second look: it did not fail, and nothing better can be had here."""
-    if row is None or row["status"] == "failed":
-        return False
-    is_measured = row.get("time", {}).get("kind") == "measured"
-    could_be = _is_here(target, kinds) and row["status"] == "fits"
-    same_compiler = row["compiler"] == target_lib.compiler_version(target)
-    return same_compiler and (is_measured or not could_be)
-
-
-def _is_here(target: Target, kinds: list[str]) -> bool:
-    """Whether this machine has the accelerators of a target."""
-    count = sum(kind in target.chip.kinds for kind in kinds) if target.chip else 0
-    return target.chip is not None and count >= target.devices
-
-
-def _kinds_here(wanted) -> list[str]:
-    """What accelerators JAX finds; asked in a process that lets go of them again."""
-    if all(target.platform == "cpu" for target, _ in wanted):
-        return []
-    process = subprocess.run([sys.executable, "-c", _KINDS], capture_output=True, text=True)
-    return process.stdout.splitlines() if process.returncode == 0 else []
-
-
-def _examine_apart(config, target, step, images_per_device, environment) -> dict:
-    """`examination.examine` in a process of its own; a crash becomes a row, too."""
-    request = {
-        "config": config.copy_and_resolve_references(),  # a reference holds functions
-        "target": target.name,
-        "step": step,
-        "images_per_device": images_per_device,
-    }
-    with tempfile.TemporaryDirectory() as scratch:
-        result = pathlib.Path(scratch) / "row.json"
-        process = subprocess.run(
-            [sys.executable, "-m", "hmsa_jax.experiment.compile_report", str(result)],
-            input=pickle.dumps(request),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env=environment,
-        )
-        if result.exists():
-            return json.loads(result.read_text())
-    last = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
-    message = f"the process ended with status {process.returncode}: {''.join(last)}"
-    if process.returncode == -signal.SIGKILL:
-        message = (
-            "the compiler was killed, as when this machine's memory is spent: leave more of it"
-            " free, or try --quick"
-        )
-    return {
-        "target": target.name,
-        "step": step,
-        "status": "failed",
-        "message": message,
-        "compiler": target_lib.compiler_version(target),
-    }
-
-
-def _environment(target: Target, kinds: list[str], quick: bool) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    # Without the cache, so that the time of compiling is that.
-    environment = {**os.environ, "PYTHONPATH": path, "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    if not _is_here(target, kinds):
-        environment |= target_lib.environment(target)
-    if quick and target.platform == "tpu":
-        environment["JAX_OPTIMIZATION_LEVEL"] = "O1"
-    if target.platform == "cpu":
-        flag = f"--xla_force_host_platform_device_count={target.devices}"
-        environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
-    return environment
-
-
-def _write(out: pathlib.Path, facts: dict, rows) -> None:
-    rows = list(rows)
-    write_atomically(out / "backends.json", json.dumps({**facts, "rows": rows}, indent=2) + "\n")
-    write_atomically(out / "backends.md", report.to_markdown(facts, rows))
-    report.draw(rows, out / "backends.png")
-
-
-def _style(row: dict) -> str:
-    return {"fits": "green", "does not fit": "yellow"}.get(row["status"], "red")
-
-
-def _processor() -> str:
-    """The name of this machine's CPU."""
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+COMMAND = Command(
+    summary="compiles an experiment's steps for TPUs and GPUs, here or not: memory, time, traffic",
+    example="python main.py backends --out=BACKENDS --targets=v5e:2x2,h100:8 --quick",
+    run=run,
+    flags=(
+        Flag("out", "directory of the table", value="DIR", needed=True),
+        Flag("targets", "chips and their numbers, like cpu,v5e:2x2,h100:8", "cpu", value="LIST"),
+        Flag("steps", "which of train and evaluate", "train,evaluate", value="LIST"),
+        Flag("images_per_device", "of the train step", 1, int, "N"),
+        Flag("quick", "optimises little for TPUs: takes minutes, tells no time", False, bool),
+    ),
+)

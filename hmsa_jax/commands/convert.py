@@ -1,106 +1,43 @@
-"""Weights from PyTorch into a run's directory, and from there into a PyTorch file."""
+"""`convert`: weights from a PyTorch file into a run, or from a run into such a file."""
 
-import pathlib
+import argparse
 
-import jax
-import ml_collections
+from etils import epy
+from ml_collections import ConfigDict
 
-from hmsa_jax.experiment import experiment, start
-from hmsa_jax.experiment import run as run_directory
-from hmsa_jax.models import pretrained
-from hmsa_jax.runtime.progress import tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
-from hmsa_jax.weights import weight_file
+from hmsa_jax.commands.command import STEP, WORKDIR, Command, Flag, UsageError
 
-
-def convert_from(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, source: pathlib.Path
-) -> pretrained.Coverage:
-    """`convert --from`: makes a file's weights the checkpoint of step 0 of a new workdir.
-
-    From there they can be evaluated, trained on (by `train` in the same workdir), or start another
-    run (`init_from`).
-
-    Args:
-      config: its data set gives the number of classes; nothing is read of the images.
-      workdir: without a checkpoint that was written to the end; made if it is missing.
-      source: a file that `weight_file.read` reads, with names that `pretrained.load` knows.
-
-    Returns:
-      How file and network fit.
-
-    Raises:
-      ValueError: the file is no checkpoint, or it and the network do not fit; nothing is written
-        then. `config.convert_partial` lets tensors of either side be left out.
-      FileNotFoundError: there is no such file.
-    """
-    dataset = start.check_run(config, workdir)
-    if checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir")):
-        raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
-    parts = experiment.assemble(config)
-    tensors = weight_file.read(source)
-    params, batch_stats, coverage = pretrained.load(
-        tensors, parts.params, parts.batch_stats, parts.architecture
-    )
-    _check(coverage, config, source)
-    state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
-    run_directory.claim(workdir, config, dataset.label_spec, weights_of=source)
-    with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-        checkpoints.save(state, 0)
-    left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
-    place = f"{tensors.place} of {source}" if tensors.others else f"{source}"
-    others = f" Not taken: {', '.join(tensors.others)}." if tensors.others else ""
-    tell(f"{len(coverage.taken)} tensors from {place} are step 0 of {workdir}.{others}{left_out}")
-    return coverage
+with epy.lazy_imports():  # the help needs none of it
+    from hmsa_jax.commands import execution
+    from hmsa_jax.experiment import convert
 
 
-def convert_to(
-    config: ml_collections.ConfigDict,
-    workdir: pathlib.Path,
-    target: pathlib.Path,
-    step: int | None = None,
-) -> None:
-    """`convert --to`: writes the weights of the newest good checkpoint with the published names.
-
-    Args:
-      config: of the run.
-      workdir: of the run.
-      target: the file to write; the suffix says what kind.
-      step: of the checkpoint, from `--step`; the newest good one without it.
-
-    Raises:
-      ValueError: the config does not belong to the workdir, or the suffix is unknown.
-      FileNotFoundError: the workdir holds no checkpoint, or the target's folder is missing.
-    """
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
-    dataset = start.check_run(config, workdir)
-    checkpoint_reading.find_step(workdir, "--workdir", step)
-    parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, dataset.label_spec)
-    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
-    state = jax.device_get(state)
-    tensors = pretrained.export(
-        state.best_params,
-        state.batch_stats,
-        parts.architecture,
-        updates=step * len(config.objective.scales),
-    )
-    weight_file.write(target, tensors)
-    tell(f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.")
+def check(options: argparse.Namespace) -> None:
+    """Raises UsageError unless there is one file, and a step only to write."""
+    if len({"from", "to"} & set(options.typed)) != 1:
+        raise UsageError("convert needs --from=FILE or --to=FILE")
+    if "from" in options.typed and "step" in options.typed:
+        raise UsageError("convert --from makes step 0; it takes no --step")
 
 
-def _check(coverage: pretrained.Coverage, config, source: pathlib.Path) -> None:
-    """Refuses a file that does not fit, with everything that does not, and says what would help."""
-    if coverage.complete:
-        return
-    if coverage.taken and config.convert_partial:
-        return
-    network = f"{config.model.trunk}, attention {config.model.attention}, {config.data.name}"
-    problem = f"{source} does not fit this network ({network}):\n{coverage.describe()}"
-    if not coverage.taken:
-        raise ValueError(f"{problem}\nNothing fits: name the --config of the network in the file.")
-    raise ValueError(
-        f"{problem}\n{len(coverage.taken)} tensors fit. Name the --config of the network in the"
-        " file, or take what fits with --config.convert_partial=True."
-    )
+def run(config: ConfigDict, options: argparse.Namespace) -> None:
+    """Reads or writes the file."""
+    workdir = execution.path_of(options, "workdir")
+    if "from" in options.typed:
+        convert.convert_from(config, workdir, execution.path_of(options, "from"))
+    else:
+        convert.convert_to(config, workdir, execution.path_of(options, "to"), options.step)
+
+
+COMMAND = Command(
+    summary="reads weights of a PyTorch program into a new run, or writes those of a run for one",
+    example="python main.py convert --from=FILE.pth --config=configs/published.py --workdir=RUN",
+    run=run,
+    flags=(
+        WORKDIR,
+        Flag("from", "a .pth or .safetensors file to read", value="FILE"),
+        Flag("to", "a .pth or .safetensors file to write", value="FILE"),
+        STEP,
+    ),
+    check=check,
+)

@@ -8,14 +8,18 @@ import ml_collections
 import numpy as np
 
 from data.builder import SegmentationBuilder
-from hmsa_jax.experiment import experiment, feasibility, splits
+from hmsa_jax.distributed.preemption import StopSignal
+from hmsa_jax.experiment import experiment, feasibility, splits, start
+from hmsa_jax.experiment import run as run_directory
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.evaluation import make_evaluation_step, score_source
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import pipeline
+from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import results
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
+from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.training.state import TrainState
 
 
@@ -64,6 +68,31 @@ def evaluate_state(
     if jax.process_index() == 0:
         _report(config, workdir, parts.dataset.classes, confusions, int(state.step))
     return confusions
+
+
+def evaluate(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
+) -> dict[str, np.ndarray]:
+    """Scores the newest good checkpoint of a workdir, or the one that `--step` names.
+
+    Raises:
+      ValueError: the config cannot be run or does not belong to the workdir, or no checkpoint is
+        good.
+      FileNotFoundError: the workdir holds no such checkpoint.
+      KeyboardInterrupt: SIGTERM or Ctrl-C.
+    """
+    dataset = start.check_run(config, workdir)
+    checkpoint_reading.find_step(workdir, "--workdir", step)
+    tell_left_out(config)
+    builder = start.build_data(config)
+    tell_remarks(builder)
+    scored = open_scored(config, builder)
+    splits.check_agreement({"data.eval_split": scored}, dataset.label_spec, step)
+    parts = experiment.assemble(config)
+    run_directory.claim(workdir, config, dataset.label_spec)
+    with StopSignal() as stop, stop.interrupting("Stopped; no score is written."):
+        state, _ = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+        return evaluate_state(config, workdir, parts, scored, state)
 
 
 def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:

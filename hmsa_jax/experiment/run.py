@@ -8,9 +8,11 @@ weights_of.json  the file whose weights `convert --from` makes its step 0
 import json
 import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
-import ml_collections
+from ml_collections import ConfigDict
 
 from data import folder
 from data.label_spec import LabelSpec, differing_labels, differing_names
@@ -24,7 +26,81 @@ _CLASSES = "classes.json"
 _PROMISE = "weights_of.json"
 
 
-def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
+def exists(workdir: pathlib.Path) -> bool:
+    """Whether a directory holds the config of a run."""
+    return (workdir / _CONFIG).is_file()
+
+
+def read_config(workdir: pathlib.Path) -> ConfigDict:
+    """The config of a run; a field that is younger than the run says what the run did.
+
+    Raises:
+      ValueError: it is damaged, or has a field that is unknown here.
+    """
+    stored = _read(workdir / _CONFIG)
+    if unknown := sorted(stored.keys() - schema.FIELDS.keys()):
+        raise ValueError(
+            f"{workdir / _CONFIG} has fields that this version does not know: {', '.join(unknown)};"
+            " use the version that made the run"
+        )
+    values = {
+        name: field.default if field.before is None else field.before
+        for name, field in schema.FIELDS.items()
+    }
+    values |= {name: _with_tuples(value) for name, value in stored.items()}
+    return schema.override(schema.base_config(), values)
+
+
+def resolve(
+    workdir: pathlib.Path, file: ConfigDict | None, overrides: Mapping[str, Any]
+) -> ConfigDict:
+    """The config for a command on a run: the run's own, but for free fields that were changed.
+
+    Of a file only that counts which it does not leave at the field's default: all files hold all
+    fields.
+
+    Args:
+      workdir: directory of the run, which `exists`.
+      file: the config that `--config` names, if it is given.
+      overrides: fields that were typed -> their values.
+
+    Raises:
+      ValueError: what was typed, or the file, has another value in a field that may not change;
+        each is listed with both.
+    """
+    config = read_config(workdir)
+    ours = schema.flatten(config)
+    of_file = {}
+    if file is not None:
+        theirs = schema.flatten(schema.override(file, overrides))
+        of_file = {
+            name: theirs[name]
+            for name in sorted(theirs.keys() & ours.keys() - overrides.keys())
+            if theirs[name] != ours[name] and not _says_nothing(name, theirs[name])
+        }
+    changes = of_file | dict(overrides)
+    refused = [
+        f"{name}: {ours[name]!r} there, {value!r} here"
+        for name, value in changes.items()
+        if value != ours[name] and not schema.FIELDS[name].free
+    ]
+    if refused:
+        raise ValueError(
+            f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
+            + "\n  ".join(refused)
+        )
+    if of_file:
+        lines = [f"{name}: {value!r}, not {ours[name]!r}" for name, value in of_file.items()]
+        tell(f"Of --config, where {workdir} has other values:\n  " + "\n  ".join(lines))
+    return schema.override(config, changes)
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    """Whether a file leaves a field alone that may change: files hold all fields."""
+    return schema.FIELDS[name].free and value == schema.FIELDS[name].default
+
+
+def check(workdir: pathlib.Path, config: ConfigDict, label_spec: LabelSpec) -> None:
     """Makes sure that a directory belongs to a config and its classes, or to none; writes nothing.
 
     Names and order of the classes must be those of the run: its network has an output for each.
@@ -52,7 +128,7 @@ def check(workdir: pathlib.Path, config: ml_collections.ConfigDict, label_spec: 
 
 def claim(
     workdir: pathlib.Path,
-    config: ml_collections.ConfigDict,
+    config: ConfigDict,
     label_spec: LabelSpec,
     *,
     weights_of: pathlib.Path | None = None,
@@ -164,6 +240,11 @@ def _check_place(workdir: pathlib.Path) -> None:
             f"--workdir is {workdir}, but {place} is no directory that may be written to; name"
             " another"
         )
+
+
+def _with_tuples(value: Any) -> Any:
+    """A value from JSON, which has lists in place of tuples."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _write(path: pathlib.Path, content: dict) -> None:

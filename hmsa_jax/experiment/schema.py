@@ -1,6 +1,7 @@
 """The config of an experiment: the base, the check, and values from the command line."""
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epy
@@ -36,6 +37,30 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+    """The config with other values in some fields.
+
+    Args:
+      config: it changes, too.
+      values: `{"group.field": value}`.
+
+    Raises:
+      ValueError: the config lacks a field, or holds a value of another type there.
+    """
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        place = config
+        for group in groups:
+            place = place[group]
+        try:
+            place[last] = value
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{name} is {_shown(value)}; expected {FIELDS[name].expected}"
+            ) from None
+    return config
 
 
 def in_words(config: ConfigDict) -> dict[str, str]:

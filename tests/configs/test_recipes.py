@@ -8,14 +8,14 @@ import importlib
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+import main
 from data import cityscapes
+from hmsa_jax.commands import command_line, execution
 from hmsa_jax.experiment import experiment, schema
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -250,18 +250,10 @@ def test_coarse_labels_lie_where_the_fine_ones_do():
 )
 def test_a_run_is_of_what_the_command_line_makes_of_it(changes, expected):
     """What follows from a field follows from the one that is typed, and gives way to its own."""
-    read = (
-        "import json, sys; from absl import flags; import main;"
-        "from hmsa_jax.commands import config_file; from hmsa_jax.experiment import schema;"
-        "config_file.parse_flags(sys.argv);"
-        "print(json.dumps(schema.flatten(flags.FLAGS.config)))"
-    )
-    command = [
-        *(sys.executable, "-c", read, "train", "--config=configs/paper/table1_single.py"),
-        *(f"--config.{change}" for change in changes),
-    ]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    fields = json.loads(result.stdout)
+    command = main._load("check-data")
+    typed = ["--config=configs/paper/table1_single.py", *(f"--config.{c}" for c in changes)]
+    options = command_line.parse("check-data", command, typed)
+    fields = schema.flatten(execution.read_config(command, options))
     names = ("data.batch_size", "steps", "optimizer.learning_rate")
     assert tuple(fields[name] for name in names) == expected
 

@@ -9,6 +9,7 @@ import pytest
 from configs import base
 from data.label_spec import LabelSpec
 from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import schema
 
 LABEL_SPEC = LabelSpec.of_raw_values(
     ("road", "sky", "pole"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (7, 23, 17), (0, 255)
@@ -125,3 +126,71 @@ def test_a_run_that_may_only_be_read_is_one(tmp_path, monkeypatch):
     run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     with pytest.raises(ValueError, match="no directory that may be written to"):
         run_directory.check(tmp_path / "new", base.get_config(), LABEL_SPEC)
+
+
+def write_run(workdir, **changes):
+    config = base.get_config()
+    config.data.dir = "there"
+    config.evaluate.flip = False
+    fields = schema.flatten(config) | {name.replace("__", "."): v for name, v in changes.items()}
+    workdir.mkdir()
+    (workdir / "config.json").write_text(json.dumps(fields))
+    return workdir
+
+
+def test_a_run_knows_its_config(tmp_path):
+    run = write_run(tmp_path / "run", steps=7)
+    config = run_directory.resolve(run, None, {})
+    assert (config.steps, config.data.dir, config.evaluate.flip) == (7, "there", False)
+    assert config.data.crop_size == (1024, 2048)
+    assert config.evaluate.protocols == base.get_config().evaluate.protocols
+    changed = {"data.dir": "here", "evaluate.protocols": ("single",)}
+    config = run_directory.resolve(run, None, changed)
+    assert (config.data.dir, config.evaluate.protocols) == ("here", ("single",))
+    run.rename(tmp_path / "moved")
+    assert run_directory.resolve(tmp_path / "moved", None, {}).steps == 7
+
+
+def test_what_may_not_change_is_refused_with_both_values(tmp_path):
+    run = write_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="another config") as refused:
+        run_directory.resolve(run, None, {"seed": 3, "model.trunk": "w18", "data.dir": "here"})
+    assert str(refused.value).splitlines()[1:] == [
+        "  seed: 0 there, 3 here",
+        "  model.trunk: 'w48' there, 'w18' here",
+    ]
+    assert run_directory.resolve(run, None, {"seed": 0}).seed == 0
+
+
+def test_a_file_beside_a_run_is_compared(tmp_path, capsys):
+    run = write_run(tmp_path / "run", checkpoint__every=200)
+    config = run_directory.resolve(run, base.get_config(), {})
+    assert (config.checkpoint.every, config.data.dir) == (
+        200,
+        "there",
+    )  # the file leaves them alone
+    assert capsys.readouterr().out == ""
+    file = base.get_config()
+    file.checkpoint.every = 100
+    config = run_directory.resolve(run, file, {"evaluate.flip": True})
+    assert (config.checkpoint.every, config.evaluate.flip) == (100, True)
+    told = capsys.readouterr().out
+    assert "checkpoint.every: 100, not 200" in told
+    assert "flip" not in told
+    file.seed = 3
+    with pytest.raises(ValueError, match="seed: 0 there, 3 here"):
+        run_directory.resolve(run, file, {})
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    run = write_run(tmp_path / "run")
+    fields = json.loads((run / "config.json").read_text())
+    for name in ("data.resampling", "objective.mean_over", "evaluate.size_multiple"):
+        del fields[name]
+    (run / "config.json").write_text(json.dumps(fields))
+    config = run_directory.resolve(run, None, {})
+    assert (config.data.resampling, config.objective.mean_over) == ("bilinear", "pixels")
+    assert config.evaluate.size_multiple == 1
+    (run / "config.json").write_text(json.dumps(fields | {"model.fold_columns": True}))
+    with pytest.raises(ValueError, match=r"does not know: model\.fold_columns"):
+        run_directory.resolve(run, None, {})

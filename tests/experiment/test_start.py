@@ -11,8 +11,7 @@ import pytest
 from configs import street_scenes
 from data import folder, registry
 from hmsa_jax.auto_labels import labelled_images, labelling
-from hmsa_jax.commands import autolabel, backends, convert, evaluate, train
-from hmsa_jax.experiment import evaluation, experiment
+from hmsa_jax.experiment import autolabel, backends, convert, evaluation, experiment, train
 from hmsa_jax.experiment import run as run_directory
 from hmsa_jax.training import checkpoint
 
@@ -119,7 +118,7 @@ def test_a_failed_start_leaves_no_directory(config, tmp_path, field):
 
 def test_what_is_scored_has_labels(config, run):
     config.data.eval_split = "test"
-    for command in (train.train, evaluate.evaluate):
+    for command in (train.train, evaluation.evaluate):
         with pytest.raises(ValueError, match=r"data\.eval_split is 'test', whose 1 images have no"):
             command(config, run)
 
@@ -135,7 +134,7 @@ def test_classes_in_another_order_are_refused_by_every_command(config, run, pict
     out, file = tmp_path / "out", tmp_path / "weights.pth"
     commands = [
         lambda: train.train(config, run),
-        lambda: evaluate.evaluate(config, run),
+        lambda: evaluation.evaluate(config, run),
         lambda: convert.convert_to(config, run, file),
         lambda: convert.convert_from(config, run, file),
         lambda: autolabel.autolabel(config, run, str(pictures / "images"), out, threshold=0.9),

@@ -6,7 +6,7 @@ import rich.console
 
 from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import summary as summary_lib
-from hmsa_jax.commands import check_data
+from hmsa_jax.experiment import check_data
 from hmsa_jax.report import results
 from hmsa_jax.runtime.console import console
 

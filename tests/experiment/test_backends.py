@@ -15,9 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 from configs import street_scenes
-from hmsa_jax.commands import backends
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import compile_report, experiment
+from hmsa_jax.experiment import backends, compile_report, experiment
 from hmsa_jax.models import multiscale
 from hmsa_jax.performance import chips, compiled, flops, modelled_time
 from hmsa_jax.performance import target as target_lib

@@ -11,7 +11,7 @@ import pytest
 
 from configs import base
 from data import street_scenes
-from hmsa_jax.commands import check_data
+from hmsa_jax.experiment import check_data
 from hmsa_jax.runtime.progress import console
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.auto_labels import labelling
-from hmsa_jax.commands import autolabel, convert, evaluate, train
-from hmsa_jax.experiment import evaluation, experiment
+from hmsa_jax.experiment import autolabel, convert, evaluation, experiment, train
 from hmsa_jax.experiment import run as run_directory
 from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.weights import weight_file
@@ -77,7 +76,7 @@ def commands(config, run, out, **options):
     """Every command that reads a run, by name."""
     images = f"{config.data.dir}/images"
     return {
-        "evaluate": lambda: evaluate.evaluate(config, run, **options),
+        "evaluate": lambda: evaluation.evaluate(config, run, **options),
         "autolabel": lambda: autolabel.autolabel(
             config, run, images, out / "labels", threshold=0.9, **options
         ),

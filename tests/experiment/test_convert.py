@@ -7,8 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from hmsa_jax.commands import convert
-from hmsa_jax.experiment import experiment
+from hmsa_jax.experiment import convert, experiment
 from hmsa_jax.models import pretrained
 from hmsa_jax.training import checkpoint
 from hmsa_jax.weights import pytorch_pickle, weight_file

@@ -17,8 +17,7 @@ from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import labelling, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
-from hmsa_jax.commands import autolabel, check_data
-from hmsa_jax.experiment import experiment
+from hmsa_jax.experiment import autolabel, check_data, experiment
 from hmsa_jax.experiment import run as run_directory
 from hmsa_jax.inference.protocol import parse
 from hmsa_jax.input import decoding

@@ -1,0 +1,65 @@
+"""What a command says of itself: what it does, its flags, an example."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+
+class UsageError(ValueError):
+    """What was typed cannot be meant; the message is a line for whoever typed it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A flag of a command.
+
+    Attributes:
+      name: as it is typed, without dashes.
+      meaning: a phrase for the help.
+      default: its value where it is not typed.
+      kind: type of the value; a `bool` is typed as `--name` or `--noname`.
+      value: what stands for the value in the help, like FILE.
+      needed: whether it has to be typed.
+    """
+
+    name: str
+    meaning: str
+    default: Any = None
+    kind: type = str
+    value: str = "TEXT"
+    needed: bool = False
+
+
+WORKDIR = Flag("workdir", "directory of the run", value="DIR", needed=True)
+STEP = Flag("step", "the checkpoint to take, rather than the newest good one", None, int, "N")
+DISTRIBUTED = Flag(
+    "distributed",
+    "how several processes find each other: off, auto, or HOST:PORT,COUNT,INDEX; see docs/hosts.md",
+    "off",
+    value="HOW",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A verb of the command line.
+
+    Attributes:
+      summary: what it does, in a line.
+      example: a whole command.
+      run: does it, given the config of the experiment (None for a command that reads none) and
+        the value of each flag; returns False if the exit status has to be 1.
+      flags: what it reads besides `--config` and `--config.GROUP.FIELD`.
+      reads_config: whether it reads those.
+      word: what an argument without dashes stands for, if one may be given.
+      check: raises UsageError for flags that do not go together.
+    """
+
+    summary: str
+    example: str
+    run: Callable[[Any, argparse.Namespace], bool | None]
+    flags: tuple[Flag, ...] = ()
+    reads_config: bool = True
+    word: str = ""
+    check: Callable[[argparse.Namespace], None] = lambda options: None

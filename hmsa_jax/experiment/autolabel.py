@@ -1,0 +1,139 @@
+"""Auto-labelling: a trained teacher labels images, for a student to train on (paper section 4)."""
+
+import json
+import pathlib
+import shlex
+
+import jax
+import ml_collections
+
+from hmsa_jax.auto_labels import labelled_images, labelling, unlabelled_images
+from hmsa_jax.auto_labels import summary as summary_lib
+from hmsa_jax.auto_labels.labelled_images import LabelledImages
+from hmsa_jax.distributed import hosts
+from hmsa_jax.experiment import experiment, feasibility, splits, start
+from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.runtime.files import write_atomically
+from hmsa_jax.runtime.progress import console, tell
+from hmsa_jax.training import checkpoint, checkpoint_reading
+
+
+def autolabel(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    images: str,
+    out: pathlib.Path,
+    *,
+    threshold: float,
+    protocol: str | None = None,
+    flip: bool = True,
+    previews: bool = False,
+    step: int | None = None,
+) -> bool:
+    """labels images with the newest good checkpoint of a run, or with a named one.
+
+    A pixel is given the teacher's most probable class where its probability exceeds the threshold,
+    and is ignored elsewhere. The result is a `folder` data set with one split, `train`. A stopped
+    command goes on where it was. Several processes share out the images, and each shares its own
+    out to its devices.
+
+    Args:
+      config: of the teacher.
+      workdir: of the teacher's run.
+      images: a directory of JPEG or PNG images, or NAME/SPLIT of a data set, which is built from
+        `data.dir` if it needs a directory.
+      out: directory of the result.
+      threshold: in [0, 1); the paper's is 0.9.
+      protocol: how the teacher predicts; None: as in the paper, over the scales 0.5, 1 and 2.
+      flip: whether to take the mean with the logits of the mirror image, as in the paper.
+      previews: whether to write each image beside its labels in colour, too.
+      step: of the checkpoint, from `--step`.
+
+    Returns:
+      Whether all images are labelled.
+
+    Raises:
+      ValueError: an argument or the config cannot be used; or, when all others are labelled, some
+        images cannot be read.
+      FileNotFoundError: the run has no checkpoint, or there are no images.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
+    label_spec = start.check_run(config, workdir).label_spec
+    checkpoint_reading.find_step(workdir, "--workdir", step)
+    way = _protocol(protocol, config)
+    source, origin = unlabelled_images.open_images(images, out, config)
+    feasibility.check_inference(config, source, "--protocol", way.scales)
+    splits.check_agreement({"--images": source}, label_spec, step)
+    weights = checkpoint.read_weights(workdir, "--workdir", step)
+    settings = {
+        "teacher": str(workdir.resolve()),
+        "step": weights.step,
+        "images": origin,
+        "protocol": way.name,
+        "flip": flip,
+        "threshold": threshold,
+    }
+    labelled_images.check(out, label_spec, settings)
+    parts = experiment.assemble(config)
+    teacher = labelling.Teacher(config, parts, weights, way, threshold=threshold, flip=flip)
+    run_directory.claim(workdir, config, label_spec)
+    index, count = jax.process_index(), jax.process_count()
+    with hosts.first_before_others("directory of labels"):
+        target = LabelledImages(out, label_spec, settings, previews=previews, process_index=index)
+    with target:
+        hosts.wait_for_all("records")  # from now on each is found by all
+        mine = range(index, len(source), count)
+        unreadable = labelling.label(source, mine, target, teacher)
+    unreadable = [
+        line
+        for text in hosts.gathered("labels", json.dumps(unreadable))
+        for line in json.loads(text)
+    ]
+    done = target.done()
+    if len(done) + len(unreadable) < len(source):
+        tell(
+            f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on."
+        )
+        return False
+    if index == 0 and done:
+        _report(out, summary_lib.summarize(done.values(), parts.dataset.classes))
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {len(source)} images cannot be read and have no labels; replace"
+            " them and give the same command again:\n  " + "\n  ".join(unreadable)
+        )
+    return True
+
+
+def _protocol(text: str | None, config) -> Protocol:
+    """The protocol that is asked for, if the teacher can do it, or the paper's."""
+    attention = config.model.attention
+    trained = tuple(sorted(config.objective.scales))
+    if text is None:
+        scales = trained if attention == "explicit" else (0.5, 1.0, 2.0)
+        return Protocol("average" if attention == "none" else attention, scales)
+    protocol = protocol_lib.parse(text)
+    if protocol.method in protocol_lib.ATTENTIVE and protocol.method != attention:
+        raise ValueError(
+            f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
+            " single, average:... or max:..., or a protocol of that attention"
+        )
+    if protocol.method == "explicit" and protocol.scales != trained:
+        raise ValueError(
+            f"--protocol is {text}, but the teacher's explicit attention weighs exactly the scales"
+            f" it was trained on, objective.scales={trained}; name those, or another method"
+        )
+    return protocol
+
+
+def _report(out: pathlib.Path, summary: dict) -> None:
+    write_atomically(out / "report.json", summary_lib.to_json(summary))
+    console.print(summary_lib.to_table(summary))
+    tell(summary_lib.describe_bytes(summary))
+    tell(
+        f"The same as JSON: {out / 'report.json'}. To train on {out}:"
+        f" --config.data.pool.name=folder {shlex.quote(f'--config.data.pool.dir={out}')}"
+    )

@@ -1,0 +1,176 @@
+"""Training: one loop, resumable at every checkpoint."""
+
+import contextlib
+import pathlib
+import time
+
+import jax
+import ml_collections
+
+from data.label_spec import differing_names
+from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.distributed.preemption import StopSignal, StopStep
+from hmsa_jax.experiment import (
+    evaluation,
+    experiment,
+    feasibility,
+    splits,
+    start,
+    train_input,
+)
+from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.performance.profiling import Profile
+from hmsa_jax.runtime.files import locked
+from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.progress import Progress, tell
+from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
+from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
+
+
+def train(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
+) -> bool:
+    """trains to the last step, from the newest good checkpoint if there is one.
+
+    Ends with an evaluation. SIGTERM or Ctrl-C, in any process, saves a checkpoint and returns early
+    in all of them; in the evaluation it interrupts.
+
+    Args:
+      config: of the experiment.
+      workdir: holds config, checkpoints, metrics and results of this run, and of no other.
+      step: of the checkpoint to go on from, from `--step`; later ones are set aside.
+
+    Returns:
+      Whether all is done.
+
+    Raises:
+      ValueError: the config cannot be run, the workdir belongs to another or is in use, or no
+        checkpoint is good.
+      FileNotFoundError: there is no such data, no such run to start from, or no such checkpoint.
+      FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
+      KeyboardInterrupt: SIGTERM or Ctrl-C in the evaluation.
+    """
+    dataset = start.check_run(config, workdir)
+    train_input.check_pool(config.data, dataset)
+    steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
+    if steps or step is not None:
+        checkpoint_reading.find_step(workdir, "--workdir", step)
+    else:
+        _check_origin(config, workdir)
+    evaluation.tell_left_out(config)
+    feasibility.check_training(config)
+    builder = start.build_data(config)
+    scored = evaluation.open_scored(config, builder)
+    read = train_input.open_sources(config.data, builder)
+    splits.check_agreement(read | {"data.eval_split": scored}, dataset.label_spec, step)
+    parts = experiment.assemble(config)
+    experiment.check_shares(config, parts)
+    batches_from = train_input.prepare(config.data, parts.dataset, builder, seed=config.seed)
+    first = None if steps else _first_state(config, parts)
+    run_directory.claim(workdir, config, dataset.label_spec)
+    lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
+    with StopSignal() as stop:
+        with lock:
+            state, step = (first, 0) if first is not None else _resume(parts, workdir, step)
+            if step < config.steps:
+                checkpoint.set_later_aside(workdir, step)
+                with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
+                    batches = batches_from(step)
+                    state, step = _run_steps(
+                        config, workdir, parts, batches, state, step, checkpoints, stop
+                    )
+        # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
+        asked = hosts.gathered("end of the steps", "stop" if stop.requested else "")
+        if step < config.steps or any(asked):
+            tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
+            return False
+        message = f"Stopped in the evaluation. Step {step} is saved in {workdir}."
+        with stop.interrupting(f"{message} The same command evaluates it."):
+            evaluation.evaluate_state(config, workdir, parts, scored, state)
+    return True
+
+
+def _check_origin(config, workdir) -> None:
+    """Refuses to draw weights for a run that was promised some which cannot be read."""
+    run_directory.check_promise(workdir)
+    if config.init_from:
+        checkpoint_reading.find_step(local_path(config.init_from, "init_from"), "init_from")
+
+
+def _resume(parts, workdir, step):
+    """The state of the newest good checkpoint, or of the one that is named, and its step."""
+    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+    tell(f"Resuming at step {step}." if step else "Starting from the converted weights.")
+    return state, step
+
+
+def _first_state(config, parts):
+    """The state before the first step: drawn, or with the weights of `init_from` if it is named."""
+    if not config.init_from:
+        return parts.initial_state()
+    run = local_path(config.init_from, "init_from")
+    ours, theirs = parts.dataset.classes, run_directory.classes_of(run)
+    lines, classes = [], None
+    if theirs is None:
+        lines.append("It does not say which classes it has; outputs are taken over by number.")
+    elif differing := differing_names(theirs.names, ours):
+        classes = theirs.names, ours
+        lines += ["Its classes are others; outputs are taken over by name, as far as both have it:"]
+        lines += [f"  {line}" for line in differing]
+    state, coverage = checkpoint.start_from(run, parts.initial_state(), classes)
+    lines = [f"Starting with {len(coverage.taken)} tensors from {run}.", *lines]
+    tell("\n".join([*lines, coverage.describe()]).strip())
+    return state
+
+
+def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
+    """Steps after `start_step` to the last, or to the one at which a signal stops it."""
+    with (
+        contextlib.closing(batches),
+        MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
+        Progress("train", config.steps, start_step) as progress,
+        Profile(config.profile, workdir / "profile") as profile,
+        jax.transfer_guard("disallow"),
+    ):
+        batch = sharding.put_batch(next(batches), parts.mesh)
+        hosts.wait_for_all("first batch")  # what is waited for here holds up no collective program
+        train_step, work = _compile_step(config, parts, state, batch)
+        hosts.wait_for_all("train step")
+        stop_step = StopStep(stop, STEPS_AHEAD)
+        log = StepLog(start_step, config.data.batch_size, work, parts.schedule, writer, progress)
+        for step in range(start_step + 1, config.steps + 1):
+            profile.before(step)
+            state, step_metrics = train_step(state, batch)
+            profile.after(step, step_metrics)
+            if step < config.steps:  # the next batch travels while this step runs
+                batch = sharding.put_batch(next(batches), parts.mesh)
+            log.add(step, step_metrics)
+            last = stop_step.is_after(step) or step == config.steps
+            save = last or step % config.checkpoint.every == 0
+            if save or step % config.log_every == 0:
+                log.check_finite(checkpoints)
+            if step % config.log_every == 0 or step == config.steps:
+                log.write()
+            if save:
+                checkpoints.save(state, step)
+            if last:
+                break
+    return state, step
+
+
+def _compile_step(config, parts, state, batch):
+    """Compiles before the loop, so that its first step is as fast as the others.
+
+    Returns:
+      The compiled step and its `StepWork`.
+    """
+    tell("Compiling the train step (once; the cache keeps it) ...")
+    begin = time.monotonic()
+    train_step = experiment.train_step_of(config, parts)
+    with jax.transfer_guard("allow"):
+        traced = train_step.trace(state, batch)
+        compiled = traced.lower().compile()
+    tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
+    with jax.transfer_guard("allow"):
+        return compiled, experiment.work_of(config, parts, traced, state, batch)
