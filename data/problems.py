@@ -90,6 +90,7 @@ LEFT_OUT = {
         (tree.OTHER_NAME, "They are not read; convert pictures of other formats to PNG."),
         (tree.SPECIAL, "They are never opened."),
         (tree.LOOP, "They are not followed, for they would never end."),
+        (tree.EMPTY, "If files were meant, put them there."),
     )
 }
 _KINDS = (

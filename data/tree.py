@@ -15,6 +15,7 @@ HIDDEN = "hidden"
 OTHER_NAME = "of another suffix or name"
 SPECIAL = "no file and no folder, but a pipe, socket or device"
 LOOP = "a link to a folder around it"
+EMPTY = "an empty folder with the name of a file"
 
 _SHOWN = 5  # of the files left out for a reason
 
@@ -77,8 +78,8 @@ def walk(folder: Path) -> Iterator[Path | LeftOut]:
 
     Yields:
       A path of each file, and of each link that leads nowhere, which then cannot be read. As
-      `LeftOut`: what is hidden, without what a hidden folder holds; what is no file; and links to a
-      folder that they lie in.
+      `LeftOut`: what is hidden, without what a hidden folder holds; what is no file, as an empty
+      folder with a suffix; and links to a folder that they lie in.
 
     Raises:
       PermissionError: a folder may not be read.
@@ -95,6 +96,8 @@ def _walk(folder: Path, around: frozenset[tuple[int, int]]) -> Iterator[Path | L
     for path, is_folder, is_special in entries(folder):
         if path.name.startswith("."):
             yield LeftOut(File(path), HIDDEN)
+        elif is_folder and path.suffix and not any(entries(path)):
+            yield LeftOut(File(path), EMPTY)
         elif is_folder:
             yield from _walk(path, around | {here})
         elif is_special:

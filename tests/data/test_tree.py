@@ -59,6 +59,7 @@ def test_what_is_left_out_and_why(tmp_path, monkeypatch):
         "d.jfif": tree.OTHER_NAME,
         "f.webp": tree.OTHER_NAME,
         "fifo.png": tree.SPECIAL,
+        "folder.png": tree.EMPTY,
         "socket.png": tree.SPECIAL,
     }
     text = tree.describe(tree.named_files(tmp_path, (".png",))[1])
@@ -93,3 +94,14 @@ def test_names_are_shown_on_one_line_and_can_be_printed():
     assert shown == r"a/caf\udce9\n\x1b[31m.png"
     assert shown.encode()
     assert str(File(Path("straße/क्‍ष 東京.png"))) == "straße/क्‍ष 東京.png"
+
+
+def test_an_empty_folder_with_the_name_of_a_file_is_told(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    (tmp_path / "b.png" / "c").mkdir(parents=True)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "e.d").mkdir()
+    (tmp_path / "e.d" / "f.png").touch()
+    named, left_out = tree.named_files(tmp_path, (".png",))
+    assert [name for name, _ in named] == ["e.d/f"]
+    assert [(item.file.path.name, item.reason) for item in left_out] == [("a.png", tree.EMPTY)]

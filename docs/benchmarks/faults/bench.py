@@ -62,15 +62,18 @@ class Ran:
     status: int | None
     output: str
 
-    def trouble(self, *names: str, statuses: tuple[int, ...] = (0, 1)) -> str:
-        """What falls short: '' for a success, and for a short refusal that says one of `names`."""
+    def trouble(self, *names: str, statuses: tuple[int, ...] = (0, 1, 2)) -> str:
+        """What falls short: '' for a success, and for a short refusal that says one of `names`.
+
+        Status 2 is a refusal of what was typed.
+        """
         if self.status is None:
             return "hangs"
         if "Traceback (most recent call last)" in self.output:
             return "traceback"
         if self.status not in statuses:
             return f"status {self.status}"
-        if self.status != 1:
+        if self.status not in (1, 2):
             return ""
         lines = self.output.strip().splitlines()
         refusal = [i for i, line in enumerate(lines) if "Error: " in line]

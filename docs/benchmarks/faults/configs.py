@@ -122,7 +122,7 @@ def _train(bench: Bench, number: int) -> Trial:
     key, value = list(_IMPOSSIBLE.items())[number % len(_IMPOSSIBLE)]
     name, workdir = key.replace("__", "."), bench.place() / "run"
     ran = bench.call(bench.arguments("train", f"--workdir={workdir}", **{key: value}))
-    trouble = ran.trouble(name, statuses=(1,))
+    trouble = ran.trouble(name, statuses=(1, 2))
     return Trial(f"train, {name}={value}", trouble or _made(workdir), ran.output)
 
 
