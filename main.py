@@ -5,17 +5,8 @@ import os
 import signal
 import sys
 
-
-def _leave(number: int, frame) -> None:
-    os.write(sys.stderr.fileno(), b"Interrupted.\n")
-    os._exit(130)
-
-
-if __name__ == "__main__":  # what is imported takes seconds, and has nothing to save
-    signal.signal(signal.SIGINT, _leave)
-
-from hmsa_jax.commands import command_line  # noqa: E402
-from hmsa_jax.commands.command import Command, UsageError  # noqa: E402
+from hmsa_jax.commands import command_guide, command_line
+from hmsa_jax.commands.command import Command, UsageError
 
 COMMANDS = {
     "train": "hmsa_jax.commands.train",
@@ -29,6 +20,12 @@ COMMANDS = {
 _HELP = ("-h", "--help", "help")
 
 
+def start() -> None:
+    """Does what is typed, as `hmsa-jax` and as `python main.py`."""
+    signal.signal(signal.SIGINT, _leave)  # until a command begins there is nothing to save
+    main()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Does what is typed.
 
@@ -40,6 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
       SystemExit: it did not succeed: status 1; was wrongly typed: 2; or was interrupted: 130.
     """
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in _HELP and rest == ["--markdown"]:
+        print(command_guide.page({verb: _load(verb) for verb in COMMANDS}))
+        return
     if verb in _HELP:
         print(command_line.listing({verb: _load(verb).summary for verb in COMMANDS}))
         return
@@ -60,6 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
     execution.execute(verb, command, options, rest)
 
 
+def _leave(number: int, frame) -> None:
+    os.write(sys.stderr.fileno(), b"Interrupted.\n")
+    os._exit(130)
+
+
 def _load(verb: str) -> Command:
     return importlib.import_module(COMMANDS[verb]).COMMAND
 
@@ -73,4 +78,4 @@ def _listed() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -1,7 +1,7 @@
 """The published checkpoint's network, trained and evaluated as the published code does it.
 
     python main.py convert --from=FILE.pth --config=configs/published.py --workdir=RUN
-    python main.py evaluate --config=configs/published.py --workdir=RUN --config.data.dir=CITYSCAPES
+    python main.py evaluate --workdir=RUN --config.data.dir=CITYSCAPES
 
 Predictions are the published ones to 1e-5 (docs/parity.md): the network computes in float32,
 multiplies attention and logits at the size of the image and leaves mirror images out. The paper's

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import main
 from hmsa_jax.experiment import schema
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -16,6 +17,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 OVERRIDE = re.compile(
     r"""--config\.([\w.]+)(?:=("[^"]*"|'[^']*'|[^\s`,;|)"']+(?:,[^\s`;|)"']+)*))?"""
 )
+COMMAND = re.compile(r"(?:main\.py|hmsa-jax) ([a-z-]+)((?:[^`\n\\]|\\\n)*)")
 PLACEHOLDER = re.compile(r"\.\.\.|[A-Z_0-9/*$]+")
 
 
@@ -50,6 +52,17 @@ def test_fields_and_their_values_are_possible(document):
         assert name in schema.FIELDS, name
         if value and not PLACEHOLDER.fullmatch(value) and not schema.FIELDS[name].is_path:
             assert schema.FIELDS[name].allows(schema.parse(name, value)), f"{name}={value}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_commands_and_their_flags_are_there(document):
+    for verb, rest in COMMAND.findall((ROOT / document).read_text()):
+        if verb == "help":
+            continue
+        assert verb in main.COMMANDS, verb
+        known = {flag.name for flag in main._load(verb).flags} | {"config", "help"}
+        for name in re.findall(r"--(\w+)", rest):
+            assert {name, name.removeprefix("no")} & known, f"{verb} --{name}"
 
 
 def test_the_index_names_every_document():

@@ -1,7 +1,9 @@
 """What pyproject.toml says of the project is so."""
 
 import ast
+import importlib
 import importlib.metadata
+import inspect
 import pathlib
 import re
 import sys
@@ -72,6 +74,12 @@ def test_requirements_files_name_the_project_and_an_extra(file, extra):
     lines = (ROOT / file).read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == [f"-e .{extra}"]
     assert extra.strip("[]") in {"", *PROJECT["optional-dependencies"]}
+
+
+def test_the_command_is_a_function_without_arguments():
+    module, _, function = PROJECT["scripts"]["hmsa-jax"].partition(":")
+    start = getattr(importlib.import_module(module), function)
+    assert not inspect.signature(start).parameters
 
 
 def test_every_package_of_ours_would_be_installed():

@@ -10,13 +10,13 @@ from hmsa_jax.commands.command import Command, Flag, UsageError
 
 _OVERRIDE = "--config."
 _WIDTH = 100
-_CONFIG = Flag(
+CONFIG = Flag(
     "config",
     "the experiment, a file like configs/street_scenes.py, which is the default for a new run; a"
     " run that is there has its own, and what differs from the file is told",
     value="FILE",
 )
-_FIELD = Flag(
+FIELD = Flag(
     "config.GROUP.FIELD",
     "changes a field of the experiment; `python main.py fields` lists them",
     value="VALUE",
@@ -72,9 +72,9 @@ def parse(verb: str, command: Command, arguments: list[str]) -> argparse.Namespa
 
 def describe(command: Command) -> str:
     """The help of a command: what it does, an example, its flags."""
-    flags = [*_flags(command), *([_FIELD] if command.reads_config else [])]
+    flags = [*_flags(command), *([FIELD] if command.reads_config else [])]
     what = f"{command.summary[0].upper()}{command.summary[1:]}."
-    columns = _columns((_typed(flag), _meaning(flag)) for flag in flags)
+    columns = _columns((written(flag), _meaning(flag)) for flag in flags)
     return "\n".join([what, "", f"  {command.example}", "", *columns])
 
 
@@ -95,7 +95,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _flags(command: Command) -> list[Flag]:
-    return [*command.flags, *([_CONFIG] if command.reads_config else [])]
+    return [*command.flags, *([CONFIG] if command.reads_config else [])]
 
 
 def _overrides(command: Command, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -137,11 +137,12 @@ def _unknown(verb: str, command: Command, argument: str) -> str:
         return f"{verb} takes no {argument!r}; flags are written --NAME=VALUE"
     if name.startswith(_OVERRIDE):
         return f"{verb} reads no config; leave {name} out"
-    known = [_typed(flag).partition("=")[0] for flag in _flags(command)]
+    known = [written(flag).partition("=")[0] for flag in _flags(command)]
     return f"{verb} takes no {name}{nearest(name, known)}"
 
 
-def _typed(flag: Flag) -> str:
+def written(flag: Flag) -> str:
+    """How a flag is typed, with a word in place of its value."""
     if flag.kind is bool:
         return f"--{'no' if flag.default else ''}{flag.name}"
     return f"--{flag.name}={flag.value}"
