@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from data import parallel
 from data.built import Found
 from data.label_spec import LabelSpec
+from hmsa_jax.runtime.progress import track
 
 # Raise it when records of the same sources change, or what is kept beside them: all is built anew.
 FORMAT = 2
@@ -77,7 +77,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def track(self, items: Iterable, split: str, total: int) -> Iterator:
         """Yields the items under a progress bar that goes to the standard error stream."""
-        return parallel.track(items, total, f"{self.ACTIVITY} {self.name} {split}")
+        return track(items, total, f"{self.ACTIVITY} {self.name} {split}")
 
     def _info(self) -> tfds.core.DatasetInfo:
         image, label, name = self.KEYS

@@ -11,6 +11,7 @@ from data.files import READ_ERRORS, File, is_utf8
 from data.label_spec import LabelSpec
 from data.pixels import decode_image, decode_label, decode_unchanged, grey_png, palette_of
 from data.problems import Kind, Problems
+from hmsa_jax.runtime.progress import track
 
 Colours = Mapping[int, tuple[int, int, int]]
 
@@ -96,7 +97,7 @@ def inspect(
             return pair, look(pair), bool(messages.damage_since(before))
 
         looked = parallel.in_order(look_and_hear, pairs)
-        for pair, finding, is_loud in parallel.track(looked, total, description):
+        for pair, finding, is_loud in track(looked, total, description):
             if is_loud:  # or another one that was decoded at the same time
                 loud.append(pair)
             else:

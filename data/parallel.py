@@ -1,14 +1,10 @@
-"""Work on many files at once, under a progress bar."""
+"""Work on many files at once."""
 
 import collections
 import concurrent.futures
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from hmsa_jax.runtime.console import stderr
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -33,15 +29,3 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> It
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def track(items: Iterable[_Item], total: int, description: str) -> Iterator[_Item]:
-    """Yields the items under a progress bar that goes to the standard error stream."""
-    with Progress(
-        TextColumn("{task.description}:", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=stderr,
-    ) as progress:
-        yield from progress.track(items, total=total, description=description)

@@ -57,3 +57,21 @@ def test_a_module_imports_from_its_room_and_from_rooms_below(path):
 
 def test_every_room_is_there():
     assert {room_of(".".join(path.with_suffix("").parts)) for path in FILES} >= set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("jax.sharding.PartitionSpec", "hmsa_jax/distributed/sharding.py"),
+        ("jax._src", "hmsa_jax/distributed/hosts.py"),
+        ("rich.progress", "hmsa_jax/runtime/progress.py"),
+    ],
+)
+def test_one_file_has_it_for_all(name, file):
+    users = [
+        str(path)
+        for path in FILES
+        for module in set(imported(ast.parse((ROOT / path).read_text())))
+        if f"{module}.".startswith(f"{name}.")
+    ]
+    assert users == [file]

@@ -60,7 +60,7 @@ def costs(attention: str, scales: tuple[float, ...], devices: list[jax.Device]) 
     program = compile_report.train_program(config, parts, images_per_device=1)
     lowered = program.step.lower(*program.arguments)
     memory = compiled.memory_of(lowered.compile())
-    return flops.count(program.plain.trace(*program.arguments).jaxpr), memory.temporaries
+    return flops.count(program.useful.trace(*program.arguments).jaxpr), memory.temporaries
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ def our_jobs(folder: pathlib.Path, _):
     tensors = weight_file.read(folder / "w48.pth")
     *ours, _ = pretrained.load(tensors, parts.params, parts.batch_stats, parts.architecture)
     state = checkpoint.with_weights(parts.initial_state(), *ours)
-    batch = sharding.put_batch(dict(np.load(folder / "batch.npz")), parts.mesh)
+    shardings = sharding.training_batch(parts.mesh)
+    batch = sharding.put_batch(dict(np.load(folder / "batch.npz")), shardings)
     protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
     predict = functools.partial(
         protocol_lib.predict_all, protocols, parts.graphdef, resolution="image", flip=False

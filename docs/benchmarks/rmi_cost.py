@@ -35,7 +35,7 @@ def main() -> None:
     )
     sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
     state = initial_state(params, batch_stats, sgd, sharding.replicated(mesh))
-    batch = sharding.put_batch(a_batch(), mesh)
+    batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
     steps, times = {}, {}
     for loss in ("rmi", "binary_cross_entropy"):
         step = make_train_step(

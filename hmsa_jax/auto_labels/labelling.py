@@ -1,6 +1,6 @@
 """A teacher labels images: hard labels where it is sure (paper section 4)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 
 import jax
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from hmsa_jax.auto_labels.labelled_images import LabelledImages, Prediction
 from hmsa_jax.auto_labels.unlabelled_images import Selection, id_of
 from hmsa_jax.distributed import sharding
-from hmsa_jax.distributed.preemption import StopSignal
+from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import whole_images
@@ -30,7 +30,7 @@ def make_labelling_step(
     threshold: float,
     fusion_resolution: str,
     flip: bool,
-) -> Callable[[dict, dict, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+) -> jax.stages.Wrapped:
     """Compiles to `(params, batch_stats, images) -> (classes, probability, kept, finite)`.
 
     Args:
@@ -65,11 +65,11 @@ def make_labelling_step(
             protocol_lib.is_finite(logits),
         )
 
-    rows = sharding.rows_of_batch(mesh)
+    images = sharding.whole_images(mesh)
     return jax.jit(
         labelling_step,
-        in_shardings=(sharding.replicated(mesh), sharding.replicated(mesh), rows),
-        out_shardings=(rows,) * 4,
+        in_shardings=(sharding.replicated(mesh), sharding.replicated(mesh), images),
+        out_shardings=(images,) * 4,
     )
 
 
@@ -95,7 +95,7 @@ class Teacher:
     def label(self, batch: Batch) -> tuple[Batch, tuple[jax.Array, ...]]:
         """Starts to label a batch of `whole_images.image_batches`."""
         return batch, self._step(
-            *self._weights, jax.device_put(batch["image"], sharding.rows_of_batch(self.mesh))
+            *self._weights, jax.device_put(batch["image"], sharding.whole_images(self.mesh))
         )
 
 
@@ -112,7 +112,7 @@ def label(source: Source, mine: range, target: LabelledImages, teacher: Teacher)
     unreadable = {}
     with (
         Progress("autolabel", len(mine), len(mine) - len(todo)) as progress,
-        StopSignal() as stop,
+        Preemption() as preemption,
         futures.ThreadPoolExecutor(_WRITERS, "hmsa-write") as pool,
     ):
         if not len(todo):
@@ -133,7 +133,7 @@ def label(source: Source, mine: range, target: LabelledImages, teacher: Teacher)
             if pending is not None:  # one batch late, so that writing overlaps computing
                 _record(pool.map(write, *_predictions(todo, pending)), target, progress)
             pending = started
-            if stop.requested_of_any():
+            if preemption.requested_of_any():
                 break
         if pending is not None:
             _record(pool.map(write, *_predictions(todo, pending)), target, progress)

@@ -1,8 +1,4 @@
-"""Several processes that run one command together: joining, waiting for each other, leaving.
-
-JAX has no public names for the key-value store and the barriers of its coordination service; all
-that the project asks of them is asked here.
-"""
+"""Several processes that run one command together: joining, waiting for each other, leaving."""
 
 import atexit
 import contextlib
@@ -13,9 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
-from jax._src import distributed
 
 from hmsa_jax.runtime.console import set_quiet
 from hmsa_jax.runtime.progress import tell
@@ -45,7 +41,7 @@ def joined(how: str) -> Iterator[None]:
     if how == "off":
         yield
         return
-    # JAX would catch SIGTERM by itself, unseen by Python; `stop_signal` tells the others of it.
+    # JAX would catch SIGTERM itself, and Python would not see it; `preemption` tells the others.
     jax.config.update("jax_enable_preemption_service", False)
     if how == "auto":
         _initialize(how)
@@ -69,13 +65,14 @@ def wait_for_all(moment: str) -> None:
     Args:
       moment: a name that is used once in the life of a process.
     """
-    if distributed.global_state.client is not None:
-        distributed.global_state.client.wait_at_barrier(f"hmsa/{moment}", _LONGEST_WAIT * 1000)
+    client = _coordination_client()
+    if client is not None:
+        client.wait_at_barrier(f"hmsa/{moment}", _LONGEST_WAIT * 1000)
 
 
 @contextlib.contextmanager
 def first_before_others(moment: str) -> Iterator[None]:
-    """The body runs in the first process and, when it is done there, in the others.
+    """Runs the body in the first process and, when it is done there, in the others.
 
     Args:
       moment: as for `wait_for_all`.
@@ -91,7 +88,7 @@ def first_before_others(moment: str) -> Iterator[None]:
 
 
 def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
-    """Makes sure that all processes are about to do the same.
+    """Checks that all processes are about to do the same.
 
     Args:
       moment: as for `wait_for_all`.
@@ -100,7 +97,7 @@ def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
     Raises:
       ValueError: in every process, if a fact differs between any two; each prints which.
     """
-    if distributed.global_state.client is None:
+    if _coordination_client() is None:
         return
     texts = gathered(f"facts of {moment}", json.dumps(facts))
     differing = disagreements([json.loads(text) for text in texts])
@@ -120,7 +117,7 @@ def disagreements(facts: Sequence[Mapping[str, str]]) -> list[str]:
     """
     lines = []
     for name in dict.fromkeys(name for of_process in facts for name in of_process):
-        holders = {}
+        holders: dict[str, list[int]] = {}
         for index, of_process in enumerate(facts):
             holders.setdefault(of_process.get(name, "missing"), []).append(index)
         if len(holders) > 1:
@@ -133,9 +130,11 @@ def disagreements(facts: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def post(name: str, text: str) -> None:
-    """Lets all processes read a text; one of each process under a name."""
-    key = f"hmsa/{name}/{jax.process_index()}"
-    distributed.global_state.client.key_value_set(key, text, allow_overwrite=True)
+    """Lets the other processes read a text, if there are any; each has one text under a name."""
+    client = _coordination_client()
+    if client is not None:
+        key = f"hmsa/{name}/{jax.process_index()}"
+        client.key_value_set(key, text, allow_overwrite=True)
 
 
 def posted(name: str) -> list[str]:
@@ -143,7 +142,7 @@ def posted(name: str) -> list[str]:
 
     It takes well under 1 ms.
     """
-    client = distributed.global_state.client
+    client = _coordination_client()
     if client is None:
         return []
     found = client.key_value_dir_get(f"hmsa/{name}/")
@@ -157,7 +156,7 @@ def gathered(moment: str, text: str) -> list[str]:
       moment: as for `wait_for_all`.
       text: of this process.
     """
-    if distributed.global_state.client is None:
+    if _coordination_client() is None:
         return [text]
     post(moment, text)
     wait_for_all(moment)
@@ -174,7 +173,7 @@ def from_first(moment: str, make: Callable[[], str]) -> str:
     Raises:
       ValueError: as `make` does, or because of an OSError there; in all processes alike.
     """
-    if distributed.global_state.client is None:
+    if _coordination_client() is None:
         return make()
     if jax.process_index() == 0:
         try:
@@ -205,12 +204,18 @@ def _initialize_by_hand(how: str) -> None:
             f"Waiting up to {_PATIENCE // 60} minutes for processes 1 to {count - 1} of {count}, to"
             f" be started with --distributed={address},{count},INDEX."
         )
-    _initialize(how, address, count, index, cluster_detection_method="deactivate")
+    _initialize(
+        how,
+        coordinator_address=address,
+        num_processes=count,
+        process_id=index,
+        cluster_detection_method="deactivate",
+    )
 
 
-def _initialize(how: str, *arguments, **options) -> None:
+def _initialize(how: str, **options: Any) -> None:
     try:
-        jax.distributed.initialize(*arguments, initialization_timeout=_PATIENCE, **options)
+        jax.distributed.initialize(initialization_timeout=_PATIENCE, **options)
     except (RuntimeError, ValueError) as error:
         hint = ""
         if how == "auto":
@@ -232,7 +237,7 @@ def _check_free(address: str) -> None:
 
 
 def _reach(address: str) -> None:
-    """Waits until something listens there; JAX itself would end in a core dump if nothing does."""
+    """Waits until something listens there; if nothing does, JAX itself would dump core."""
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -250,7 +255,9 @@ def _reach(address: str) -> None:
 
 def _all_fail() -> bool:
     """Whether the other processes are about to fail, too: for the same reason, most likely."""
-    client = distributed.global_state.client
+    client = _coordination_client()
+    if client is None:
+        return True
     try:
         client.wait_at_barrier("hmsa/failure", _SECONDS_TO_FAIL * 1000)
     except RuntimeError:
@@ -263,3 +270,14 @@ def _leave_the_others() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def _coordination_client() -> Any | None:
+    """The client of JAX's coordination service, or None unless several processes were joined.
+
+    JAX has no public name for the key-value store and the barriers of this service. This is the
+    only place that uses the private name; a test lists the versions of JAX that were tried.
+    """
+    from jax._src import distributed
+
+    return distributed.global_state.client

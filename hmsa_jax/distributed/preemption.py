@@ -1,8 +1,9 @@
-"""Stopping at a good moment."""
+"""Preemption: a signal asks for the end, and every process stops after the same step."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 import jax
 
@@ -12,37 +13,40 @@ _STOP = "stop"
 _LAST_STEP = "last step"
 
 
-class StopSignal:
+class Preemption:
     """Turns SIGTERM and the first Ctrl-C into a request; a second Ctrl-C interrupts at once.
 
     Use as a context manager.
+
+    Attributes:
+      requested: whether this process was asked to stop.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requested = False
-        self._interruption = None
-        self._previous = {}
+        self._interruption: str | None = None
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
 
-    def __enter__(self) -> "StopSignal":
+    def __enter__(self) -> "Preemption":
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._request)
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def requested_of_any(self) -> bool:
-        """Whether this process was asked to stop, or another one that called this since."""
-        if self.requested and jax.process_count() > 1:
+        """Whether this process was asked to stop, or another one that has called this since."""
+        if self.requested:
             hosts.post(_STOP, "")
         return self.requested or bool(hosts.posted(_STOP))
 
     @contextlib.contextmanager
     def interrupting(self, message: str) -> Iterator[None]:
-        """While the body runs, the first signal interrupts it: a KeyboardInterrupt of the message.
+        """While the body runs, the first signal raises a KeyboardInterrupt with the message.
 
-        For what has nothing to save.
+        For a body that has nothing to save.
         """
         self._interruption = message
         try:
@@ -52,7 +56,7 @@ class StopSignal:
         finally:
             self._interruption = None
 
-    def _request(self, number: int, frame) -> None:
+    def _request(self, number: int, frame: FrameType | None) -> None:
         if self._interruption is not None:
             raise KeyboardInterrupt(self._interruption)
         if number == signal.SIGINT and self.requested:
@@ -60,29 +64,30 @@ class StopSignal:
         self.requested = True
 
 
-class StopStep:
-    """The step after which all processes stop, if one of them is asked to.
+class LastStep:
+    """Agrees on the step after which all processes stop, once one of them is asked to.
 
-    A process that is asked after step n tells the others before it begins step n + 1, and that they
-    all stop after step n + lead + 1. To get there, another one has to see step n + 1 finished: then
-    it was begun everywhere, and the word is out. So nobody is told too late, and nobody waits.
+    A process that is asked to stop after step n posts n + lead + 1 as the last step before it
+    begins step n + 1. To get to step n + lead + 1, another process has to see step n + 1 finished.
+    A step finishes when all processes have begun it, so that the last step was posted by then:
+    nobody learns of it too late, and nobody waits.
 
     Args:
-      stop: what asks this process.
-      lead: a process calls `is_after` for step n when step n - lead is finished. A step finishes
-        when all processes have begun it.
+      preemption: says whether this process is asked to stop.
+      lead: how many steps a process runs ahead: it calls `is_reached` for step n when step n - lead
+        is finished.
     """
 
-    def __init__(self, stop: StopSignal, lead: int):
-        self._stop = stop
+    def __init__(self, preemption: Preemption, lead: int):
+        self._preemption = preemption
         self._lead = lead
-        self._told = False
+        self._is_posted = False
 
-    def is_after(self, step: int) -> bool:
-        """Whether to stop after this step; to be called after each one."""
+    def is_reached(self, step: int) -> bool:
+        """Whether to stop after this step; to be called after each step."""
         if jax.process_count() == 1:
-            return self._stop.requested
-        if self._stop.requested and not self._told:
+            return self._preemption.requested
+        if self._preemption.requested and not self._is_posted:
             hosts.post(_LAST_STEP, str(step + self._lead + 1))
-            self._told = True
+            self._is_posted = True
         return any(int(last) <= step for last in hosts.posted(_LAST_STEP))

@@ -1,7 +1,7 @@
-"""The mesh, and how batches and state lie on it."""
+"""The mesh, and how batches and state lie on it: every PartitionSpec of the project."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -15,8 +15,8 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
     """A mesh ('data', 'spatial') of devices.
 
     Args:
-      data: devices that share out the batch; -1 for all that `spatial` leaves.
-      spatial: devices that share out the rows of an image.
+      data: number of devices that divide the batch; -1 for all that `spatial` leaves.
+      spatial: number of devices that divide the rows of an image.
       devices: the devices; those of all processes if it is left out.
 
     Raises:
@@ -39,8 +39,8 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
 def _mesh_by_process(data: int, spatial: int, devices: Sequence[jax.Device]) -> Mesh:
     """A mesh on which each process has whole rows, one after the other.
 
-    A process reads whole images. It has all their rows only if the devices that share them out are
-    its own, which `jax.make_mesh` does not see to.
+    A process reads whole images. It can place all their rows only if the devices that divide them
+    are its own, which `jax.make_mesh` does not guarantee.
     """
     grid = np.array(sorted(devices, key=lambda device: device.process_index)).reshape(data, spatial)
     for row in grid:
@@ -60,39 +60,50 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def all_devices(mesh: Mesh) -> NamedSharding:
-    """The batch over all devices, those of the 'spatial' axis too."""
+def whole_images(mesh: Mesh) -> NamedSharding:
+    """Each device holds whole images: the batch over all devices, those of 'spatial' too."""
     return NamedSharding(mesh, PartitionSpec(_AXES))
 
 
-def rows_of_batch(mesh: Mesh) -> NamedSharding:
-    """The batch over 'data'."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def image_rows(mesh: Mesh) -> NamedSharding:
+    """The batch over 'data', the rows of each image over 'spatial'."""
+    return NamedSharding(mesh, PartitionSpec("data", "spatial"))
 
 
-def batch_shardings(mesh: Mesh) -> dict[str, NamedSharding]:
-    """Images and labels: the batch over 'data', rows over 'spatial'."""
-    rows = NamedSharding(mesh, PartitionSpec("data", "spatial"))
-    return {"image": rows, "label": rows}
+def accumulated_image_rows(mesh: Mesh) -> NamedSharding:
+    """The same for `[accumulate, B / accumulate, H, ...]`, whose first axis is one of time."""
+    return NamedSharding(mesh, PartitionSpec(None, "data", "spatial"))
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Joins every process's rows of a batch into global arrays.
+def training_batch(mesh: Mesh) -> dict[str, NamedSharding]:
+    """The shardings of a training batch's arrays, by name."""
+    return {"image": image_rows(mesh), "label": image_rows(mesh)}
+
+
+def evaluation_batch(mesh: Mesh) -> dict[str, NamedSharding]:
+    """The shardings of an evaluation batch's arrays, by name."""
+    return {"image": whole_images(mesh), "label": whole_images(mesh)}
+
+
+def put_batch(
+    batch: Mapping[str, np.ndarray], shardings: Mapping[str, NamedSharding]
+) -> dict[str, jax.Array]:
+    """Joins what every process has read of a batch into global arrays.
 
     Args:
-      batch: `image` `[b, H, W, 3]` and `label` `[b, H, W]`, uint8, this process's share.
-      mesh: from `make_mesh`.
+      batch: `image` `[b, H, W, 3]` and `label` `[b, H, W]`, uint8: the images of this process.
+      shardings: of the arrays to put, such as `training_batch` returns.
     """
     # With several processes JAX takes this transfer for one that nobody asked for.
     with jax.transfer_guard_host_to_device("allow"):
         return {
             name: jax.make_array_from_process_local_data(sharding, batch[name])
-            for name, sharding in batch_shardings(mesh).items()
+            for name, sharding in shardings.items()
         }
 
 
 def check_batch_size(field: str, batch_size: int, mesh: Mesh) -> None:
-    """Raises ValueError, naming the field, unless the 'data' devices share the batch equally."""
+    """Raises ValueError, naming the field, unless the 'data' devices divide the batch equally."""
     data = mesh.shape["data"]
     if batch_size % data:
         raise ValueError(
@@ -104,9 +115,9 @@ def check_batch_size(field: str, batch_size: int, mesh: Mesh) -> None:
 def check_rows(field: str, rows: int, coarsest_stride: int, mesh: Mesh) -> None:
     """Raises ValueError, naming the field, unless each 'spatial' device gets enough rows.
 
-    Of the coarsest features it needs two whole rows. With one, or with a padded share, the
-    compiler returns wrong gradients wherever the batch is sharded too (jax 0.10.2: a gradient norm
-    of 10.6 instead of 6.5 on a 4 x 2 mesh in float64, at an equal loss).
+    Each device needs two whole rows of the coarsest features. With one row, or with padded rows,
+    the compiler returns wrong gradients wherever the batch is sharded too (jax 0.10.2: a gradient
+    norm of 10.6 instead of 6.5 on a 4 x 2 mesh in float64, at an equal loss).
 
     Args:
       field: name of the field that holds the rows.
@@ -115,10 +126,10 @@ def check_rows(field: str, rows: int, coarsest_stride: int, mesh: Mesh) -> None:
       mesh: from `make_mesh`.
     """
     spatial = mesh.shape["spatial"]
-    share = coarsest_stride * spatial
-    if spatial > 1 and (rows % share or rows < 2 * share):
+    unit = coarsest_stride * spatial
+    if spatial > 1 and (rows % unit or rows < 2 * unit):
         raise ValueError(
             f"{field} has {rows} rows; the {spatial} devices on the mesh axis 'spatial' need a"
-            f" multiple of {share}, at least {2 * share}: two whole rows of the coarsest features"
+            f" multiple of {unit}, at least {2 * unit}: two whole rows of the coarsest features"
             " for each device"
         )

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import pickle
 import platform
 import signal
 import subprocess
@@ -54,7 +53,7 @@ def backends(
       command: what a reader has to type to get the same.
 
     Returns:
-      The rows, as `examination.examine` describes them, in the order of targets and steps.
+      The rows, as `compile_report.of_step` describes them, in the order of targets and steps.
 
     Raises:
       ValueError: a flag or the config is wrong, or `out` holds rows of another config.
@@ -85,7 +84,7 @@ def backends(
                 continue
             tell(f"{target.name} {step}: compiling ...")
             environment = _environment(target, kinds, quick)
-            row = _examine_apart(config, target, step, images_per_device, environment)
+            row = _report_apart(config, target, step, images_per_device, environment)
             rows[target.name, step] = row
             tell(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
             _write(out, facts, rows.values())
@@ -166,10 +165,10 @@ def _kinds_here(wanted) -> list[str]:
     return process.stdout.splitlines() if process.returncode == 0 else []
 
 
-def _examine_apart(config, target, step, images_per_device, environment) -> dict:
-    """`examination.examine` in a process of its own; a crash becomes a row, too."""
+def _report_apart(config, target, step, images_per_device, environment) -> dict:
+    """`compile_report.of_step` in a process of its own; a crash becomes a row, too."""
     request = {
-        "config": config.copy_and_resolve_references(),  # a reference holds functions
+        "config": schema.flatten(config),
         "target": target.name,
         "step": step,
         "images_per_device": images_per_device,
@@ -178,7 +177,7 @@ def _examine_apart(config, target, step, images_per_device, environment) -> dict
         result = pathlib.Path(scratch) / "row.json"
         process = subprocess.run(
             [sys.executable, "-m", "hmsa_jax.experiment.compile_report", str(result)],
-            input=pickle.dumps(request),
+            input=json.dumps(request).encode(),
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env=environment,

@@ -1,7 +1,8 @@
-"""One step of a config on one target: compiled, and run where the devices are there.
+"""What a step of a config takes on a target: compiled, and run where the devices are there.
 
-A process of its own, `python -m hmsa_jax.experiment.compile_report`, compiles each step: variables
-that the compilers read must be set before it starts and since only its end returns their memory.
+Each step is compiled in a process of its own, `python -m hmsa_jax.experiment.compile_report ROW`,
+which reads a request from standard input and writes the row of the report to the file ROW.
+Compilers read environment variables as the process starts, and only its end returns their memory.
 """
 
 import copy
@@ -9,16 +10,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import pickle
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import evaluation, experiment, schema
@@ -41,23 +42,23 @@ class Program:
 
     Attributes:
       step: the jitted function.
-      plain: the same function without what is no use, to count the rest.
+      useful: the same function without recomputation, whose work is counted.
       arguments: abstract arguments of both.
       images: of a batch, on all devices together.
-      run: `(compiled, state, batch) -> (state, result)`.
+      run: `(executable, state, batch) -> (state, result)`.
     """
 
-    step: Callable
-    plain: Callable
+    step: jax.stages.Wrapped
+    useful: jax.stages.Wrapped
     arguments: tuple
     images: int
     run: Callable
 
 
-def examine(
+def of_step(
     config: ml_collections.ConfigDict, target: Target, step: str, *, images_per_device: int
 ) -> dict:
-    """Compiles a step and says what it takes.
+    """Compiles a step for a target and says what it takes.
 
     Args:
       config: of the experiment.
@@ -72,10 +73,10 @@ def examine(
       `memory` (bytes on a device), `useful_flops` (of all devices), `time` (seconds, measured or
       modelled), `mfu`, `collectives`, `lower_seconds` and `compile_seconds`.
     """
-    row = {"target": target.name, "step": step, "status": "failed", "message": ""}
+    row: dict[str, Any] = {"target": target.name, "step": step, "status": "failed", "message": ""}
     row["compiler"] = target_lib.compiler_version(target)
     try:
-        _examine(row, config, target, step, images_per_device)
+        _compile(row, config, target, step, images_per_device)
     except jax.errors.JaxRuntimeError as error:
         row["message"] = str(error).splitlines()[0]
         if _OUT_OF_MEMORY in row["message"]:
@@ -88,11 +89,16 @@ def examine(
     return row
 
 
-def _examine(row, config, target, step, images_per_device) -> None:
-    devices = target_lib.present_devices(target)
-    is_here = devices is not None
-    if not is_here:
-        devices = target_lib.described_devices(target)
+def _compile(
+    row: dict[str, Any],
+    config: ml_collections.ConfigDict,
+    target: Target,
+    step: str,
+    images_per_device: int,
+) -> None:
+    """Fills the row as far as it gets."""
+    present = target_lib.present_devices(target)
+    devices = target_lib.described_devices(target) if present is None else present
     parts = experiment.assemble(config, devices)
     make = train_program if step == "train" else evaluation_program
     program = make(config, parts, images_per_device)
@@ -102,7 +108,7 @@ def _examine(row, config, target, step, images_per_device) -> None:
         "mesh": dict(parts.mesh.shape),
         "images": program.images,
         "image_size": list(config.data.crop_size),
-        "useful_flops": flops.count(program.plain.trace(*program.arguments).jaxpr),
+        "useful_flops": flops.count(program.useful.trace(*program.arguments).jaxpr),
     }
     begin = time.monotonic()
     lowered = program.step.lower(*program.arguments)
@@ -111,7 +117,7 @@ def _examine(row, config, target, step, images_per_device) -> None:
     executable = lowered.compile()
     row["compile_seconds"] = round(time.monotonic() - begin, 2)
     _read(row, executable, target)
-    if is_here:
+    if present is not None:
         row["time"] = _measure(program, executable, parts)
     _rate(row, target)
 
@@ -119,15 +125,15 @@ def _examine(row, config, target, step, images_per_device) -> None:
 def train_program(
     config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
 ) -> Program:
-    """The config's train step, with another batch; arguments as for `examine`."""
+    """The config's train step, with another batch; arguments as for `of_step`."""
     images = images_per_device * parts.mesh.shape["data"] * config.optimizer.accumulate
     config = copy.deepcopy(config)
     config.data.batch_size = images
     experiment.check_shares(config, parts)
-    shardings = sharding.batch_shardings(parts.mesh)
+    shardings = sharding.training_batch(parts.mesh)
     return Program(
         step=experiment.train_step_of(config, parts),
-        plain=experiment.train_step_of(config, experiment.plain(parts)),
+        useful=experiment.train_step_of(config, experiment.without_recomputation(parts)),
         arguments=(jax.eval_shape(parts.initial_state), _batch(images, config, shardings)),
         images=images,
         run=lambda step, state, batch: step(state, batch),
@@ -137,22 +143,23 @@ def train_program(
 def evaluation_program(
     config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
 ) -> Program:
-    """The config's evaluation step, with the batch that it has; arguments as for `examine`."""
+    """The config's evaluation step, with the batch that it has; arguments as for `of_step`."""
     del images_per_device
     images = config.evaluate.images_per_device * parts.mesh.size
-    everywhere = NamedSharding(parts.mesh, PartitionSpec(("data", "spatial")))
-    shardings = {"image": everywhere, "label": everywhere}
+    shardings = sharding.evaluation_batch(parts.mesh)
     state = jax.eval_shape(parts.initial_state)
     return Program(
         step=evaluation.evaluation_step_of(config, parts),
-        plain=evaluation.evaluation_step_of(config, experiment.plain(parts)),
+        useful=evaluation.evaluation_step_of(config, experiment.without_recomputation(parts)),
         arguments=(state.best_params, state.batch_stats, _batch(images, config, shardings)),
         images=images,
         run=lambda step, state, batch: (state, step(state.best_params, state.batch_stats, batch)),
     )
 
 
-def _batch(images, config, shardings) -> dict[str, jax.ShapeDtypeStruct]:
+def _batch(
+    images: int, config: ml_collections.ConfigDict, shardings: dict[str, NamedSharding]
+) -> dict[str, jax.ShapeDtypeStruct]:
     shape = (images, *config.data.crop_size)
     return {
         "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8, sharding=shardings["image"]),
@@ -160,9 +167,9 @@ def _batch(images, config, shardings) -> dict[str, jax.ShapeDtypeStruct]:
     }
 
 
-def _read(row, executable, target) -> None:
-    """Memory, communication and modelled time, as the compiled program has them."""
-    text = executable.as_text()
+def _read(row: dict[str, Any], executable: jax.stages.Compiled, target: Target) -> None:
+    """Adds memory, communication and modelled time, as the compiled program tells them."""
+    text = executable.as_text() or ""
     memory = compiled.memory_of(executable)
     if memory is not None:
         limit = target.chip.memory if target.chip else _host_memory() // target.devices
@@ -172,14 +179,17 @@ def _read(row, executable, target) -> None:
         kind: dataclasses.asdict(traffic)
         for kind, traffic in sorted(compiled.collectives_of(text).items())
     }
-    # With little optimisation the model has the ideal time of a program that is far from it.
-    if target.platform == "tpu" and jax.config.jax_optimization_level != "O1":
+    # Of a program that is little optimised the compiler models a time that it will not reach.
+    level = jax.config.jax_optimization_level  # type: ignore[attr-defined]
+    if target.platform == "tpu" and level != "O1":
         seconds = modelled_seconds(executable)
         if seconds is not None:
             row["time"] = {"kind": "modelled", "median": seconds}
 
 
-def _measure(program, executable, parts) -> dict:
+def _measure(
+    program: Program, executable: jax.stages.Compiled, parts: experiment.Experiment
+) -> dict[str, Any]:
     """Runs the step on random images: the median and the quartiles of the runs after a warm-up."""
     rng = np.random.default_rng(0)
     image, label = (program.arguments[-1][name] for name in ("image", "label"))
@@ -203,8 +213,8 @@ def _measure(program, executable, parts) -> dict:
     return {"kind": "measured", **figures, "runs": len(times)}
 
 
-def _rate(row, target) -> None:
-    """The share of the chip's bfloat16 peak that the useful operations make."""
+def _rate(row: dict[str, Any], target: Target) -> None:
+    """Adds the share of the chip's bfloat16 peak that the useful operations reach."""
     if target.chip is not None and "time" in row:
         rate = row["useful_flops"] / row["devices"] / row["time"]["median"]
         row["mfu"] = rate / target.chip.peak
@@ -215,11 +225,10 @@ def _host_memory() -> int:
 
 
 def main() -> None:
-    """Reads a pickled request from standard input and writes the row to the file it is given."""
-    request = pickle.load(sys.stdin.buffer)
-    schema.check(request["config"])
-    row = examine(
-        request["config"],
+    """Reads a request, in JSON, from standard input and writes the row to the file it is given."""
+    request = json.load(sys.stdin)
+    row = of_step(
+        schema.unflatten(request["config"]),
         target_lib.parse(request["target"]),
         request["step"],
         images_per_device=request["images_per_device"],

@@ -1,14 +1,13 @@
 """What a config scores, and how: its protocols, its images, its results."""
 
 import pathlib
-from collections.abc import Callable
 
 import jax
 import ml_collections
 import numpy as np
 
 from data.builder import SegmentationBuilder
-from hmsa_jax.distributed.preemption import StopSignal
+from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import experiment, feasibility, splits, start
 from hmsa_jax.experiment import run as run_directory
 from hmsa_jax.inference import protocol as protocol_lib
@@ -25,7 +24,7 @@ from hmsa_jax.training.state import TrainState
 
 def evaluation_step_of(
     config: ml_collections.ConfigDict, parts: experiment.Experiment
-) -> Callable[[dict, dict, dict[str, jax.Array]], tuple[jax.Array, jax.Array]]:
+) -> jax.stages.Wrapped:
     """The config's evaluation step, as `make_evaluation_step` returns it.
 
     Raises:
@@ -90,7 +89,10 @@ def evaluate(
     splits.check_agreement({"data.eval_split": scored}, dataset.label_spec, step)
     parts = experiment.assemble(config)
     run_directory.claim(workdir, config, dataset.label_spec)
-    with StopSignal() as stop, stop.interrupting("Stopped; no score is written."):
+    with (
+        Preemption() as preemption,
+        preemption.interrupting("Stopped; no score is written."),
+    ):
         state, _ = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
         return evaluate_state(config, workdir, parts, scored, state)
 

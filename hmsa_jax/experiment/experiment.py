@@ -2,14 +2,14 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import ml_collections
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jax.stages import Traced
+from jax.stages import Traced, Wrapped
 
 from data import registry
 from hmsa_jax.distributed import sharding
@@ -141,7 +141,7 @@ def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:
     sharding.check_rows("data.crop_size", config.data.crop_size[0], stride, parts.mesh)
 
 
-def train_step_of(config: ml_collections.ConfigDict, parts: Experiment) -> Callable:
+def train_step_of(config: ml_collections.ConfigDict, parts: Experiment) -> Wrapped:
     """The config's train step, as `make_train_step` returns it."""
     images = config.data.batch_size // config.optimizer.accumulate // parts.mesh.shape["data"]
     return make_train_step(
@@ -163,7 +163,7 @@ def work_of(
 ) -> StepWork:
     """Counts the work of a train step that is traced already.
 
-    A network that recomputes is traced once more without: see `flops.plain`.
+    A network that recomputes is traced once more without: see `flops.without_recomputation`.
 
     Args:
       config: of the experiment.
@@ -171,15 +171,15 @@ def work_of(
       traced: the train step.
       *arguments: what it was traced with.
     """
-    useful = plain(parts)
+    useful = without_recomputation(parts)
     if useful.graphdef is not parts.graphdef:
         traced = train_step_of(config, useful).trace(*arguments)
     return StepWork(flops.count(traced.jaxpr), tuple(parts.mesh.devices.flat))
 
 
-def plain(parts: Experiment) -> Experiment:
-    """The same experiment, whose network does useful work only, as `flops.plain` says."""
-    graphdef = flops.plain(parts.graphdef, parts.params, parts.batch_stats)
+def without_recomputation(parts: Experiment) -> Experiment:
+    """The same experiment, whose network does useful work only."""
+    graphdef = flops.without_recomputation(parts.graphdef, parts.params, parts.batch_stats)
     return dataclasses.replace(parts, graphdef=graphdef)
 
 

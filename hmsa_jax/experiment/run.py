@@ -47,8 +47,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
         name: field.default if field.before is None else field.before
         for name, field in schema.FIELDS.items()
     }
-    values |= {name: _with_tuples(value) for name, value in stored.items()}
-    return schema.override(schema.base_config(), values)
+    return schema.unflatten(values | stored)
 
 
 def resolve(
@@ -240,11 +239,6 @@ def _check_place(workdir: pathlib.Path) -> None:
             f"--workdir is {workdir}, but {place} is no directory that may be written to; name"
             " another"
         )
-
-
-def _with_tuples(value: Any) -> Any:
-    """A value from JSON, which has lists in place of tuples."""
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _write(path: pathlib.Path, content: dict) -> None:

@@ -39,6 +39,21 @@ def flatten(config: ConfigDict) -> dict[str, Any]:
     return flat
 
 
+def unflatten(values: Mapping[str, Any]) -> ConfigDict:
+    """The config that `flatten` returned, also after JSON made lists of its tuples.
+
+    Args:
+      values: `{"group.field": value}`; fields that are left out have their defaults.
+
+    Raises:
+      ValueError: a field is unknown, or holds a value of another type than its default.
+    """
+    if unknown := sorted(values.keys() - FIELDS.keys()):
+        raise ValueError(no_such_field(unknown[0]))
+    tuples = {name: _with_tuples(value) for name, value in values.items()}
+    return override(base_config(), tuples)
+
+
 def override(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     """The config with other values in some fields.
 
@@ -134,6 +149,10 @@ def check(config: ConfigDict) -> None:
     problems = problems or contradictions.find(config)
     if problems:
         raise ValueError("The config cannot be run:\n  " + "\n  ".join(problems))
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,7 @@ import ml_collections
 
 from data.label_spec import differing_names
 from hmsa_jax.distributed import hosts, sharding
-from hmsa_jax.distributed.preemption import StopSignal, StopStep
+from hmsa_jax.distributed.preemption import LastStep, Preemption
 from hmsa_jax.experiment import (
     evaluation,
     experiment,
@@ -70,7 +70,7 @@ def train(
     first = None if steps else _first_state(config, parts)
     run_directory.claim(workdir, config, dataset.label_spec)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
-    with StopSignal() as stop:
+    with Preemption() as preemption:
         with lock:
             state, step = (first, 0) if first is not None else _resume(parts, workdir, step)
             if step < config.steps:
@@ -78,15 +78,15 @@ def train(
                 with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
                     batches = batches_from(step)
                     state, step = _run_steps(
-                        config, workdir, parts, batches, state, step, checkpoints, stop
+                        config, workdir, parts, batches, state, step, checkpoints, preemption
                     )
         # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
-        asked = hosts.gathered("end of the steps", "stop" if stop.requested else "")
+        asked = hosts.gathered("end of the steps", "stop" if preemption.requested else "")
         if step < config.steps or any(asked):
             tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
             return False
         message = f"Stopped in the evaluation. Step {step} is saved in {workdir}."
-        with stop.interrupting(f"{message} The same command evaluates it."):
+        with preemption.interrupting(f"{message} The same command evaluates it."):
             evaluation.evaluate_state(config, workdir, parts, scored, state)
     return True
 
@@ -124,7 +124,7 @@ def _first_state(config, parts):
     return state
 
 
-def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
+def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, preemption):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
     with (
         contextlib.closing(batches),
@@ -133,20 +133,21 @@ def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, 
         Profile(config.profile, workdir / "profile") as profile,
         jax.transfer_guard("disallow"),
     ):
-        batch = sharding.put_batch(next(batches), parts.mesh)
+        shardings = sharding.training_batch(parts.mesh)
+        batch = sharding.put_batch(next(batches), shardings)
         hosts.wait_for_all("first batch")  # what is waited for here holds up no collective program
         train_step, work = _compile_step(config, parts, state, batch)
         hosts.wait_for_all("train step")
-        stop_step = StopStep(stop, STEPS_AHEAD)
+        last_step = LastStep(preemption, STEPS_AHEAD)
         log = StepLog(start_step, config.data.batch_size, work, parts.schedule, writer, progress)
         for step in range(start_step + 1, config.steps + 1):
             profile.before(step)
             state, step_metrics = train_step(state, batch)
             profile.after(step, step_metrics)
             if step < config.steps:  # the next batch travels while this step runs
-                batch = sharding.put_batch(next(batches), parts.mesh)
+                batch = sharding.put_batch(next(batches), shardings)
             log.add(step, step_metrics)
-            last = stop_step.is_after(step) or step == config.steps
+            last = last_step.is_reached(step) or step == config.steps
             save = last or step % config.checkpoint.every == 0
             if save or step % config.log_every == 0:
                 log.check_finite(checkpoints)

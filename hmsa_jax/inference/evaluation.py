@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from hmsa_jax.distributed.sharding import all_devices, replicated
+from hmsa_jax.distributed.sharding import evaluation_batch, put_batch, replicated
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import pipeline, whole_images
@@ -24,7 +24,7 @@ def make_evaluation_step(
     classes: int,
     fusion_resolution: str,
     flip: bool = False,
-) -> Callable[[dict, dict, dict[str, jax.Array]], tuple[jax.Array, jax.Array]]:
+) -> jax.stages.Wrapped:
     """Compiles to `(params, batch_stats, batch) -> (counts, finite)`, once for each image size.
 
     The batch is shared out over all devices, those of the 'spatial' axis too.
@@ -59,10 +59,9 @@ def make_evaluation_step(
         finite = [protocol_lib.is_finite(x) for x in logits]
         return confusion.sum_in_words(jnp.stack(counts, 1)), jnp.stack(finite).all(0)
 
-    images = {"image": all_devices(mesh), "label": all_devices(mesh)}
     return jax.jit(
         evaluation_step,
-        in_shardings=(replicated(mesh), replicated(mesh), images),
+        in_shardings=(replicated(mesh), replicated(mesh), evaluation_batch(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
     )
 
@@ -114,11 +113,7 @@ def score_source(
 
     with Progress("evaluate", len(source)) as progress:
         for batch in batches:
-            global_batch = {
-                name: jax.make_array_from_process_local_data(all_devices(mesh), batch[name])
-                for name in ("image", "label")
-            }
-            results = evaluation_step(params, batch_stats, global_batch)
+            results = evaluation_step(params, batch_stats, put_batch(batch, evaluation_batch(mesh)))
             if pending is not None:  # fetched one batch late, so that decoding overlaps computing
                 total = total + counted(*pending)
             pending = batch["records"], *results

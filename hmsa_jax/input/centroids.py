@@ -19,7 +19,7 @@ from data.files import READ_ERRORS
 from data.lock import held
 from hmsa_jax.input import decoding
 from hmsa_jax.runtime.files import atomic_path
-from hmsa_jax.runtime.progress import tell
+from hmsa_jax.runtime.progress import tell, track
 
 _VERSION = 1  # of the centroids that `of_label` finds: another one finds those that are kept anew
 
@@ -154,7 +154,7 @@ def _find(source: Sequence[decoding.Record], title: str, tile: int, classes: int
         return of_label(label, tile=tile, classes=classes)
 
     found = list(
-        parallel.track(
+        track(
             parallel.in_order(of_record, range(len(source))),
             len(source),
             f"Finding the classes of {title}",

@@ -44,7 +44,7 @@ def _of_equation(equation, read: list[bool]) -> int:
         return _of_convolution(equation)
     if name == "cond":
         branches = [count(b, read) for b in equation.params["branches"]]
-        # Of one way for each kind of device the plainest is what has to be done.
+        # Branches for several kinds of device do the same: the cheapest is the useful work.
         is_choice_of_device = equation.params.get("branches_platforms") is not None
         return min(branches) if is_choice_of_device else max(branches)
     if name == "jit":
@@ -53,8 +53,8 @@ def _of_equation(equation, read: list[bool]) -> int:
     return runs * sum(count(j) for j in _programs(equation.params))
 
 
-def plain(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphDef:
-    """The same network, doing nothing twice: all that it does is useful.
+def without_recomputation(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphDef:
+    """The same network without rematerialisation: it computes nothing twice.
 
     Args:
       graphdef: of a network, as from `multiscale.initialize`.
@@ -62,7 +62,7 @@ def plain(graphdef: nnx.GraphDef, params: dict, batch_stats: dict) -> nnx.GraphD
       batch_stats: of the network.
 
     Returns:
-      The network without rematerialisation; `graphdef` itself if it has none.
+      That network; `graphdef` itself if it has no rematerialisation.
     """
     network = nnx.merge(graphdef, params, batch_stats)
     modules = [m for _, m in nnx.iter_modules(network) if getattr(m, "remat", "none") != "none"]

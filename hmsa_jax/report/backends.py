@@ -107,7 +107,7 @@ def to_markdown(facts: dict, rows: list[dict]) -> str:
 
     Args:
       facts: `command`, `machine`, `jax`.
-      rows: as `examination.examine` returns them.
+      rows: as `experiment.compile_report` returns them.
     """
     lines = ["# The steps on their targets", ""]
     if facts["command"]:

@@ -7,9 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from hmsa_jax.distributed.sharding import batch_shardings, replicated
+from hmsa_jax.distributed.sharding import (
+    accumulated_image_rows,
+    replicated,
+    training_batch,
+)
 from hmsa_jax.input.photometric import Photometric, normalize
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
@@ -31,7 +35,7 @@ def make_train_step(
     frozen: tuple[str, ...] = (),
     accumulate: int = 1,
     ema_decay: float = 0.0,
-) -> Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]:
+) -> jax.stages.Wrapped:
     """Compiles to `(state, batch) -> (state, metrics)`; the given state's memory is reused.
 
     Loss, gradients and, unless the network has groups of its own, BatchNorm statistics are those of
@@ -122,7 +126,7 @@ def make_train_step(
 
     return jax.jit(
         train_step,
-        in_shardings=(replicated(mesh), batch_shardings(mesh)),
+        in_shardings=(replicated(mesh), training_batch(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
         donate_argnums=0,
     )
@@ -131,8 +135,7 @@ def make_train_step(
 def _parts(x: jax.Array, count: int, mesh: Mesh) -> jax.Array:
     """`[B, ...]` as `[count, B / count, ...]`; taking every count-th, no image changes device."""
     x = x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1)
-    rows = NamedSharding(mesh, PartitionSpec(None, "data", "spatial"))
-    return jax.lax.with_sharding_constraint(x, rows)
+    return jax.lax.with_sharding_constraint(x, accumulated_image_rows(mesh))
 
 
 def _moved(average: dict | None, params: dict, decay: float) -> dict | None:

@@ -271,14 +271,15 @@ def test_rows_go_to_the_devices_of_their_process(tmp_path):
         f"import sys; sys.path.insert(0, {str(ROOT)!r})"
         """
 import jax, numpy as np
-from hmsa_jax import hosts, sharding
+from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.input.pipeline import local_rows
 images = np.arange(4 * 8 * 6 * 3, dtype=np.uint8).reshape(4, 8, 6, 3)
 with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
     mine = images[local_rows(4, jax.process_index(), 2)]
     mesh = sharding.make_mesh(-1, 2)
     with jax.transfer_guard("disallow"):
-        batch = sharding.put_batch({"image": mine, "label": mine[..., 0]}, mesh)
+        shardings = sharding.training_batch(mesh)
+        batch = sharding.put_batch({"image": mine, "label": mine[..., 0]}, shardings)
     for name, whole in (("image", images), ("label", images[..., 0])):
         assert batch[name].shape == whole.shape
         for shard in batch[name].addressable_shards:
@@ -293,6 +294,17 @@ with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
     assert statuses == [1, 1]
     for output in outputs:
         assert "mesh.spatial is 4, but the rows of an image are shared out among" in output
+
+
+def test_the_private_client_of_jax_is_as_it_was():
+    """`hosts` uses these names, of no public interface."""
+    tried = ("0.10.2", "0.12.0", "0.12.0.1")
+    state = jax._src.distributed.global_state
+    assert state.client is None
+    client = jax._src.lib._jax.DistributedRuntimeClient
+    names = ("key_value_set", "key_value_dir_get", "wait_at_barrier")
+    missing = [name for name in names if not hasattr(client, name)]
+    assert not missing, f"jax {jax.__version__} has others; these were tried: {', '.join(tried)}"
 
 
 # What is refused.

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from hmsa_jax.distributed.preemption import StopSignal
+from hmsa_jax.distributed.preemption import Preemption
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -19,8 +19,8 @@ def test_a_first_signal_interrupts_what_has_nothing_to_save(number):
     before = [signal.getsignal(n) for n in SIGNALS]
     with (
         pytest.raises(KeyboardInterrupt, match="Stopped in the evaluation"),
-        StopSignal() as stop,
-        stop.interrupting("Stopped in the evaluation."),
+        Preemption() as preemption,
+        preemption.interrupting("Stopped in the evaluation."),
     ):
         send(number)
     assert [signal.getsignal(n) for n in SIGNALS] == before
@@ -28,10 +28,10 @@ def test_a_first_signal_interrupts_what_has_nothing_to_save(number):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_elsewhere_it_is_a_request_which_is_not_forgotten(number):
-    with StopSignal() as stop:
-        with stop.interrupting("Not now."):
+    with Preemption() as preemption:
+        with preemption.interrupting("Not now."):
             pass
         send(number)
-        assert stop.requested
-        with pytest.raises(KeyboardInterrupt, match="Later"), stop.interrupting("Later."):
+        assert preemption.requested
+        with pytest.raises(KeyboardInterrupt, match="Later"), preemption.interrupting("Later."):
             raise AssertionError("the body does not begin")

@@ -227,8 +227,10 @@ def test_recomputed_work_is_no_use():
     remat, *_ = multiscale.initialize(architecture, dtype="float32", remat="modules", seed=0)
     assert isinstance(plain, nnx.GraphDef)
     assert work(remat, *variables) > 1.1 * work(plain, *variables)
-    assert work(flops.plain(remat, *variables), *variables) == work(plain, *variables)
-    assert flops.plain(plain, *variables) is plain
+    assert work(flops.without_recomputation(remat, *variables), *variables) == work(
+        plain, *variables
+    )
+    assert flops.without_recomputation(plain, *variables) is plain
 
 
 @pytest.mark.parametrize(
@@ -310,7 +312,7 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
     assert "python main.py backends\n" in text
     assert Image.open(tmp_path / "backends.png").size[0] == 1600
 
-    monkeypatch.setattr(backends, "_examine_apart", failing)
+    monkeypatch.setattr(backends, "_report_apart", failing)
     assert backends.backends(config, tmp_path, **options) == [row]
     config.evaluate.protocols = ("single", "max:1,2")
     with pytest.raises(ValueError, match=r"differs in evaluate\.protocols; name another --out"):
@@ -318,24 +320,24 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
 
 
 def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
-    examined = []
+    started = []
 
-    def examine(config, target, step, images_per_device, environment):
-        examined.append((target.name, step))
+    def reported(config, target, step, images_per_device, environment):
+        started.append((target.name, step))
         row = {"target": target.name, "step": step, "status": "fits", "message": ""}
-        if step == "train" and len(examined) == 2:
+        if step == "train" and len(started) == 2:
             row |= {"status": "failed", "message": "for once"}
         return row | {"compiler": target_lib.compiler_version(target)}
 
-    monkeypatch.setattr(backends, "_examine_apart", examine)
+    monkeypatch.setattr(backends, "_report_apart", reported)
     backends.backends(config, tmp_path, targets="cpu:1")
-    assert examined == [("cpu:1", "train"), ("cpu:1", "evaluate")]
+    assert started == [("cpu:1", "train"), ("cpu:1", "evaluate")]
     path = tmp_path / "backends.json"
     part = json.loads(path.read_text())
     del part["rows"][0]
     path.write_text(json.dumps(part))
     rows = backends.backends(config, tmp_path, targets="cpu:1,cpu:2")
-    assert examined[2:] == [("cpu:1", "train"), ("cpu:2", "train"), ("cpu:2", "evaluate")]
+    assert started[2:] == [("cpu:1", "train"), ("cpu:2", "train"), ("cpu:2", "evaluate")]
     assert [row["status"] for row in rows] == ["fits"] * 4
     assert len(json.loads(path.read_text())["rows"]) == 4
 
@@ -352,11 +354,11 @@ def test_killed_compiler_is_a_row_with_a_hint(config, tmp_path, monkeypatch):
 def test_quick_is_for_tpus_and_not_mixed_with_others(config, tmp_path, monkeypatch):
     levels = {}
 
-    def examine(config, target, step, images_per_device, environment):
+    def reported(config, target, step, images_per_device, environment):
         levels[target.name] = environment.get("JAX_OPTIMIZATION_LEVEL")
         return {"target": target.name, "step": step, "status": "fits", "message": ""}
 
-    monkeypatch.setattr(backends, "_examine_apart", examine)
+    monkeypatch.setattr(backends, "_report_apart", reported)
     monkeypatch.setattr(backends, "_kinds_here", lambda wanted: [])
     monkeypatch.setattr(report, "verdict", lambda row: "")
     options = {"targets": "cpu:1,v5e,h100:1", "steps": "train"}
@@ -371,7 +373,7 @@ def test_train_step_is_the_one_of_the_config(config):
     """On two of the simulated devices: the batch, the mesh and the work are as asked for."""
     config.model.attention = "none"  # and one scale: half as much to compile
     config.objective.scales = (1.0,)
-    row = compile_report.examine(config, target_lib.parse("cpu:2"), "train", images_per_device=3)
+    row = compile_report.of_step(config, target_lib.parse("cpu:2"), "train", images_per_device=3)
     assert row["status"] == "fits", row["message"]
     assert row["mesh"] == {"data": 2, "spatial": 1}
     assert row["images"] == 6
@@ -380,7 +382,7 @@ def test_train_step_is_the_one_of_the_config(config):
     parameters = 4 * sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     assert row["collectives"]["all-reduce"]["bytes"] > parameters  # the gradient, and BatchNorm
     config.mesh.data = 3
-    row = compile_report.examine(config, target_lib.parse("cpu:2"), "train", images_per_device=1)
+    row = compile_report.of_step(config, target_lib.parse("cpu:2"), "train", images_per_device=1)
     assert row["status"] == "failed"
     assert "mesh.data x mesh.spatial is 3 x 1" in row["message"]
 
@@ -388,7 +390,7 @@ def test_train_step_is_the_one_of_the_config(config):
 def test_missing_compiler_is_a_row_with_a_hint(config, monkeypatch):
     monkeypatch.setattr(target_lib, "compiler_version", lambda target: None)
     for name in ("v5e:2x2", "h100:8"):
-        row = compile_report.examine(config, target_lib.parse(name), "train", images_per_device=1)
+        row = compile_report.of_step(config, target_lib.parse(name), "train", images_per_device=1)
         assert row["status"] == "failed"
         assert "pip install -r requirements-targets.txt" in row["message"]
         assert "pip install" in report.verdict(row)
@@ -404,8 +406,8 @@ def test_program_that_does_not_fit_is_a_row_with_both_sizes(config, monkeypatch)
             " temporaries (20.00G) exceeds available HBM (15.75G)."
         )
 
-    monkeypatch.setattr(compile_report, "_examine", refuse)
-    row = compile_report.examine(config, target_lib.parse("v5e"), "train", images_per_device=1)
+    monkeypatch.setattr(compile_report, "_compile", refuse)
+    row = compile_report.of_step(config, target_lib.parse("v5e"), "train", images_per_device=1)
     assert row["status"] == "does not fit"
     assert report.verdict(row).startswith("does not fit, 20 GiB / 15.75 GiB on a device")
 

@@ -85,7 +85,7 @@ def test_each_program_has_the_form_for_its_own_batch(
     assert form_of_step(parts, experiment.train_step_of, config, parts) == training
     assert form_of_step(parts, evaluation.evaluation_step_of, config, parts) == inference
     assert form_of_step(parts, teacher) == inference
-    # What is examined has another batch than the config.
+    # What is reported on has another batch than the config.
     assert form_of_step(parts, compile_report.train_program, config, parts, 1) == "all"
     assert form_of_step(parts, compile_report.evaluation_program, config, parts, 1) == inference
 

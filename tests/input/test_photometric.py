@@ -168,7 +168,7 @@ def test_sharding_changes_nothing(augmented):
     """Batch over 4 devices and rows over 2: the same, and rows stay where they are."""
     images, expected = augmented
     mesh = sharding.make_mesh(4, 2)
-    rows = sharding.batch_shardings(mesh)["image"]
+    rows = sharding.image_rows(mesh)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     images = jax.device_put(images, rows)
     compiled = jax.jit(ALL, out_shardings=rows).lower(key, images).compile()

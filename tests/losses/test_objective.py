@@ -196,11 +196,9 @@ def test_devices_exchange_sums_only(mean):
     """Each device computes the loss of its rows of its images: nothing is gathered."""
     mesh = sharding.make_mesh(4, 2)
     logits = jax.ShapeDtypeStruct(
-        (4, *SIZE, CLASSES), np.float32, sharding=sharding.batch_shardings(mesh)["image"]
+        (4, *SIZE, CLASSES), np.float32, sharding=sharding.image_rows(mesh)
     )
-    labels = jax.ShapeDtypeStruct(
-        (4, *SIZE), np.uint8, sharding=sharding.batch_shardings(mesh)["label"]
-    )
+    labels = jax.ShapeDtypeStruct((4, *SIZE), np.uint8, sharding=sharding.image_rows(mesh))
 
     def loss(logits, labels):
         outputs = {1.0: ScaleOutput(logits, None, None)}

@@ -323,7 +323,8 @@ def test_two_processes_read_the_same(tmp_path):
         """
 import pathlib, shutil
 import jax, numpy as np
-from hmsa_jax import checkpoint, checkpoint_reading, hosts, sharding
+from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.training import checkpoint, checkpoint_reading
 from tests.training.test_checkpoint import a_state, plus, save, assert_is
 run = pathlib.Path(sys.argv[0]).parent / "run"
 with hosts.joined(sys.argv[1].removeprefix("--distributed=")):

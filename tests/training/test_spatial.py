@@ -66,7 +66,7 @@ def step_on(spatial):
     labels = rng.integers(0, CLASSES, (1, ROWS, COLUMNS), np.uint8)
     labels[:, :20] = 255  # so that the devices have unequal numbers of labelled pixels
     images = rng.integers(0, 256, (1, ROWS, COLUMNS, 3), np.uint8)
-    batch = sharding.put_batch({"image": images, "label": labels}, mesh)
+    batch = sharding.put_batch({"image": images, "label": labels}, sharding.training_batch(mesh))
     program = step.lower(current, batch).compile(QUICK)
     return *jax.device_get(program(current, batch)), program
 
@@ -214,7 +214,7 @@ def pyramid_on(spatial):
         moved = nnx.to_pure_dict(nnx.split(network, nnx.Param, nnx.BatchStat)[2])
         return (y * weights).sum(), (y, moved)
 
-    rows = NamedSharding(mesh, PartitionSpec("data", "spatial"))
+    rows = sharding.image_rows(mesh)
     step = jax.jit(
         jax.value_and_grad(loss, (0, 1), has_aux=True),
         in_shardings=(sharding.replicated(mesh), rows),

@@ -56,7 +56,7 @@ def run(
         frozen=frozen,
         **extras,
     )
-    batch = sharding.put_batch(a_batch(), mesh)
+    batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
     compiled = step.lower(current, batch).compile(QUICK)
     metrics = []
     for _ in range(steps):
@@ -219,7 +219,8 @@ def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
         params = {"trunk": {"kernel": np.ones((1, 1), np.float32)}}
         current = state.initial_state(params, {}, sgd, sharding.replicated(mesh))
         for _ in range(20):
-            current, metrics = step(current, sharding.put_batch(a_batch(), mesh))
+            batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
+            current, metrics = step(current, batch)
             yield float(metrics["loss"])
 
     normalised = list(losses())
@@ -228,20 +229,3 @@ def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
     assert drawn.min() >= 0
     assert drawn.max() < 1
     assert len(np.unique(drawn)) == 20
-
-
-def test_mesh_must_use_all_devices():
-    with pytest.raises(ValueError, match=r"mesh\.data x mesh\.spatial is 3 x 2.* 8 devices"):
-        sharding.make_mesh(3, 2)
-    assert sharding.make_mesh(-1, 2).shape == {"data": 4, "spatial": 2}
-
-
-def test_batch_and_rows_must_divide():
-    mesh = sharding.make_mesh(4, 2)
-    with pytest.raises(ValueError, match=r"data\.batch_size is 6.* multiple of the 4"):
-        sharding.check_batch_size("data.batch_size", 6, mesh)
-    for rows in (128, 300):
-        with pytest.raises(ValueError, match=rf"crop_size has {rows} rows.* at least 256"):
-            sharding.check_rows("data.crop_size", rows, 64, mesh)
-    sharding.check_rows("data.crop_size", 256, 64, mesh)
-    sharding.check_rows("data.crop_size", 100, 64, sharding.make_mesh(8, 1))
