@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     execution.execute(verb, command, options, rest)
 
 
-def _leave(number: int, frame) -> None:
+def _leave(number: int, frame: object) -> None:
     os.write(sys.stderr.fileno(), b"Interrupted.\n")
     os._exit(130)
 

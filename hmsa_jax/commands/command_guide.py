@@ -1,6 +1,6 @@
 """docs/commands.md: every command, from what it says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hmsa_jax.commands import command_line
 from hmsa_jax.commands.command import Command, Flag
@@ -45,7 +45,7 @@ def _section(verb: str, command: Command) -> str:
     return "\n\n".join(parts)
 
 
-def _table(flags) -> str:
+def _table(flags: Iterable[Flag]) -> str:
     return "\n".join(["| flag | default | |", "|---|---|---|", *map(_row, flags)])
 
 

@@ -1,4 +1,4 @@
-"""What the steps of a config take on chips that are here or not."""
+"""The command `backends`: what the steps of a config take on targets, here or not."""
 
 import json
 import os
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import ml_collections
@@ -18,6 +20,7 @@ from hmsa_jax.experiment.compile_report import STEPS
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target
 from hmsa_jax.report import backends as report
+from hmsa_jax.report import memory_figure
 from hmsa_jax.runtime.files import locked, write_atomically
 from hmsa_jax.runtime.progress import console, tell
 
@@ -44,7 +47,7 @@ def backends(
 
     Args:
       config: of the experiment; `data.crop_size` is the size of the images.
-      out: directory of `backends.json`, `backends.md` and `backends.png`.
+      out: directory of `backends.json`, `backends.md` and `backends.svg`.
       targets: names with commas between them, as `target.parse_all` reads them.
       steps: some of `STEPS`, with commas between them.
       images_per_device: of the train step.
@@ -91,13 +94,15 @@ def backends(
         _write(out, facts, rows.values())
     chosen = [rows[target.name, step] for target, step in wanted]
     console.print(report.to_table(chosen))
-    for path in ("backends.json", "backends.md", "backends.png"):
+    for path in ("backends.json", "backends.md", "backends.svg"):
         tell(str(out / path))
     return chosen
 
 
-def _check_possible(config, steps: set[str], images_per_device: int) -> None:
-    """Refuses what no network or no device at all can do; what a device can is what rows tell."""
+def _check_possible(
+    config: ml_collections.ConfigDict, steps: set[str], images_per_device: int
+) -> None:
+    """Refuses what no network and no device can do; the rows tell what each device can do."""
     size = config.data.crop_size
     if "train" in steps:
         scales = config.objective.scales
@@ -124,7 +129,7 @@ def _parse_steps(text: str) -> list[str]:
 
 
 def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict]:
-    """The rows that an earlier start of the same command left."""
+    """The rows that an earlier start of the same command wrote."""
     if not path.exists():
         return {}
     earlier = json.loads(path.read_text())
@@ -142,7 +147,7 @@ def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict
 
 
 def _is_done(row: dict | None, target: Target, kinds: list[str]) -> bool:
-    """Whether a row needs no second look: it did not fail, and nothing better can be had here."""
+    """Whether a row is final: it did not fail, and this machine cannot measure more."""
     if row is None or row["status"] == "failed":
         return False
     is_measured = row.get("time", {}).get("kind") == "measured"
@@ -157,15 +162,21 @@ def _is_here(target: Target, kinds: list[str]) -> bool:
     return target.chip is not None and count >= target.devices
 
 
-def _kinds_here(wanted) -> list[str]:
-    """What accelerators JAX finds; asked in a process that lets go of them again."""
+def _kinds_here(wanted: Iterable[tuple[Target, str]]) -> list[str]:
+    """The kinds of the accelerators here; a process of its own asks JAX, then releases them."""
     if all(target.platform == "cpu" for target, _ in wanted):
         return []
     process = subprocess.run([sys.executable, "-c", _KINDS], capture_output=True, text=True)
     return process.stdout.splitlines() if process.returncode == 0 else []
 
 
-def _report_apart(config, target, step, images_per_device, environment) -> dict:
+def _report_apart(
+    config: ml_collections.ConfigDict,
+    target: Target,
+    step: str,
+    images_per_device: int,
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
     """`compile_report.of_step` in a process of its own; a crash becomes a row, too."""
     request = {
         "config": schema.flatten(config),
@@ -214,11 +225,11 @@ def _environment(target: Target, kinds: list[str], quick: bool) -> dict[str, str
     return environment
 
 
-def _write(out: pathlib.Path, facts: dict, rows) -> None:
+def _write(out: pathlib.Path, facts: dict, rows: Iterable[dict]) -> None:
     rows = list(rows)
     write_atomically(out / "backends.json", json.dumps({**facts, "rows": rows}, indent=2) + "\n")
     write_atomically(out / "backends.md", report.to_markdown(facts, rows))
-    report.draw(rows, out / "backends.png")
+    write_atomically(out / "backends.svg", memory_figure.to_svg(rows))
 
 
 def _style(row: dict) -> str:

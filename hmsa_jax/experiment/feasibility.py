@@ -102,7 +102,7 @@ def check_widths(model: ml_collections.ConfigDict) -> None:
     """Raises ValueError, naming the fields, if the weights cannot be drawn in this memory."""
     has_ocr = model.trunk in hrnet.SIZES
     has_hidden = not has_ocr or model.semantic_head == "paper" or model.attention != "none"
-    fields = {}
+    fields: dict[str, int] = {}
     if has_ocr:
         fields |= {"ocr_channels": model.ocr_channels, "ocr_key_channels": model.ocr_key_channels}
     if has_hidden:

@@ -30,7 +30,7 @@ def base_config() -> ConfigDict:
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
     """The config as `{"group.field": value}`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict):
             flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()}

@@ -15,8 +15,8 @@ _WORD = 2**16
 def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
     """Counts the pixels of each image by label and prediction.
 
-    A product of one-hot matrices, in float32 for as many pixels as it counts exactly, and summed as
-    integers.
+    The counts are a product of one-hot matrices. It is computed in float32 for pieces of an image
+    that are small enough to be counted exactly; their counts are summed as integers.
 
     Args:
       labels: `[B, H, W]` integers; a pixel whose label is not below `classes` is not counted.
@@ -28,20 +28,20 @@ def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) 
     """
     batch, *size = labels.shape
     pixels = math.prod(size)
-    parts = -(-pixels // _EXACT)
-    padding = -pixels % parts
+    pieces = -(-pixels // _EXACT)
+    padding = -pixels % pieces
 
-    def one_hot(values, of_padding):
+    def one_hot(values: jax.Array, of_padding: int) -> jax.Array:
         values = values.reshape(batch, pixels)
         values = jnp.pad(values, ((0, 0), (0, padding)), constant_values=of_padding)
-        return jax.nn.one_hot(values.reshape(batch, parts, -1), classes)
+        return jax.nn.one_hot(values.reshape(batch, pieces, -1), classes)
 
     counts = jnp.einsum("bknl,bknp->bklp", one_hot(labels, IGNORE), one_hot(predictions, 0))
     return counts.astype(jnp.int32).sum(1)
 
 
 def sum_in_words(counts: jax.Array) -> jax.Array:
-    """The sum over the images of a batch, of which int32 holds 2^31 pixels only, in two words.
+    """The sum over the images of a batch in two words, since one int32 holds only 2^31 pixels.
 
     Args:
       counts: int32 `[B, ...]`, not below 0; B at most 2^15.
@@ -101,7 +101,7 @@ def mean_iou(confusion: np.ndarray) -> float:
 
 
 def pixel_accuracy(confusion: np.ndarray) -> float:
-    """The share of labelled pixels that are predicted right; NaN if none is labelled.
+    """The fraction of labelled pixels that are predicted right; NaN if none is labelled.
 
     >>> pixel_accuracy(np.array([[3, 0], [1, 4]]))
     0.875

@@ -1,6 +1,7 @@
-"""Facts about chips: what they are called, their peak, their memory. The only place for them."""
+"""Facts about chips: their names, their peak, their memory. No other file has any."""
 
 import dataclasses
+from typing import Any
 
 GIB = 2**30
 
@@ -32,12 +33,20 @@ class Chip:
     options: tuple[tuple[str, str], ...] = ()
 
 
-def _tpu(name, kinds, tflops, gib, page, dimensions, **more) -> Chip:
+def _tpu(
+    name: str,
+    kinds: tuple[str, ...],
+    tflops: float,
+    gib: float,
+    page: str,
+    dimensions: int,
+    **more: Any,
+) -> Chip:
     source = f"Google Cloud TPU documentation, '{page}': peak compute per chip, bf16"
     return Chip(name, kinds, "tpu", tflops * 1e12, int(gib * GIB), source, dimensions, **more)
 
 
-def _gpu(name, kinds, tflops, memory, sheet) -> Chip:
+def _gpu(name: str, kinds: tuple[str, ...], tflops: float, memory: int, sheet: str) -> Chip:
     source = f"NVIDIA, '{sheet}' data sheet: BFLOAT16 tensor core, without sparsity"
     return Chip(name, kinds, "cuda", tflops * 1e12, memory, source)
 

@@ -1,4 +1,4 @@
-"""How well a training step uses its devices: useful work a second, and their memory."""
+"""How well a training step uses its devices: its useful work a second, and their memory."""
 
 import dataclasses
 
@@ -12,9 +12,9 @@ class StepWork:
     """What a step does.
 
     Attributes:
-      flops: useful floating-point operations of a step, as `flops.count` counts them, of all
-        devices together.
-      devices: which these are.
+      flops: useful floating-point operations of a step on all devices together, from
+        `flops.count`.
+      devices: those devices.
     """
 
     flops: int
@@ -24,9 +24,9 @@ class StepWork:
         """Figures for the log.
 
         Returns:
-          `flops_per_second`, of all devices; `mfu`, their share of the published bfloat16 peak,
-          where the chip is known; `memory_bytes` and `memory_peak_bytes`, in use now and at most
-          so far, of the local device that has most, where devices tell.
+          `flops_per_second` of all devices. `mfu`, the fraction of the published bfloat16 peak,
+          where the chip is known. Where devices tell, `memory_bytes` and `memory_peak_bytes`: the
+          bytes in use now and the most so far, of the local device that uses most.
         """
         rate = self.flops * steps_per_second
         figures = {"flops_per_second": rate}

@@ -1,15 +1,17 @@
 """How much arithmetic a program asks for, counted before any compiler sees it.
 
-What counts is what the figures of a chip's peak count: multiplications and additions of
-convolutions and matrix products, two for each pair of numbers that meet. Taps on padding and on the
-zeros that a gradient of a strided convolution inserts do not count. The body of a loop counts as
-often as it runs. The same program counts the same for every chip and for any number of them.
+The count has what a chip's published peak counts: the multiplications and additions of
+convolutions and matrix products, two for each pair of numbers that meet. Taps on padding do not
+count, nor do taps on the zeros that the gradient of a strided convolution inserts. The body of a
+loop counts as often as it runs. The count of a program is the same for every chip and for any
+number of chips.
 """
 
 import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from flax import nnx
@@ -21,8 +23,8 @@ def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, read: Sequence[bool] | None = No
 
     Args:
       jaxpr: `jax.jit(f).trace(...).jaxpr`.
-      read: which of its results somebody reads, all if it is left out; what nobody reads does not
-        count, such as the gradient of the images.
+      read: which of the results somebody reads; all if it is left out. Work for results that nobody
+        reads, such as the gradient of the images, does not count.
     """
     jaxpr = jaxpr.jaxpr if isinstance(jaxpr, core.ClosedJaxpr) else jaxpr
     results = itertools.compress(jaxpr.outvars, read or itertools.repeat(True))
@@ -36,7 +38,7 @@ def count(jaxpr: core.ClosedJaxpr | core.Jaxpr, read: Sequence[bool] | None = No
     return total
 
 
-def _of_equation(equation, read: list[bool]) -> int:
+def _of_equation(equation: core.JaxprEqn, read: list[bool]) -> int:
     name = equation.primitive.name
     if name == "dot_general":
         return _of_product(equation)
@@ -65,13 +67,13 @@ def without_recomputation(graphdef: nnx.GraphDef, params: dict, batch_stats: dic
       That network; `graphdef` itself if it has no rematerialisation.
     """
     network = nnx.merge(graphdef, params, batch_stats)
-    modules = [m for _, m in nnx.iter_modules(network) if getattr(m, "remat", "none") != "none"]
-    for module in modules:
-        module.remat = "none"
-    return nnx.split(network, nnx.Param, nnx.BatchStat)[0] if modules else graphdef
+    if all(getattr(m, "remat", "none") == "none" for _, m in nnx.iter_modules(network)):
+        return graphdef
+    network.set_attributes(remat="none")
+    return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
 
-def _programs(value) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
+def _programs(value: Any) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
     """All programs among the parameters of an equation, such as the body of an inner jit."""
     if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
         yield value
@@ -83,15 +85,15 @@ def _programs(value) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
             yield from _programs(item)
 
 
-def _of_product(equation) -> int:
-    left = equation.invars[0].aval.shape
+def _of_product(equation: core.JaxprEqn) -> int:
+    left = _shape(equation.invars[0])
     (contracted, _), _ = equation.params["dimension_numbers"]
-    return 2 * equation.outvars[0].aval.size * math.prod(left[i] for i in contracted)
+    return 2 * math.prod(_shape(equation.outvars[0])) * math.prod(left[i] for i in contracted)
 
 
-def _of_convolution(equation) -> int:
-    image, kernel = (variable.aval.shape for variable in equation.invars)
-    result = equation.outvars[0].aval.shape
+def _of_convolution(equation: core.JaxprEqn) -> int:
+    image, kernel = map(_shape, equation.invars)
+    result = _shape(equation.outvars[0])
     p = equation.params
     numbers = p["dimension_numbers"]
     taps = math.prod(
@@ -111,10 +113,22 @@ def _of_convolution(equation) -> int:
     return 2 * batch * channels * kernel[numbers.rhs_spec[1]] * taps
 
 
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
+
+
 @functools.cache
-def _taps(size, kernel, result, stride, padding, dilation, kernel_dilation) -> int:
-    """Along one axis: how many pairs of a result and a tap meet a number that is really there."""
-    # Position of every tap of every result in the image that `dilation` spreads out.
+def _taps(
+    size: int,
+    kernel: int,
+    result: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    kernel_dilation: int,
+) -> int:
+    """Along one axis: the pairs of a result and a tap that meet a number of the image."""
+    # Where each tap of each result lies in the image after `dilation` has spread it out.
     at = np.arange(result)[:, None] * stride + np.arange(kernel) * kernel_dilation - padding
     there = (at >= 0) & (at <= (size - 1) * dilation) & (at % dilation == 0)
     return int(there.sum())

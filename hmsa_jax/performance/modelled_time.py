@@ -4,7 +4,7 @@ import re
 
 import jax
 
-# One second less in `optimal_seconds` for each (libtpu 0.0.42). Other custom calls change nothing.
+# Each of these calls makes `optimal_seconds` a second too small (libtpu 0.0.42); others do not.
 _UNCOUNTED_CALL = re.compile(
     r'custom_call_target="(ConcatBitcast|Cholesky|InvertDiagBlocks\w*Triangular)"'
 )
@@ -19,9 +19,9 @@ _CONSTANT = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 def modelled_seconds(program: jax.stages.Compiled) -> float | None:
     """Seconds of one device, communication left out.
 
-    The compiler's own `optimal_seconds` has the body of a loop once. It is multiplied by what the
-    rounds add to the cycles that the compiler estimates for each instruction. The conditions of
-    `jax.lax.scan` compare with a constant, the number of rounds.
+    The compiler's own `optimal_seconds` counts the body of a loop once. The function multiplies it
+    by the ratio of the estimated cycles with all rounds of the loops to those with one round. The
+    number of rounds is the constant that the condition of a `jax.lax.scan` compares with.
 
     Returns:
       Seconds, or None if the compiler has no model, as for CPU and GPU.
@@ -29,7 +29,7 @@ def modelled_seconds(program: jax.stages.Compiled) -> float | None:
     cost = program.cost_analysis() or {}
     if "optimal_seconds" not in cost:
         return None
-    text = program.as_text()
+    text = program.as_text() or ""
     seconds = cost["optimal_seconds"] + len(_UNCOUNTED_CALL.findall(text))
     if seconds <= 0:
         return None
@@ -38,14 +38,14 @@ def modelled_seconds(program: jax.stages.Compiled) -> float | None:
 
 
 def cycles_of(text: str) -> tuple[int, int]:
-    """Estimated cycles of a compiled program, with every loop's body once and as often as it runs.
+    """Estimated cycles of a compiled program: each loop's body once, and as often as it runs.
 
     Args:
       text: the program, `compiled.as_text()`.
     """
     computations, entry = _computations(text)
 
-    def total(name, repeat):
+    def total(name: str, repeat: bool) -> int:
         cycles = 0
         for line in computations.get(name, ()):
             if match := _CYCLES.search(line):
@@ -61,12 +61,13 @@ def cycles_of(text: str) -> tuple[int, int]:
                 cycles += max(total(branch, repeat) for branch in branches)
         return cycles
 
-    return total(entry, False), total(entry, True)
+    return (total(entry, False), total(entry, True)) if entry else (0, 0)
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str | None]:
     """The instructions of each computation by its name, and the name of the first to run."""
-    computations, entry, current = {}, None, None
+    computations: dict[str, list[str]] = {}
+    entry = current = None
     for line in text.splitlines():
         if match := _COMPUTATION.match(line):
             current = computations.setdefault(match[2], [])

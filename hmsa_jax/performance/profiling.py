@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shlex
+from typing import Any
 
 import jax
 
@@ -38,8 +39,8 @@ class Profile:
     what it has.
 
     Args:
-      steps: as the field `profile` names them.
-      directory: where the trace goes.
+      steps: the value of the field `profile`.
+      directory: that the trace is written to.
     """
 
     def __init__(self, steps: str, directory: pathlib.Path):
@@ -50,7 +51,7 @@ class Profile:
     def __enter__(self) -> "Profile":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stop()
 
     def before(self, step: int) -> None:
@@ -59,14 +60,14 @@ class Profile:
             jax.profiler.start_trace(self._directory)
             self._is_running = True
 
-    def after(self, step: int, results) -> None:
+    def after(self, step: int, results: Any) -> None:
         """Ends the trace after its last step, once the devices have done it.
 
         Args:
-          step: that was dispatched.
-          results: arrays that it returned.
+          step: number of the step that was dispatched.
+          results: the arrays that it returned.
         """
-        if self._is_running and step == self._steps[1]:
+        if self._is_running and self._steps and step == self._steps[1]:
             jax.block_until_ready(results)
             self._stop()
 

@@ -1,10 +1,11 @@
-"""What to compile for: NAME, or NAME:TOPOLOGY."""
+"""Targets: the devices that a program is compiled for, written NAME or NAME:TOPOLOGY."""
 
 import dataclasses
 import importlib.metadata
 import math
 import pathlib
 import re
+from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -94,11 +95,11 @@ def parse_all(text: str) -> tuple[Target, ...]:
 
 
 def environment(target: Target) -> dict[str, str]:
-    """Variables that have to be set before a process that compiles for it imports JAX."""
+    """Environment variables that a process needs before it imports JAX to compile for a target."""
     variables = {"JAX_PLATFORMS": "cpu"}
     if target.platform == "tpu":
-        # The first two keep libtpu from asking the network what machine this is; the last lets it
-        # be loaded by two processes at a time.
+        # The first three keep libtpu from asking the network what machine this is; with the last,
+        # two processes may load it at a time.
         variables |= {
             "TPU_ACCELERATOR_TYPE": "v5litepod-4",
             "TPU_WORKER_HOSTNAMES": "localhost",
@@ -126,7 +127,7 @@ def present_devices(target: Target) -> list[jax.Device] | None:
 
 
 def described_devices(target: Target) -> list[jax.Device]:
-    """Devices of the target that can be compiled for, though they are not there.
+    """Descriptions of the target's devices, which programs can be compiled for anywhere.
 
     Raises:
       CompilerMissingError: the compiler is not installed.
@@ -138,17 +139,19 @@ def described_devices(target: Target) -> list[jax.Device]:
         raise CompilerMissingError(
             f"{target.name} needs the compiler {_COMPILERS[target.platform]}: {HINT}"
         )
-    options = dict(target.chip.options)
+    chip = target.chip
+    assert chip is not None  # the platform is not the CPU
+    options: dict[str, Any] = dict(chip.options)
     if target.platform == "tpu":
         if math.prod(target.shape) == 1:
             options["chips_per_host_bounds"] = (1, 1, 1)
-        topology = f"{target.chip.name}:{'x'.join(map(str, target.shape))}"
+        topology = f"{chip.name}:{'x'.join(map(str, target.shape))}"
         return topologies.get_topology_desc(
             platform="tpu", topology_name=topology, **options
         ).devices
     hosts = max(1, target.devices // _GPUS_PER_HOST)
     return topologies.get_topology_desc(
         platform="cuda",
-        target_config=(pathlib.Path(__file__).parent / f"{target.chip.name}.txtpb").read_text(),
+        target_config=(pathlib.Path(__file__).parent / f"{chip.name}.txtpb").read_text(),
         topology=f"1x{hosts}x{target.devices // hosts}",
     ).devices

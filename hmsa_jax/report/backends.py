@@ -1,14 +1,13 @@
-"""What steps take on their targets: a table, the same as markdown, and a picture of memory."""
+"""What steps take on their targets: a table for the terminal, and the same as markdown."""
 
-import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import rich.box
 import rich.table
 import rich.text
-from PIL import Image, ImageDraw, ImageFont
 
 from hmsa_jax.performance.chips import GIB
-from hmsa_jax.runtime.files import atomic_path
 
 _COLUMNS = (
     "target",
@@ -40,34 +39,23 @@ _FITS = {"fits": "yes", "does not fit": "no", "failed": "failed"}
 _STYLES = {"fits": "", "does not fit": "yellow", "failed": "red"}
 _TEXT_COLUMNS = ("target", "step", "fits", "time", "collectives")
 
-# The picture, in pixels of a screen that shows it at half its size.
-_WIDTH, _LINE, _BAR, _MARGIN = 1600, 64, 34, 48
-_LEFT, _RIGHT = 330, 330  # of the labels and of the figures beside the bars
-_INK, _PALE, _GRID = (38, 44, 56), (110, 118, 132), (226, 230, 236)
-_COLOURS = {
-    "arguments": (46, 92, 148),
-    "temporaries": (104, 164, 214),
-    "outputs": (176, 205, 170),
-    "too much": (206, 92, 82),
-}
-
 
 def verdict(row: dict) -> str:
-    """One line on a row."""
+    """A row in one line."""
     if row["status"] == "failed":
         return f"failed: {row['message']}"
-    parts = [row["status"]]
+    phrases = [row["status"]]
     if "memory" in row:
-        parts.append(f"{_peak_and_limit(row)} on a device")
+        phrases.append(f"{peak_and_limit(row)} on a device")
     if "time" in row:
-        parts.append(_time(row))
+        phrases.append(_time(row))
     if "compile_seconds" in row:
-        parts.append(f"compiled in {row['compile_seconds']:.0f} s")
-    return ", ".join(parts)
+        phrases.append(f"compiled in {row['compile_seconds']:.0f} s")
+    return ", ".join(phrases)
 
 
 def to_table(rows: list[dict]) -> rich.table.Table:
-    """A line for each row, with the figures of one device, and below it what went wrong."""
+    """A table of the figures of one device, with a line for each row; errors stand below it."""
     table = rich.table.Table(
         title="Figures of one device", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=0
     )
@@ -87,13 +75,13 @@ def to_table(rows: list[dict]) -> rich.table.Table:
 
 def _console_cells(row: dict) -> list[str]:
     memory, time = row.get("memory", {}), row.get("time")
-    share = memory["peak"] / memory["limit"] if memory else 0
+    used = memory["peak"] / memory["limit"] if memory else 0
     work = row["useful_flops"] / row["devices"] if "devices" in row else 0
     traffic = sum(t["count"] for t in row.get("collectives", {}).values())
     return [
         _FITS[row["status"]],
         *(_bytes(memory[n]) if n in memory else "-" for n in ("peak", "arguments", "temporaries")),
-        f"{share:.1%}" if memory else "-",
+        f"{used:.1%}" if memory else "-",
         _flops(work) if work else "-",
         f"{_seconds(time['median'])}\n{time['kind']}" if time else "-",
         f"{row['mfu']:.1%}" if "mfu" in row else "-",
@@ -103,7 +91,7 @@ def _console_cells(row: dict) -> list[str]:
 
 
 def to_markdown(facts: dict, rows: list[dict]) -> str:
-    """The table with what made it.
+    """The table, the command that made it and the machine.
 
     Args:
       facts: `command`, `machine`, `jax`.
@@ -132,64 +120,7 @@ def to_markdown(facts: dict, rows: list[dict]) -> str:
     notes = _notes(rows)
     if notes:
         lines += ["", *(f"- {note}" for note in notes)]
-    return "\n".join([*lines, "", "![Memory of each step](backends.png)", ""])
-
-
-def draw(rows: list[dict], path: pathlib.Path) -> None:
-    """Draws the memory of each row against the limit of its device, as a PNG."""
-    rows = [row for row in rows if "memory" in row]
-    height = 3 * _MARGIN + _LINE * (len(rows) + 1)
-    image = Image.new("RGB", (_WIDTH, height), "white")
-    pen = ImageDraw.Draw(image)
-    _write(pen, _MARGIN, _MARGIN, "Memory on one device, as a share of its limit", _INK, 34)
-    top = 2 * _MARGIN + 20
-    left, right = _LEFT, _WIDTH - _RIGHT
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        x = left + share * (right - left)
-        pen.line((x, top, x, height - 2 * _MARGIN), _GRID if share < 1 else _PALE, 2)
-        _write(pen, x, height - 2 * _MARGIN + 16, f"{share:.0%}", _PALE, 22, "mm")
-    for i, row in enumerate(rows):
-        _draw_row(pen, row, top + _LINE * i + _LINE // 2, left, right)
-    _draw_legend(pen, height - _MARGIN)
-    with atomic_path(path) as partial:
-        image.save(partial, "PNG")
-
-
-def _draw_row(pen, row, middle, left, right) -> None:
-    memory = row["memory"]
-    limit = memory["limit"]
-    _write(pen, left - 20, middle, f"{row['target']}  {row['step']}", _INK, 26, "rm")
-    box = (middle - _BAR // 2, middle + _BAR // 2)
-    if row["status"] != "fits" or memory["peak"] > limit:
-        pen.rectangle((left, box[0], right + 24, box[1]), _COLOURS["too much"])
-    else:
-        kept = memory["peak"] - memory["arguments"] - memory["temporaries"]
-        parts = {"arguments": memory["arguments"], "temporaries": memory["temporaries"]}
-        x = float(left)
-        for name, size in (parts | {"outputs": kept}).items():
-            end = x + (right - left) * size / limit
-            if end - x >= 1:
-                pen.rectangle((x, box[0], end, box[1]), _COLOURS[name])
-            x = end
-    _write(pen, right + 40, middle, _peak_and_limit(row), _INK, 26, "lm")
-
-
-def _draw_legend(pen, y) -> None:
-    x = _LEFT
-    names = {"outputs": "outputs in memory of their own", "too much": "does not fit"}
-    for name, colour in _COLOURS.items():
-        pen.rectangle((x, y - 11, x + 22, y + 11), colour)
-        text = names.get(name, name)
-        _write(pen, x + 34, y, text, _INK, 22, "lm")
-        x += 34 + int(pen.textlength(text, _font(22))) + 40
-
-
-def _write(pen, x, y, text, colour, size, anchor="lm") -> None:
-    pen.text((x, y), text, colour, _font(size), anchor)
-
-
-def _font(size: int):
-    return ImageFont.load_default(size)
+    return "\n".join([*lines, "", "![Memory of each step](backends.svg)", ""])
 
 
 def _cells(row: dict) -> list[str]:
@@ -199,7 +130,7 @@ def _cells(row: dict) -> list[str]:
         row["step"],
         str(row.get("images", "-")),
         _FITS[row["status"]],
-        _peak_and_limit(row) if memory else "-",
+        peak_and_limit(row) if memory else "-",
         *(_bytes(memory[name]) if name in memory else "-" for name in ("arguments", "temporaries")),
         _work(row),
         _time(row) if "time" in row else "-",
@@ -213,7 +144,8 @@ def _notes(rows: list[dict]) -> list[str]:
     return [f"{row['target']} {row['step']}: {row['message']}" for row in rows if row["message"]]
 
 
-def _peak_and_limit(row: dict) -> str:
+def peak_and_limit(row: Mapping[str, Any]) -> str:
+    """The memory that a row's program takes and that there is, like '5.1 GiB / 15.75 GiB'."""
     return f"{_bytes(row['memory']['peak'])} / {_bytes(row['memory']['limit'])}"
 
 

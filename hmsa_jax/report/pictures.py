@@ -20,6 +20,8 @@ def coloured(label: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.n
     return colours[label]
 
 
-def beside(image: np.ndarray, label: np.ndarray, palette) -> np.ndarray:
+def beside(
+    image: np.ndarray, label: np.ndarray, palette: Sequence[tuple[int, int, int]]
+) -> np.ndarray:
     """An image `[H, W, 3]` and on its right its coloured label, uint8 `[H, 2 W, 3]`."""
     return np.concatenate([image, coloured(label, palette)], axis=1)

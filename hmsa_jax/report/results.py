@@ -1,6 +1,7 @@
 """Confusion matrices by protocol, as JSON and as a table."""
 
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import rich.table
@@ -15,14 +16,14 @@ def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts
     Args:
       confusions: protocol -> integer `[C, C]`; row: label, column: prediction.
       classes: names of the classes.
-      **facts: what else is to be known, such as step and split.
+      **facts: what else a reader has to know, such as step and split.
 
     Returns:
       A JSON object: the facts, and for each protocol mean IoU, pixel accuracy and IoU by class
       (percent; null for a class that is neither labelled nor predicted) and the matrix.
     """
 
-    def percent(value):
+    def percent(value: float) -> float | None:
         return None if np.isnan(value) else round(100 * float(value), 4)
 
     protocols = {
@@ -55,7 +56,7 @@ def to_table(
     return table
 
 
-def _cells(values) -> list[Text]:
+def _cells(values: Iterable[float]) -> list[Text]:
     texts = ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
     best = max((float(text) for text in texts if text != "-"), default=None)
     return [

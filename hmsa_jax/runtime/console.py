@@ -1,26 +1,27 @@
-"""Where text for a person appears: the terminal, or the file that stands for it.
+"""Where text for a person appears: the terminal, or the file that takes its place.
 
-Names of classes, files and data sets are shown as they are: '[red]' and ':car:' mean nothing here.
+Names of classes, files and data sets appear as they are: '[red]' and ':car:' have no meaning here.
 """
 
 import unicodedata
+from typing import Any
 
 import rich.console
 import rich.text
 
-_PLAIN_WIDTH = 120  # of a log file, where no terminal says how wide it is
+_FILE_WIDTH = 120  # characters of a line in a log file, which has no width of its own
 
 
 class _Console(rich.console.Console):
-    """A console whose text, be it a line or a cell of a table, is text alone."""
+    """A console that takes no markup from a text, be it a line or a cell of a table."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
         if not self.is_terminal:
-            self.width = _PLAIN_WIDTH
+            self.width = _FILE_WIDTH
 
-    def render_str(self, text: str, **options) -> rich.text.Text:
-        """Takes all strings; what cannot be shown, or steers terminals, is written as an escape."""
+    def render_str(self, text: str, **options: Any) -> rich.text.Text:
+        """Writes a character that cannot be shown, or that steers terminals, as an escape."""
         shown = "".join(repr(c)[1:-1] if _steers(c) else c for c in text)
         shown = shown.encode(self.encoding, "backslashreplace").decode(self.encoding)
         return super().render_str(shown, **options)

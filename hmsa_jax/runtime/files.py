@@ -11,11 +11,11 @@ from hmsa_jax.runtime.system_errors import named
 
 @contextlib.contextmanager
 def atomic_path(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path beside `path` to write to; it is renamed to `path` once it is whole.
+    """Yields a path beside `path` to write to; the file is renamed to `path` once it is whole.
 
-    After an error it is removed, and what stood at `path` before stays.
+    After an error that file is removed, and `path` stays as it was.
     """
-    # At random: processes on several machines may have one number. Short: `path` may just fit.
+    # Random: processes on two machines may have the same number. Short: `path` may just fit.
     partial = path.with_name(f".{secrets.token_hex(4)}.partial")
     try:
         with named(path, instead=partial):
@@ -32,12 +32,12 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
 
 
 class Lines:
-    """A file that grows by whole lines: one that cannot be written leaves nothing behind.
+    """A file that grows by whole lines: a line that cannot be written leaves nothing behind.
 
     Use as a context manager.
 
     Args:
-      path: of the file; it is made if it is missing.
+      path: of the file, which is made if it is missing.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -47,7 +47,7 @@ class Lines:
     def __enter__(self) -> "Lines":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def append(self, line: str) -> None:

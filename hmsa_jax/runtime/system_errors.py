@@ -22,12 +22,12 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "name a shorter path",
     errno.ELOOP: "links lead in a circle there; name another path",
 }
-# Where tensorstore and array_record, whose errors are ValueErrors and RuntimeErrors, name the file.
+# How tensorstore and array_record, which raise ValueError and RuntimeError, name the file.
 _PATH = re.compile(r'"(/[^"\n]*)"|(?:writing|reading) (/.*?);', re.DOTALL)
 
 
 def of_system(error: BaseException) -> OSError | None:
-    """The system's error that an error is, or holds in the words of a library; else None."""
+    """The error of the system that an error is, or that a library's message quotes; else None."""
     if isinstance(error, OSError):
         if error.errno is not None:
             return error
@@ -42,18 +42,19 @@ def of_system(error: BaseException) -> OSError | None:
 def describe(error: OSError) -> str:
     """An error of the system in one line: on which path, what, and what to do."""
     where = f"{error.filename}: " if error.filename is not None else ""
-    what = error.strerror or os.strerror(error.errno)
-    remedy = _REMEDIES.get(error.errno)
+    number = error.errno or 0
+    what = error.strerror or os.strerror(number)
+    remedy = _REMEDIES.get(number)
     return f"{where}{what}" + (f"; {remedy}" if remedy else "")
 
 
 @contextlib.contextmanager
 def named(path: pathlib.Path, instead: pathlib.Path | None = None) -> Iterator[None]:
-    """Gives the name of a file to errors that lack it, as those of a write do.
+    """Adds the name of a file to errors that lack it, as errors of a write do.
 
     Args:
       path: the file that a user knows.
-      instead: the file that is written in its place; errors that name it name `path` then.
+      instead: the file that is written in its place; an error that names it gets `path` instead.
     """
     try:
         yield

@@ -48,7 +48,7 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         with self._naming_errors():
             self._manager.close()
 
@@ -134,7 +134,7 @@ class RunWeights:
 
     Attributes:
       step: of the checkpoint.
-      params: the best there are: the moving average if the run has one.
+      params: to evaluate: the moving average if the run has one.
       batch_stats: BatchNorm's running statistics.
     """
 
@@ -156,11 +156,11 @@ def read_weights(run: pathlib.Path, field: str, step: int | None = None) -> RunW
       ValueError: it is damaged, or all are.
     """
 
-    def parts(stored):
+    def of_network(stored: dict) -> tuple[str, str]:
         return ("ema_params" if stored.get("ema_params") else "params", "batch_stats")
 
-    reading = checkpoint_reading.read(run, field, step, parts=parts)
-    params, batch_stats = (reading.tree[name] for name in parts(reading.tree))
+    reading = checkpoint_reading.read(run, field, step, choose=of_network)
+    params, batch_stats = (reading.tree[name] for name in of_network(reading.tree))
     return RunWeights(reading.step, params, batch_stats)
 
 
@@ -227,11 +227,11 @@ def start_from(
       ValueError: nothing fits, or all checkpoints are damaged.
     """
     drawn = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-    weights = read_weights(run, "init_from")
-    params = weights.params
+    stored = read_weights(run, "init_from")
+    params = stored.params
     if classes is not None:
         params = classifiers.with_classes(params, drawn["params"], *classes)
-    theirs = {"params": params, "batch_stats": weights.batch_stats}
+    theirs = {"params": params, "batch_stats": stored.batch_stats}
     weights, coverage = pretrained.take_matching(drawn, theirs)
     if not coverage.taken:
         raise ValueError(f"no tensor of {run} fits this network: {coverage.describe()}")
@@ -241,7 +241,7 @@ def start_from(
 def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainState:
     """The state before the first step with other weights, as host arrays of the same shapes."""
 
-    def put(values, like):
+    def put(values: dict, like: dict) -> dict:
         return jax.tree.map(lambda value, x: _put(value, x.sharding), values, like)
 
     return dataclasses.replace(
@@ -257,5 +257,5 @@ def _put(value: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
-def _described(array) -> str:
+def _described(array: np.ndarray | jax.Array) -> str:
     return f"{np.dtype(array.dtype)} {list(array.shape)}"

@@ -7,6 +7,7 @@ import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -108,7 +109,7 @@ def read(
     field: str,
     step: int | None = None,
     *,
-    parts: Callable[[dict], Iterable[str]] = tuple,
+    choose: Callable[[dict], Iterable[str]] = tuple,
     check: Callable[[int, dict], None] = lambda step, stored: None,
 ) -> Reading:
     """Reads the step that `--step` names or, without one, the newest that is good.
@@ -119,7 +120,7 @@ def read(
       run: directory of the run.
       field: how the user names it.
       step: from `--step`.
-      parts: chooses names from those of the stored tree; all, if it is left out.
+      choose: names to read, given the stored tree; all of them if it is left out.
       check: given a step and its tree of shapes and dtypes; raises if the caller cannot use that.
 
     Raises:
@@ -133,7 +134,7 @@ def read(
         chosen = hosts.from_first(moment, lambda: str(_next_step(run, field, step, damaged)))
         candidate = int(chosen)
         try:
-            tree, has_digests = read_step(directory, candidate, parts, check)
+            tree, has_digests = read_step(directory, candidate, choose, check)
             problem = ""
         except DamagedError as error:
             problem = str(error)
@@ -149,7 +150,7 @@ def read(
     raise ValueError(f"{run}: {_TRIES} checkpoints went away while they were read; try again")
 
 
-def _next_step(run, field, step: int | None, damaged: dict[int, str]) -> int:
+def _next_step(run: pathlib.Path, field: str, step: int | None, damaged: dict[int, str]) -> int:
     """The step to read next, of those that are not known to be damaged."""
     found = find_step(run, field, step)
     if found not in damaged:
@@ -162,7 +163,7 @@ def _next_step(run, field, step: int | None, damaged: dict[int, str]) -> int:
     raise ValueError(f"{run} holds damaged checkpoints: {reasons}{advice}")
 
 
-def _tell(run, step: int, damaged: dict[int, str], has_digests: bool) -> None:
+def _tell(run: pathlib.Path, step: int, damaged: dict[int, str], has_digests: bool) -> None:
     lines = [
         f"Checkpoint {bad} of {run} is damaged: it {problem}." for bad, problem in damaged.items()
     ]
@@ -177,7 +178,7 @@ def _tell(run, step: int, damaged: dict[int, str], has_digests: bool) -> None:
 def read_step(
     directory: pathlib.Path,
     step: int,
-    parts: Callable[[dict], Iterable[str]] = tuple,
+    choose: Callable[[dict], Iterable[str]] = tuple,
     check: Callable[[int, dict], None] = lambda step, stored: None,
 ) -> tuple[dict, bool]:
     """Reads one checkpoint and compares it with its digests.
@@ -185,7 +186,7 @@ def read_step(
     Args:
       directory: from `directory_of`.
       step: of the checkpoint.
-      parts: as for `read`.
+      choose: as for `read`.
       check: as for `read`.
 
     Returns:
@@ -204,7 +205,7 @@ def read_step(
     if kept is not None and kept.keys() != integrity.by_name(stored).keys():
         raise DamagedError("does not list the arrays that were saved")
     check(step, stored)
-    wanted = {name: stored[name] for name in parts(stored)}
+    wanted = {name: stored[name] for name in choose(stored)}
     try:
         tree = reader.restore(
             state,
@@ -229,16 +230,16 @@ def read_step(
 
 
 def hush_orbax() -> None:
-    """Leaves to this module what is said of files that cannot be read or written.
+    """Silences what orbax prints of files that cannot be read or written; this module tells it.
 
     Orbax logs tracebacks of errors that it raises as well, forgets coroutines after an error, and
-    closes the event loop to which tensorstore still answers.
+    closes the event loop that tensorstore still answers to.
     """
     logging.set_verbosity(logging.FATAL)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     report = sys.unraisablehook
 
-    def report_others(unraisable) -> None:
+    def report_others(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
             report(unraisable)
 

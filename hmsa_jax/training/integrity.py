@@ -34,7 +34,7 @@ def first_not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
 
 def _digest(array: np.ndarray) -> str:
     digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=_BYTES)
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

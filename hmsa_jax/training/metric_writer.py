@@ -36,7 +36,7 @@ class MetricWriter:
     def __enter__(self) -> "MetricWriter":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         with self._lines:
             self._board.close()
 
@@ -84,7 +84,7 @@ class NoWriter:
     def __enter__(self) -> "NoWriter":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         pass
 
     def write(self, step: int, figures: dict[str, float]) -> None:

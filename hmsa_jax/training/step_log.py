@@ -4,9 +4,12 @@ import time
 
 import jax
 import numpy as np
+import optax
 
 from hmsa_jax.performance import efficiency
+from hmsa_jax.runtime.progress import Progress
 from hmsa_jax.training import checkpoint
+from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
 
 STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
 
@@ -23,14 +26,22 @@ class StepLog:
       progress: shows them.
     """
 
-    def __init__(self, step, batch_size, work, schedule, writer, progress):
+    def __init__(
+        self,
+        step: int,
+        batch_size: int,
+        work: efficiency.StepWork,
+        schedule: optax.Schedule,
+        writer: MetricWriter | NoWriter,
+        progress: Progress,
+    ):
         self._batch_size = batch_size
         self._work = work
         self._schedule = schedule
         self._writer = writer
         self._progress = progress
-        self._pending = []
-        self._latest = None
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._latest: tuple[int, dict[str, np.ndarray]] | None = None
         self._rate = _Rate(step)
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -56,6 +67,8 @@ class StepLog:
 
     def write(self) -> None:
         """Writes and shows the figures of the last step that was checked."""
+        if self._latest is None:
+            return
         step, metrics = self._latest
         figures = {name: float(value) for name, value in metrics.items()}
         # The schedule is evaluated where the data are not: on the host, outside the guard.

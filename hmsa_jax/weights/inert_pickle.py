@@ -26,7 +26,11 @@ _LITERALS = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     )
 )
-_EMPTY = {"EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_DICT": dict}
+_EMPTY: dict[str, Callable[[], Any]] = {
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MAPPINGS = ("collections.OrderedDict", "collections.defaultdict")
@@ -45,7 +49,9 @@ class Inert(NamedTuple):
 
 
 class Pickles:
-    """The pickles in a file, and what may still be spent on them; a length that lies makes no room.
+    """The pickles in a file, and the bytes and work that may still be spent on them.
+
+    A length in the file that is too large reserves no memory.
 
     Args:
       file: at the start of a pickle.
@@ -107,21 +113,27 @@ def load(
 
 
 class _Machine:
-    """The stack machine that a pickle is a program of."""
+    """The stack machine whose program a pickle is."""
 
-    def __init__(self, pickles, names, functions, persistent):
+    def __init__(
+        self,
+        pickles: Pickles,
+        names: Mapping[str, Any],
+        functions: Mapping[str, Callable],
+        persistent: Callable[[tuple], Any],
+    ):
         self._pickles = pickles
         self._spend = pickles.spend
         self._names = names
         self._functions = functions
         self._persistent = persistent
-        self._stack = []
-        self._below = []  # the stacks under each mark
-        self._memo = {}
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks under each mark
+        self._memo: dict[int, Any] = {}
 
     def run(self) -> Any:
         push = self._push
-        for opcode, argument, _ in pickletools.genops(self._pickles):
+        for opcode, argument, _ in pickletools.genops(self._pickles):  # type: ignore[arg-type]
             self._spend(1)
             name = opcode.name
             if name == "STOP":
@@ -154,52 +166,52 @@ class _Machine:
         items, self._stack = self._stack, self._below.pop()
         return items
 
-    def mark(self, _) -> None:
+    def mark(self, _: Any) -> None:
         self._below.append(self._stack)
         self._stack = []
 
-    def pop(self, _) -> None:
+    def pop(self, _: Any) -> None:
         if self._stack:
             self._stack.pop()
         else:
             self._to_mark()
 
-    def pop_mark(self, _) -> None:
+    def pop_mark(self, _: Any) -> None:
         self._to_mark()
 
-    def duplicate(self, _) -> None:
+    def duplicate(self, _: Any) -> None:
         self._push(self._stack[-1])
 
     def put(self, number: int) -> None:
         self._memo[number] = self._stack[-1]
 
-    def memoize(self, _) -> None:
+    def memoize(self, _: Any) -> None:
         self._memo[len(self._memo)] = self._stack[-1]
 
     def get(self, number: int) -> None:
         self._push(self._memo[number])
 
-    def tuple_of(self, _) -> None:
+    def tuple_of(self, _: Any) -> None:
         self._push(tuple(self._to_mark()))
 
-    def list_of(self, _) -> None:
+    def list_of(self, _: Any) -> None:
         self._push(self._to_mark())
 
-    def dict_of(self, _) -> None:
+    def dict_of(self, _: Any) -> None:
         items = self._to_mark()
         self._push(_with_plain_keys({}, zip(items[::2], items[1::2], strict=True)))
 
-    def set_of(self, _) -> None:
+    def set_of(self, _: Any) -> None:
         self._to_mark()
         self._push(Inert("set"))
 
-    def empty_set(self, _) -> None:
+    def empty_set(self, _: Any) -> None:
         self._push(Inert("set"))
 
-    def append(self, _) -> None:
+    def append(self, _: Any) -> None:
         self._extend(self._popped(1))
 
-    def append_marked(self, _) -> None:
+    def append_marked(self, _: Any) -> None:
         self._extend(self._to_mark())
 
     def _extend(self, items: list) -> None:
@@ -207,10 +219,10 @@ class _Machine:
         if type(target) is list:
             target.extend(items)
 
-    def set_item(self, _) -> None:
+    def set_item(self, _: Any) -> None:
         self._set([tuple(self._popped(2))])
 
-    def set_marked(self, _) -> None:
+    def set_marked(self, _: Any) -> None:
         items = self._to_mark()
         self._set(zip(items[::2], items[1::2], strict=True))
 
@@ -219,13 +231,13 @@ class _Machine:
         if type(target) is dict:
             _with_plain_keys(target, pairs)
 
-    def build(self, _) -> None:
+    def build(self, _: Any) -> None:
         self._popped(1)  # the state of an object, which keeps none
 
     def name(self, text: str) -> None:
         self._push(self._named(*text.split(" ", 1)))
 
-    def stack_name(self, _) -> None:
+    def stack_name(self, _: Any) -> None:
         self._push(self._named(*self._popped(2)))
 
     def _named(self, *parts: Any) -> Any:
@@ -235,20 +247,21 @@ class _Machine:
         full_name = ".".join(parts)
         return self._names.get(full_name, Name(full_name))
 
-    def reduce(self, _) -> None:
+    def reduce(self, _: Any) -> None:
         function, arguments = self._popped(2)
         self._push(self._call(function, arguments))
 
-    def new_object_ex(self, _) -> None:
+    def new_object_ex(self, _: Any) -> None:
         kind, arguments, _ = self._popped(3)
         self._push(self._call(kind, arguments))
 
     def instance(self, text: str) -> None:
         arguments = tuple(self._to_mark())
         self.name(text)
-        self._push(self._call(*self._popped(1), arguments))
+        (kind,) = self._popped(1)
+        self._push(self._call(kind, arguments))
 
-    def new_instance(self, _) -> None:
+    def new_instance(self, _: Any) -> None:
         kind, *arguments = self._to_mark()
         self._push(self._call(kind, tuple(arguments)))
 
@@ -265,13 +278,13 @@ class _Machine:
             return self._functions[function.full_name](*arguments)
         return Inert(function.full_name)
 
-    def persistent_id(self, _) -> None:
+    def persistent_id(self, _: Any) -> None:
         (pid,) = self._popped(1)
         if type(pid) is not tuple:
             raise pickle.UnpicklingError("its pickle has a persistent id that is no tuple")
         self._push(self._persistent(pid))
 
-    def extension(self, _) -> None:
+    def extension(self, _: Any) -> None:
         self._push(Inert("extension"))
 
 
@@ -283,7 +296,7 @@ def _with_plain_keys(target: dict, pairs: Iterable[tuple]) -> dict:
     return target
 
 
-_HANDLERS = {
+_HANDLERS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine.mark,
     "POP": _Machine.pop,
     "POP_MARK": _Machine.pop_mark,

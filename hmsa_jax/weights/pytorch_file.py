@@ -92,7 +92,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{path}: {name} is {array.dtype}; PyTorch stores {names}")
     with files.atomic_path(path) as partial, zipfile.ZipFile(partial, "w") as archive:
 
-        def add(record: str, content: bytes):
+        def add(record: str, content: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(f"archive/{record}"), content)
 
         add("data.pkl", dumps(arrays))

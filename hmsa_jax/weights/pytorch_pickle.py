@@ -4,7 +4,7 @@ Nothing in it is executed or imported: see `inert_pickle`.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -64,7 +64,7 @@ def load(pickles: inert_pickle.Pickles) -> tuple[Any, dict[str, Storage]]:
     Raises:
       pickle.UnpicklingError: whatever is wrong with it.
     """
-    storages = {}
+    storages: dict[str, Storage] = {}
 
     def persistent(pid: tuple) -> Any:
         if len(pid) == 4 and pid[0] == "module":  # a network's class, and its source code
@@ -79,27 +79,38 @@ def load(pickles: inert_pickle.Pickles) -> tuple[Any, dict[str, Storage]]:
     return value, storages
 
 
-def _storage(kind, dtype, key, location, numel, view=None) -> Storage:
+def _storage(
+    kind: Any, dtype: Any, key: Any, location: Any, numel: Any, view: Any = None
+) -> Storage:
     if not (_is_text(kind, "storage") and type(key) is str and _is_size(numel) and view is None):
         raise pickle.UnpicklingError("it names a storage that is none")
     return Storage(key, dtype, numel)
 
 
-def _tensor(storage, offset, size, stride, *_):
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
     return _tensor_v3(storage, offset, size, stride, None, None, getattr(storage, "dtype", None))
 
 
-def _tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, *_):
+def _tensor_v3(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    hooks: Any,
+    dtype: Any,
+    *_: Any,
+) -> Tensor:
     if type(storage) is not Storage:
         raise pickle.UnpicklingError("it has a tensor without a storage")
     return Tensor(storage, offset, size, stride, dtype)
 
 
-def _parameter(tensor, *_):
+def _parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
@@ -125,11 +136,11 @@ def dumps(arrays: Mapping[str, np.ndarray]) -> bytes:
       arrays: in C order, of dtypes in `STORAGES`.
     """
     items = (
-        _plain(name) + _dump_tensor(str(key), array)
+        _opcodes(name) + _dump_tensor(str(key), array)
         for key, (name, array) in enumerate(arrays.items())
     )
     state = _EMPTY_ORDERED_DICT + pickle.MARK + b"".join(items) + pickle.SETITEMS
-    content = pickle.EMPTY_DICT + _plain("state_dict") + state + pickle.SETITEM
+    content = pickle.EMPTY_DICT + _opcodes("state_dict") + state + pickle.SETITEM
     return pickle.PROTO + b"\x02" + content + pickle.STOP
 
 
@@ -140,17 +151,17 @@ _EMPTY_ORDERED_DICT = (
 
 def _dump_tensor(key: str, array: np.ndarray) -> bytes:
     storage = _tuple(
-        _plain("storage"),
+        _opcodes("storage"),
         pickle.GLOBAL + f"torch\n{STORAGES[array.dtype]}\n".encode(),
-        _plain(key),
-        _plain("cpu"),
-        _plain(array.size),
+        _opcodes(key),
+        _opcodes("cpu"),
+        _opcodes(array.size),
     )
     arguments = _tuple(
         storage + pickle.BINPERSID,
-        _plain(0),
-        _plain(array.shape),
-        _plain(tuple(step // array.itemsize for step in array.strides)),
+        _opcodes(0),
+        _opcodes(array.shape),
+        _opcodes(tuple(step // array.itemsize for step in array.strides)),
         pickle.NEWFALSE,
         _EMPTY_ORDERED_DICT,
     )
@@ -161,6 +172,6 @@ def _tuple(*members: bytes) -> bytes:
     return pickle.MARK + b"".join(members) + pickle.TUPLE
 
 
-def _plain(value: str | int | tuple[int, ...]) -> bytes:
+def _opcodes(value: str | int | tuple[int, ...]) -> bytes:
     """The opcodes of a value, without the pickle's start and end."""
     return pickle.dumps(value, protocol=2)[2:-1]

@@ -1,5 +1,6 @@
 """Where in a checkpoint the state dict stands."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from hmsa_jax.weights.inert_pickle import Inert, Name
@@ -75,7 +76,9 @@ def _shown(key: str | int) -> str:
     return repr(key[:40] if type(key) is str else key)
 
 
-def _state_dicts(value: Any, place: str, depth: int, seen: set[int]):
+def _state_dicts(
+    value: Any, place: str, depth: int, seen: set[int]
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yields place and state dict of each, the one to take first.
 
     A mapping may stand in many places, and in itself: each is looked at once.
