@@ -1,4 +1,4 @@
-"""What a compiled program says of itself: memory and communication."""
+"""The memory and the communication of a compiled program, as the compiler tells them."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ _COLLECTIVES = (
     "collective-broadcast",
     "ragged-all-to-all",
 )
-# `%name = SHAPE opcode(`; a start has a done, which is the same transfer.
+# `%name = SHAPE opcode(`. A start and its done are one transfer: the start counts.
 _INSTRUCTION = re.compile(
     rf"^\s*(?:ROOT )?%?\S+ = (.+?) ({'|'.join(_COLLECTIVES)})(-start)?\(", re.MULTILINE
 )
@@ -54,8 +54,8 @@ class Traffic:
     """Collective operations of one kind.
 
     Attributes:
-      count: how many; one in the body of a loop counts once.
-      bytes: size of their results on one device, together.
+      count: number of operations; one in the body of a loop counts once.
+      bytes: size of all their results on one device.
     """
 
     count: int
@@ -63,7 +63,7 @@ class Traffic:
 
 
 def memory_of(program: jax.stages.Compiled) -> Memory | None:
-    """What the compiler has laid out for the program, None if it does not say."""
+    """What the compiler reserves for the program; None if it does not tell."""
     sizes = program.memory_analysis()
     if sizes is None:
         return None
@@ -90,7 +90,7 @@ def collectives_of(text: str) -> dict[str, Traffic]:
 
 
 def sizes_of_failure(message: str) -> tuple[int, int] | None:
-    """The bytes that a program needs and those that there are, from RESOURCE_EXHAUSTED's text."""
+    """The bytes that a program needs and those of the device, from RESOURCE_EXHAUSTED's text."""
     for pattern in _OUT_OF_MEMORY:
         if match := pattern.search(message):
             need, need_unit, limit, limit_unit = match.groups()
@@ -101,24 +101,24 @@ def sizes_of_failure(message: str) -> tuple[int, int] | None:
 def _result_bytes(shape: str, kind: str, start: bool) -> int:
     sizes = [_array_bytes(*match) for match in _ARRAY.findall(shape)]
     if start and kind != "all-reduce":
-        # (operands, results, contexts): a start holds on to what it sends.
+        # (operands, results, contexts): the shape of a start includes what it sends.
         operands, results = _first_two(shape)
         sizes = [_array_bytes(*match) for match in _ARRAY.findall(results or operands)]
     return sum(sizes)
 
 
 def _first_two(shape: str) -> tuple[str, str]:
-    """The first two parts of a tuple's shape, `((f32[8], f32[4]), (f32[16], f32[8]), u32[])`."""
-    parts, depth, current = [], 0, ""
+    """The first two members of a tuple's shape, `((f32[8], f32[4]), (f32[16], f32[8]), u32[])`."""
+    members, depth, current = [], 0, ""
     for character in shape.strip().removeprefix("(").removesuffix(")"):
         depth += (character in "([{") - (character in ")]}")
         if character == "," and depth == 0:
-            parts.append(current)
+            members.append(current)
             current = ""
         else:
             current += character
-    parts = [*parts, current, ""]
-    return parts[0], parts[1]
+    members += [current, ""]
+    return members[0], members[1]
 
 
 def _array_bytes(dtype: str, bits: str, dimensions: str) -> int:

@@ -41,7 +41,7 @@ def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts
 def to_table(
     confusions: dict[str, np.ndarray], classes: tuple[str, ...], title: str
 ) -> rich.table.Table:
-    """A row a class, a column a protocol, IoU in percent; the best of a row in bold."""
+    """A table of IoU in percent: a row a class, a column a protocol, the best of a row in bold."""
     table = rich.table.Table(title=title, title_justify="left")
     table.add_column("IoU, %")
     for name in confusions:

@@ -19,7 +19,7 @@ from hmsa_jax.distributed import hosts
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import integrity
 
-# A checkpoint is a directory, named by its step, of these two.
+# The items of a checkpoint. Orbax gave the first its name before there was a second.
 STATE = "default"
 DIGESTS = "digests"
 
@@ -196,7 +196,7 @@ def read_step(
       DamagedError: the message says why, as what follows the word 'it'.
     """
     reader = ocp.PyTreeCheckpointHandler()
-    state, digests = directory / str(step) / STATE, directory / str(step) / DIGESTS
+    state, digests = (_item(directory, step, name) for name in (STATE, DIGESTS))
     try:
         stored = reader.metadata(state).tree
         kept = ocp.JsonCheckpointHandler().restore(digests)["blake2b"] if digests.is_dir() else None
@@ -227,6 +227,14 @@ def read_step(
     if name := integrity.first_not_finite(arrays):
         raise DamagedError(f"holds values that are not finite, in {name}")
     return tree, kept is not None
+
+
+def _item(directory: pathlib.Path, step: int, name: str) -> pathlib.Path:
+    """Where orbax keeps an item of a checkpoint.
+
+    Its documentation does not say; a test lists the versions of orbax that were tried.
+    """
+    return directory / str(step) / name
 
 
 def hush_orbax() -> None:

@@ -1,4 +1,4 @@
-"""Files that are mistaken for weights."""
+"""The type of a file that was named as weights and holds something else."""
 
 _SIGNATURES = {
     b"\x89PNG": "a PNG image",
@@ -8,20 +8,20 @@ _SIGNATURES = {
 }
 
 
-def mistaken_for_weights(head: bytes) -> str | None:
-    """What a file of weights turns out to be, when that is easily told from its first bytes.
+def recognize(head: bytes) -> str | None:
+    """The type of a file, where its first bytes tell.
 
     Args:
-      head: some 500 bytes, or all that the file has.
+      head: the first 500 bytes, or all of a shorter file.
 
     Returns:
       A phrase for an error message, such as `a PNG image`; None for any other binary file.
     """
     if not head:
         return "empty"
-    for signature, sort in _SIGNATURES.items():
+    for signature, name in _SIGNATURES.items():
         if head.startswith(signature):
-            return sort
+            return name
     if head[257:262] == b"ustar":
         return "a tar archive"
     if not any(byte < 9 or 13 < byte < 32 for byte in head):

@@ -1,9 +1,9 @@
-"""A pickle read without executing it: a name in it is only a name, and time and memory are bounded.
+"""Reads a pickle without executing it: a name in it stays a name; time and memory are bounded.
 
-Python's own unpickler calls what a pickle names, and hashes what a pickle made: a few hundred bytes
-keep it busy for ever. Here every opcode is a few lines of ours. Of all that a pickle can hold only
-plain values, lists, tuples and dictionaries with keys of text or number are built, tensors are made
-by the functions that the caller gives, and the rest becomes `Inert`.
+Python's own unpickler calls what a pickle names and hashes what a pickle has made: a few hundred
+bytes can keep it busy for ever. Here every opcode is a few lines of ours. They build plain values,
+lists, tuples and dictionaries whose keys are text or numbers; the caller's functions make tensors;
+everything else becomes `Inert`.
 """
 
 import pickle
@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 # Of all pickles of a file. HRNet-W48 with an average and Adam's state has 0.6 MB and 300 000 steps.
 MAX_BYTES = 2**24
-MAX_WORK = 500_000  # opcodes, and items copied: below a second
-_COST_OF_NAME = 4  # opcodes take the time of one
+MAX_WORK = 500_000  # opcodes and copied items: under a second
+_COST_OF_NAME = 4  # a name takes the time of so many opcodes
 _MAX_NAME = 500  # characters
-_MAX_KEY_BITS = 64  # of a number that is a key: hashing takes time with its size
+_MAX_KEY_BITS = 64  # of a number that is a key: hashing a larger one takes long
 
 _LITERALS = frozenset(
     (
@@ -43,7 +43,7 @@ class Name(NamedTuple):
 
 
 class Inert(NamedTuple):
-    """An object that is no part of a state dict; `kind` says of what type it would be."""
+    """An object that is no part of a state dict; `kind` names the type that it would have."""
 
     kind: str
 
@@ -289,7 +289,7 @@ class _Machine:
 
 
 def _with_plain_keys(target: dict, pairs: Iterable[tuple]) -> dict:
-    """Puts pairs into a dict, but those whose key is neither text nor a number of common size."""
+    """Adds to a dict the pairs whose key is text or a number of common size."""
     for key, value in pairs:
         if type(key) is str or (type(key) in (int, bool) and key.bit_length() <= _MAX_KEY_BITS):
             target[key] = value

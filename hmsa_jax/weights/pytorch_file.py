@@ -17,13 +17,13 @@ import numpy as np
 
 from hmsa_jax.runtime import files
 from hmsa_jax.weights import inert_pickle, state_dict
-from hmsa_jax.weights.file_type import mistaken_for_weights
+from hmsa_jax.weights.file_type import recognize
 from hmsa_jax.weights.pytorch_pickle import DTYPES, STORAGES, Storage, Tensor, dumps, load
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 _MAX_DIRECTORY = 2**22  # bytes; that of HRNet-W48 with its average and Adam's state has 2**19
-_MAX_NUMBER = 2**63  # from which on arithmetic takes time with the size of a number
+_MAX_NUMBER = 2**63  # arithmetic with larger numbers takes long
 _EXPANSION = 4  # how many times the size of the file its tensors may have: some share a storage
 _SAVE_AGAIN = "save it in PyTorch with torch.save({'state_dict': model.state_dict()}, path)"
 _DAMAGED = "is cut off or damaged; download or copy it again"
@@ -119,7 +119,7 @@ def _read(file: BinaryIO) -> StateDict:
         return _read_zip(file)
     if head.startswith(pickle.PROTO):
         return _read_legacy(file)
-    sort = mistaken_for_weights(head) or "of another format"
+    sort = recognize(head) or "of another format"
     raise _Unreadable(f"is {sort}, no PyTorch checkpoint; download or copy it again")
 
 
@@ -133,7 +133,7 @@ def _read_zip(file: BinaryIO) -> StateDict:
         found = _state_dict(load(inert_pickle.Pickles(io.BytesIO(pickled)))[0])
 
         def read_storage(storage: Storage) -> bytes:
-            nonlocal left  # records that overlap are more than their file
+            nonlocal left  # records that overlap may together exceed their file
             content = _record(archive, f"{root}data/{storage.key}", left)
             left -= len(content)
             return content
@@ -142,7 +142,7 @@ def _read_zip(file: BinaryIO) -> StateDict:
 
 
 class _Reader:
-    """A file for `zipfile`, which reads the directory at once and makes an object of each entry.
+    """A file for `zipfile` that limits what is read at once, since `zipfile` trusts the file.
 
     Attributes:
       most: bytes that may be read at once.
@@ -270,9 +270,9 @@ def _to_arrays(
 
 
 def _view(name: str, tensor: Tensor, buffer: bytes) -> np.ndarray:
-    """The part of a storage that a tensor is; offset and stride count elements.
+    """The array that a tensor is: a part of its storage. Offset and stride count elements.
 
-    The file's numbers are not to be trusted: none of them may lead out of the storage.
+    The numbers come from the file and are checked: none of them may lead out of the storage.
     """
     dtype = _dtype(tensor.dtype)
     size, stride, offset = tensor.size, tensor.stride, tensor.offset

@@ -1,4 +1,4 @@
-"""Where in a checkpoint the state dict stands."""
+"""Finding the state dict in what the pickle of a checkpoint holds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from hmsa_jax.weights.inert_pickle import Inert, Name
 from hmsa_jax.weights.pytorch_pickle import Tensor
 
-# What programs call it, the first first; one that stands within another is sought there, too.
+# The names that programs give it, the preferred one first; each may stand within another.
 PLACES = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"),
     *("weights", "model_ema", "ema", "ema_state_dict", "state_dict_ema", "ema_model"),
 )
 _DEPTH = 3  # of dictionaries in each other
-_TENSORS = {  # that have no plain numbers
+_TENSORS = {  # that no array can stand for
     "torch._utils._rebuild_qtensor": "a quantized tensor",
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without values",
@@ -60,7 +60,7 @@ def _sort_with_entries(value: Any) -> str:
 
 
 def _sort(value: Any) -> str:
-    """Of what type a value is; never what it holds, which may be without end."""
+    """The type of a value; never its content, which may be endless."""
     if type(value) is Tensor:
         return "a tensor"
     if type(value) is dict:
@@ -79,9 +79,9 @@ def _shown(key: str | int) -> str:
 def _state_dicts(
     value: Any, place: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yields place and state dict of each, the one to take first.
+    """Yields the place and the state dict of each, the preferred one first.
 
-    A mapping may stand in many places, and in itself: each is looked at once.
+    A mapping may stand in many places, and in itself: each is visited once.
     """
     if type(value) is not dict or not value or id(value) in seen:
         return

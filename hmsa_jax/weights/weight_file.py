@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from hmsa_jax.runtime import files
 from hmsa_jax.weights import pytorch_file
-from hmsa_jax.weights.file_type import mistaken_for_weights
+from hmsa_jax.weights.file_type import recognize
 
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"
@@ -105,7 +105,7 @@ def _read_safetensors(path: pathlib.Path) -> pytorch_file.StateDict:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; name a {SAFETENSORS} file")
     with path.open("rb") as file:
-        sort = mistaken_for_weights(file.read(512))
+        sort = recognize(file.read(512))
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         header = file.read(min(length, _MAX_HEADER + 1))
@@ -122,7 +122,7 @@ def _read_safetensors(path: pathlib.Path) -> pytorch_file.StateDict:
 
 
 def _mapping(pairs: list[tuple]) -> dict:
-    """Of a name that stands twice, the library takes the last."""
+    """A mapping from its pairs; refuses a name that stands twice, where the library takes one."""
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
         raise ValueError("a name stands twice in its header")

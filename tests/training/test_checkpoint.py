@@ -71,6 +71,16 @@ def test_restores_exactly_on_another_mesh_and_keeps_the_newest(state, tmp_path):
     assert checkpoint.restore(tmp_path, "--workdir", like, 2)[1] == 2
 
 
+def test_orbax_keeps_items_where_they_are_read(state, tmp_path):
+    """Its documentation does not say where; see `checkpoint_reading._item`."""
+    tried = ("0.12.8",)
+    save(tmp_path, state, 1)
+    found = {path.name for path in of_step(tmp_path, 1).iterdir() if path.is_dir()}
+    assert found == {"default", "digests"}, (
+        f"orbax {ocp.__version__} keeps them elsewhere; these were tried: {', '.join(tried)}"
+    )
+
+
 def test_what_is_saved_or_restored_can_be_donated(state, tmp_path):
     state = plus(state, 0)
     step = jax.jit(lambda tree: jax.tree.map(jnp.negative, tree), donate_argnums=0)

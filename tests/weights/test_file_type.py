@@ -1,6 +1,6 @@
 import pytest
 
-from hmsa_jax.weights.file_type import mistaken_for_weights
+from hmsa_jax.weights.file_type import recognize
 
 
 @pytest.mark.parametrize(
@@ -13,5 +13,5 @@ from hmsa_jax.weights.file_type import mistaken_for_weights
         (b"\x80\2\x8a", None),
     ],
 )
-def test_what_is_mistaken_for_weights_is_told(head, sort):
-    assert mistaken_for_weights(head) == sort
+def test_what_is_recognize_is_told(head, sort):
+    assert recognize(head) == sort
