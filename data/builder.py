@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -18,7 +18,7 @@ _RECORDS_PER_FILE = 512
 _RECORDS_AT_ONCE = 16
 
 
-class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A TFDS builder whose records hold an image, its label and an id.
 
     Images and labels are stored as the bytes that a subclass yields, so building and reading need
@@ -41,7 +41,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     # What the check of its files found; filled when it is built, or read from beside it.
     found: Found
 
-    def __init__(self, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any):
+        """Keeps subclasses out of TFDS's own registry: `data.registry` has them."""
+        super().__init_subclass__(**{"skip_registration": True, **kwargs})
+
+    def __init__(self, **kwargs: Any):
         """Prepares to build or read; kwargs go to TFDS."""
         self.found = Found()
         super().__init__(**kwargs)
@@ -94,11 +98,11 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             disable_shuffling=True,
         )
 
-    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         """Writes the records as they come.
 
-        The way of TFDS collects a split first: up to a gigabyte in memory, and more of it with the
-        help of TensorFlow.
+        TFDS itself would collect a split first: up to a gigabyte in memory, and more than that with
+        the help of TensorFlow.
         """
         splits = self._split_generators(dl_manager)
         written = self._info()  # of the folder that TFDS renames when all is written

@@ -44,7 +44,8 @@ class Found:
         names = [part.partition("[")[0].strip() for part in split.split("+")]
         if not all(name in self.pixels for name in names):
             return None
-        return class_pixels(sum(np.int64(self.pixels[name]) for name in names), label_spec)
+        by_value = np.array([self.pixels[name] for name in names], np.int64).sum(0)
+        return class_pixels(by_value, label_spec)
 
 
 def class_pixels(values: np.ndarray, label_spec: LabelSpec) -> np.ndarray:

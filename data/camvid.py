@@ -59,7 +59,7 @@ PALETTE = (
 _LAYOUT = "The layout is described at the top of data/camvid.py."
 
 
-class CamVid(DirectoryBuilder, skip_registration=True):
+class CamVid(DirectoryBuilder):
     """CamVid, 480 x 360, 11 classes and void, in the splits of the SegNet tutorial."""
 
     name = "camvid"

@@ -108,7 +108,7 @@ def inspect(
 
 
 def _inspect(pair: Pair, *, label_spec: LabelSpec, colours: Colours) -> Finding:
-    found = []
+    found: list[tuple[Kind, str]] = []
     label, counts = _label_of(pair, label_spec, colours, found)
     size = _image_size(pair, None if label is None else label.shape, found)
     if size is not None and label is not None and size != label.shape:
@@ -200,7 +200,7 @@ def _read(file: File) -> bytes:
 
 
 def _by_name(files: list[tuple[str, File]], found: Problems) -> dict[str, File]:
-    named = {}
+    named: dict[str, File] = {}
     for name, file in files:
         if not is_utf8(name):
             found.add(problems.BAD_NAME, str(file))

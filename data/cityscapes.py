@@ -95,7 +95,7 @@ _OTHER_LABELS = (
 )
 
 
-class Cityscapes(DirectoryBuilder, skip_registration=True):
+class Cityscapes(DirectoryBuilder):
     """Cityscapes with fine labels: 2975, 500 and 1525 images of 1024 x 2048, 19 classes."""
 
     name = "cityscapes"
@@ -150,7 +150,7 @@ class Cityscapes(DirectoryBuilder, skip_registration=True):
         return bool(listing.images)
 
 
-class CityscapesCoarse(Cityscapes, skip_registration=True):
+class CityscapesCoarse(Cityscapes):
     """Cityscapes with coarse labels: 19998 images in train_extra, and those of train and val."""
 
     name = "cityscapes_coarse"
@@ -184,7 +184,8 @@ def _find(
     Returns:
       Folder of a split -> (name, file), and what is left out.
     """
-    found, left_out = {}, []
+    found: dict[str, dict[str, File]] = {}
+    left_out = []
     for item, parts in _candidates(Path(directory), kind):
         if isinstance(item, File) and len(parts) == 3 and parts[2].endswith(ending):
             name = parts[2].removesuffix(ending)

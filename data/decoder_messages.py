@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # How libjpeg's reports of damage begin; its others are of what does no harm.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression")
@@ -70,7 +70,7 @@ def heard() -> Iterator[Messages]:
                     print(line, file=python)
 
 
-def _is_descriptor_2(stream) -> bool:
+def _is_descriptor_2(stream: Any) -> bool:
     try:
         return stream.fileno() == 2
     except (AttributeError, OSError, ValueError):  # none, or one in memory

@@ -1,7 +1,8 @@
 """Builders that read pairs of image and label from a directory of the user's."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,14 +14,19 @@ from data.problems import LEFT_OUT, Problems
 from data.tree import LeftOut
 
 
-class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
-    """A builder over a directory; a subclass says in `listing` which files belong to a split."""
+class DirectoryBuilder(SegmentationBuilder):
+    """A builder over a directory, which its class methods need.
+
+    A subclass says in `listing` which files belong to a split.
+    """
+
+    directory: Path
 
     NEEDS_DIR = True
     # What to say of values that a label must not hold.
     VALUES_HINT: ClassVar[str] = ""
 
-    def __init__(self, *, directory: Path, **kwargs):
+    def __init__(self, *, directory: Path, **kwargs: Any):
         """Prepares to read `directory`; kwargs go to TFDS."""
         self.directory = Path(directory)
         super().__init__(**kwargs)
@@ -49,7 +55,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         return dict(zip(label_spec.class_values, label_spec.palette, strict=True))
 
     @classmethod
-    def fingerprint(cls, directory: Path) -> str:
+    def fingerprint(cls, directory: Path) -> str:  # type: ignore[override]
         """Hash of the directory's path and of name, size and time of every file that is read."""
         directory = Path(directory).resolve()
         paths = list(cls.side_files(directory))
@@ -58,7 +64,9 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         return files.fingerprint(directory, paths)
 
     @classmethod
-    def create(cls, directory: Path, data_dir: Path) -> "DirectoryBuilder":
+    def create(  # type: ignore[override]
+        cls, directory: Path, data_dir: Path
+    ) -> "DirectoryBuilder":
         """The builder that stores under `data_dir` what it reads from `directory`."""
         return cls(directory=directory, data_dir=data_dir, file_format="array_record")
 
@@ -96,7 +104,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         value = self.label_spec(self.directory).ignored_value
         return encode_label(np.full((height, width), value, np.uint8))
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager
         pairs, problems = self.pairs(self.directory)
         for split, of_split in pairs.items():
@@ -114,7 +122,7 @@ class DirectoryBuilder(SegmentationBuilder, skip_registration=True):
         self.found.remarks = [heading for heading, _, _ in problems.listed(remarks=True)]
         return {split: self._generate_examples(split, pairs[split]) for split in pairs}
 
-    def _generate_examples(self, split: str, pairs: list[Pair]):
+    def _generate_examples(self, split: str, pairs: list[Pair]) -> Iterator[tuple[str, dict]]:
         encoded = parallel.in_order(self.encode, pairs)
         for pair, (image, label) in self.track(zip(pairs, encoded, strict=True), split, len(pairs)):
             yield pair.name, dict(zip(self.KEYS, (image, label, pair.name), strict=True))

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Any
 from unicodedata import category
 
 # What reading a damaged file or archive may raise; RuntimeError: a member asks for a password.
@@ -48,7 +48,7 @@ class File:
         return PurePosixPath(self.member).name if self.member else self.path.name
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
+    def open(self) -> Iterator[IO[bytes]]:
         """Opens the file for a with statement; of an archive, only what is read is unpacked.
 
         Raises:
@@ -56,8 +56,8 @@ class File:
         """
         if not self.member:
             _check_size(self.path.stat().st_size)
-            with self.path.open("rb") as stream:
-                yield stream
+            with self.path.open("rb") as file:
+                yield file
             return
         with _COUNTING:
             archive = _archive(self.path)
@@ -127,7 +127,7 @@ def fingerprint(directory: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_json(path: Path, hint: str) -> object:
+def read_json(path: Path, hint: str) -> Any:
     """Reads a small JSON file.
 
     Args:

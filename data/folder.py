@@ -21,6 +21,7 @@ import colorsys
 import json
 from pathlib import Path
 from reprlib import repr as brief
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -43,7 +44,7 @@ _LAYOUT = "The layout is described at the top of data/folder.py."
 _FIELDS = {"name", "color", "id"}
 
 
-class Folder(DirectoryBuilder, skip_registration=True):
+class Folder(DirectoryBuilder):
     """Images and masks of the user's."""
 
     name = "folder"
@@ -52,7 +53,7 @@ class Folder(DirectoryBuilder, skip_registration=True):
     VALUES_HINT = "Or add the value to classes.json."
 
     @classmethod
-    def label_spec(cls, directory: Path) -> LabelSpec:
+    def label_spec(cls, directory: Path) -> LabelSpec:  # type: ignore[override]
         """What `classes.json` says.
 
         Raises:
@@ -160,7 +161,7 @@ def _check_folders(directory: Path) -> list[LeftOut]:
     return [LeftOut(File(path), HIDDEN) for path in found]
 
 
-def _parts(content) -> tuple[list, list, list[str]]:
+def _parts(content: Any) -> tuple[Any, Any, list[str]]:
     """The classes, the numbers to ignore, and what is wrong with either as a whole."""
     if not isinstance(content, dict):
         return [], [], ['expected an object with a list "classes"']
@@ -219,7 +220,7 @@ def _numbers(classes: list[dict]) -> list:
     return [entry.get("id", position) for position, entry in enumerate(classes)]
 
 
-def _is_byte(value) -> bool:
+def _is_byte(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 
@@ -227,4 +228,5 @@ def _colour(position: int) -> tuple[int, int, int]:
     """A colour for a class that has none: neighbours far apart on the wheel, three brightnesses."""
     hue = position * 0.618034 % 1  # the golden section never comes back near a hue soon
     value = (1.0, 0.75, 0.5)[position % 3]
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, value))
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.8, value))
+    return red, green, blue

@@ -7,6 +7,7 @@ drawn over the pixels as they are stored, though; where sizes show that, they de
 import dataclasses
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -116,10 +117,11 @@ def _most_pixels(data: bytes, header: Header) -> int:
 
 def _read_png(data: bytes) -> Header | None:
     """None if the first chunk, IHDR, is cut short."""
-    if len(data) < 33:
+    size = png_size(data)
+    if len(data) < 33 or size is None:
         return None
     exif = next((data[a:b] for kind, a, b in png_chunks(data) if kind == b"eXIf"), b"")
-    return Header("PNG", png_size(data), _orientation(exif))
+    return Header("PNG", size, _orientation(exif))
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -167,8 +169,12 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _orientation(exif: bytes) -> int:
     """The orientation in EXIF, which is a TIFF file; 1 where it says nothing that can be read."""
-    order = {b"II*\0": "little", b"MM\0*": "big"}.get(exif[:4])
-    if order is None:
+    order: Literal["little", "big"]
+    if exif[:4] == b"II*\0":
+        order = "little"
+    elif exif[:4] == b"MM\0*":
+        order = "big"
+    else:
         return 1
 
     def number(at: int, size: int) -> int:

@@ -80,7 +80,7 @@ class LabelSpec:
 
     def describe_values(self) -> str:
         """The values in words, like '0..10 and 255'."""
-        runs = []
+        runs: list[list[int]] = []
         for value in self.values:
             if runs and value == runs[-1][1] + 1:
                 runs[-1][1] = value

@@ -32,7 +32,7 @@ import tensorflow_datasets as tfds
 
 from data.checks import Listing, Pair
 from data.directory import DirectoryBuilder
-from data.files import is_utf8, read_json
+from data.files import File, is_utf8, read_json
 from data.label_spec import IGNORE, LabelSpec
 from data.pixels import decode_image, decode_label, encode_image, encode_label
 from data.tree import IMAGE_SUFFIXES, LABEL_SUFFIXES, LeftOut, describe, named_files
@@ -44,7 +44,7 @@ _LAYOUT = "The layout is described at the top of data/mapillary.py."
 _OWNERS_FILE = "Put the file of the owners there."
 
 
-class MapillaryV1(DirectoryBuilder, skip_registration=True):
+class MapillaryV1(DirectoryBuilder):
     """Mapillary Vistas v1.2, 18000, 2000 and 5000 images of a long edge of 2177."""
 
     name = "mapillary_v1"
@@ -58,7 +58,7 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
     VOID_IS_CLASS: ClassVar[bool] = False
 
     @classmethod
-    def label_spec(cls, directory: Path) -> LabelSpec:
+    def label_spec(cls, directory: Path) -> LabelSpec:  # type: ignore[override]
         """What the owners' config file says.
 
         Raises:
@@ -82,7 +82,8 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
         listings, left_out = {}, []
         for split, folder in SPLITS.items():
             images, no_images = named_files(directory / folder / "images", IMAGE_SUFFIXES)
-            labels, no_labels = [], []
+            labels: list[tuple[str, File]] = []
+            no_labels: list[LeftOut] = []
             for name in cls.LABEL_FOLDERS:
                 labels, no_labels = named_files(directory / folder / name, LABEL_SUFFIXES)
                 if labels:
@@ -122,7 +123,7 @@ class MapillaryV1(DirectoryBuilder, skip_registration=True):
         )
 
 
-class MapillaryV1With66(MapillaryV1, skip_registration=True):
+class MapillaryV1With66(MapillaryV1):
     """Mapillary Vistas v1.2 with void as a class, which makes the 66 that the paper counts."""
 
     name = MapillaryV1.name  # whose records it shares
@@ -130,7 +131,7 @@ class MapillaryV1With66(MapillaryV1, skip_registration=True):
     VOID_IS_CLASS = True
 
 
-class MapillaryV2(MapillaryV1, skip_registration=True):
+class MapillaryV2(MapillaryV1):
     """Mapillary Vistas v2.0: the images of v1.2 with labels of more classes."""
 
     name = "mapillary_v2"

@@ -18,7 +18,7 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> It
 
     Only a few results are held at a time, however many items there are.
     """
-    ahead = collections.deque()
+    ahead: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-data")
     try:
         for item in items:

@@ -119,7 +119,7 @@ class Problems:
 
     def __init__(self, values: str, hint: str = ""):
         self._facts = {"values": values, "hint": hint and f" {hint}"}
-        self._found = {kind: [] for kind in _KINDS}
+        self._found: dict[Kind, list] = {kind: [] for kind in _KINDS}
 
     def __len__(self) -> int:
         """How many there are, remarks not counted."""

@@ -219,7 +219,7 @@ class EncodedSource(Sequence):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         try:

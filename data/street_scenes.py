@@ -4,7 +4,9 @@ It needs no download. `data.streets.painter` paints each scene from (seed, split
 data set is the same on every machine that runs the same versions of numpy and OpenCV.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -17,7 +19,7 @@ SEED = 0
 SIZES = {"train": 800, "validation": 100}
 
 
-class StreetScenes(SegmentationBuilder, skip_registration=True):
+class StreetScenes(SegmentationBuilder):
     """Painted street scenes, 128 x 256, 11 classes and void.
 
     Large regions with little texture of their own (road, pavement, walls) stand beside things one
@@ -43,10 +45,10 @@ class StreetScenes(SegmentationBuilder, skip_registration=True):
     def create(cls, directory: Path | None, data_dir: Path) -> "StreetScenes":
         return cls(data_dir=data_dir, file_format="array_record")
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         return {split: self._generate_examples(split) for split in SIZES}
 
-    def _generate_examples(self, split: str):
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         total = SIZES[split]
         for index in self.track(range(total), split, total):
             image, label = painter.paint(SEED, split, index)

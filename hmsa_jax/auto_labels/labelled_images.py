@@ -112,7 +112,7 @@ class LabelledImages:
             self._open = stack.pop_all()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._open.close()
 
     def done(self) -> dict[str, Labelled]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import ml_collections
 
 from data import registry
+from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.image_directory import ImageDirectory
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.input.source import Source
@@ -46,7 +47,7 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
     return source, str(directory)
 
 
-def _open_split(name: str, split: str, config) -> tuple[Source, str]:
+def _open_split(name: str, split: str, config: ml_collections.ConfigDict) -> tuple[Source, str]:
     if not split:
         raise ValueError(f"--images is {name}; expected a split, like {name}/train")
     directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
@@ -76,7 +77,7 @@ class Selection:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> Record:
         return self._source[self._indices[index]]
 
     def path(self, index: int) -> Path | None:

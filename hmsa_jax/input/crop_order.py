@@ -43,6 +43,7 @@ class Stream:
         """The crop at a place; a class-uniform one draws from `rng`."""
         if place in self.class_uniform:
             centroids = self.boosted if place in self.boost else self.centroids
+            assert centroids is not None  # where a place is class-uniform, there are some
             return centroids.draw(rng)
         return int(self.plain[self.class_uniform.count_others(place)]), None
 
@@ -73,6 +74,7 @@ class CropOrder:
           pixel that the crop holds.
         """
         if position in self.from_pool:
+            assert self.pool is not None  # where a position is the pool's, there is one
             return self.pool.crop(self.from_pool.count(position), rng)
         return self.train.crop(self.from_pool.count_others(position), rng)
 

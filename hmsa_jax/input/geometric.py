@@ -5,6 +5,7 @@ is scaled and where a crop lies are the published code's ways, unless an option 
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -106,13 +107,14 @@ def draw_crop(
       The crop.
     """
     scale = rng.uniform(*scale_range)
-    scaled_size = tuple(max(1, round(scale * side)) for side in image_size)
-    held = (None, None)
+    rows, columns = (max(1, round(scale * side)) for side in image_size)
+    scaled_size = (rows, columns)
+    held: Sequence[int | None] = (None, None)
     if holding is not None:
-        held = tuple(
+        held = [
             (2 * pixel + 1) * scaled // (2 * side)
             for pixel, scaled, side in zip(holding, scaled_size, image_size, strict=True)
-        )
+        ]
     draw_first = PLACEMENTS[placement]
     top, left = (
         draw_first(rng, *sides) for sides in zip(scaled_size, crop_size, held, strict=True)
@@ -184,13 +186,14 @@ def cut_crop(
       As `random_crop`.
     """
     window = (crop.top, crop.left)
-    first = tuple(max(start, 0) for start in window)
-    size = tuple(
+    first = (max(crop.top, 0), max(crop.left, 0))
+    rows, columns = (
         min(start + length, scaled) - inside
         for start, length, scaled, inside in zip(
             window, crop_size, crop.scaled_size, first, strict=True
         )
     )
+    size = (rows, columns)
     border = (first[0] - crop.top, first[1] - crop.left)
     image = RESAMPLINGS[resampling](image, crop.scaled_size, first, size)
     label = nearest(label, crop.scaled_size, first, size)

@@ -42,7 +42,7 @@ class ImageDirectory(Sequence):
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: int) -> decoding.Record:
+    def __getitem__(self, index: int) -> decoding.Record:  # type: ignore[override]
         name, file = self._files[index]
         return {"image": file.read(), "id": name}
 

@@ -193,7 +193,7 @@ def gaussian_blur(image: jax.Array, sigma: jax.Array) -> jax.Array:
     for axis in (1, 2):
         size = image.shape[axis]
         padded = _extend(image, axis)
-        image = sum(
+        image = sum(  # type: ignore[assignment]
             taps[i] * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
             for i in range(2 * RADIUS + 1)
         )

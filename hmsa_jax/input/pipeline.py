@@ -93,8 +93,8 @@ def train_batches(
         rows=rows,
         augment=functools.partial(
             geometric.random_crop,
-            crop_size=tuple(crop_size),
-            scale_range=tuple(scale_range),
+            crop_size=crop_size,
+            scale_range=scale_range,
             flip=flip,
             resampling=resampling,
             placement=placement,

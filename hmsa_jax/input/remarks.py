@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from data import built
 from data.builder import SegmentationBuilder
 from hmsa_jax.runtime.progress import tell
@@ -28,12 +30,14 @@ def check_classes(splits: Sequence[tuple[SegmentationBuilder, str]]) -> None:
         builder.found.class_pixels(split, label_spec)
         for (builder, split), label_spec in zip(splits, label_specs, strict=True)
     ]
-    if any(counts is None for counts in pixels):  # painted, which shows all
+    counted = [counts for counts in pixels if counts is not None]
+    if len(counted) < len(pixels):  # a painted one, which shows all
         return
+    total = np.sum(counted, axis=0)
     names = " and ".join(f"{builder.name}/{split}" for builder, split in splits)
-    if why := built.why_nothing_is_learnt(sum(pixels), label_specs[0]):
+    if why := built.why_nothing_is_learnt(total, label_specs[0]):
         raise ValueError(
             f"{names} cannot be trained on: {why}. `python main.py check-data` counts the pixels."
         )
-    if absent := built.absent(sum(pixels), label_specs[0]):
+    if absent := built.absent(total, label_specs[0]):
         tell(f"{names} has no pixel of {', '.join(absent)}.")

@@ -7,7 +7,7 @@ images may be padded at the bottom and on the right: in black, as training pads 
 import collections
 import concurrent.futures
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,7 @@ def image_batches(
     local_rows(batch_size, 0, 1)
     check_source(source)
 
-    def attempt(read: Callable[[decoding.Record], Any], index: int):
+    def attempt(read: Callable[[decoding.Record], Any], index: int) -> Any:
         try:
             return read(source[index])
         except ValueError as error:
@@ -132,7 +132,7 @@ def _decode_ahead(
 ) -> Iterator[Batch]:
     """Yields the batch of every group of records, decoding `rows` of the next ones in threads."""
     pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
-    ahead = collections.deque()
+    ahead: collections.deque[tuple[Size, list[int], list]] = collections.deque()
 
     def next_batch():
         size, indices, examples = ahead.popleft()
@@ -157,12 +157,12 @@ def _group_by_size(
     Every process computes the same groups from the headers of all images. Only the indices of the
     groups still open are kept, at the price of reading the bytes of a record again to decode it.
     """
-    groups = {}
+    groups: dict[Size, list[int]] = {}
     for index in range(count):
         found = size_of(index)
         if found is None:
             continue
-        size = tuple(_padded(length, size_multiple) for length in found)
+        size = (_padded(found[0], size_multiple), _padded(found[1], size_multiple))
         group = groups.setdefault(size, [])
         group.append(index)
         if len(group) == batch_size:
@@ -179,7 +179,7 @@ def _padded(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _stack(arrays: list[np.ndarray], shape: tuple[int, ...], padding: int) -> np.ndarray:
+def _stack(arrays: Sequence[np.ndarray], shape: tuple[int, ...], padding: int) -> np.ndarray:
     """The arrays at the top left of a batch of `shape`, whose rest is padding."""
     batch = np.full(shape, padding, np.uint8)
     for row, array in zip(batch, arrays, strict=False):

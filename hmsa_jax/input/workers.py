@@ -21,7 +21,9 @@ def begin(worker_index: int, worker_count: int) -> None:
 
 def _end_with_parent() -> None:
     """A parent that is killed cannot end its workers, and they would wait for it for ever."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    parent.join()
     os._exit(1)
 
 
