@@ -12,7 +12,8 @@ PATHS = sorted(
     path.relative_to(ROOT)
     for place in ("hmsa_jax/**/*.py", "data/**/*.py")
     for path in ROOT.glob(place)
-    if ">>> " in path.read_text()
+    # tests/experiment/test_run.py makes the run that docs/python.md needs.
+    if ">>> " in path.read_text() and path.name != "python.md"
 )
 
 

@@ -139,7 +139,7 @@ def our_jobs(folder: pathlib.Path, _):
     begin = time.perf_counter()
     predict = jax.jit(predict).lower(state.params, state.batch_stats, batch["image"]).compile()
     middle = time.perf_counter()
-    train_step = experiment.train_step_of(config, parts).lower(state, batch).compile()
+    train_step = parts.train_step().lower(state, batch).compile()
     taken = f"in {middle - begin:.0f} s and {time.perf_counter() - middle:.0f} s"
 
     def prediction():

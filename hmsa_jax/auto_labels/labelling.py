@@ -18,6 +18,7 @@ from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import whole_images
 from hmsa_jax.input.pipeline import Batch, Source
 from hmsa_jax.runtime.progress import Progress
+from hmsa_jax.training.checkpoint import RunWeights
 
 _WRITERS = 4  # threads
 
@@ -76,19 +77,31 @@ def make_labelling_step(
 class Teacher:
     """A run's weights on the devices of this process, ready to label."""
 
-    def __init__(self, config, parts, weights, protocol, *, threshold, flip):
-        self.mesh = sharding.make_mesh(-1, 1, jax.local_devices())
-        self.batch_size = config.evaluate.images_per_device * self.mesh.size
-        self.size_multiple = config.evaluate.size_multiple
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        mesh: Mesh,
+        weights: RunWeights,
+        protocol: Protocol,
+        *,
+        threshold: float,
+        flip: bool,
+        fusion_resolution: str,
+        images_per_device: int,
+        size_multiple: int,
+    ):
+        self.mesh = mesh
+        self.batch_size = images_per_device * mesh.size
+        self.size_multiple = size_multiple
         self._weights = jax.device_put(
             (weights.params, weights.batch_stats), sharding.replicated(self.mesh)
         )
         self._step = make_labelling_step(
-            parts.network_for(config.evaluate.images_per_device, whole_rows=True),
-            self.mesh,
+            graphdef,
+            mesh,
             protocol,
             threshold=threshold,
-            fusion_resolution=config.evaluate.fusion_resolution,
+            fusion_resolution=fusion_resolution,
             flip=flip,
         )
 

@@ -16,8 +16,7 @@ from ml_collections import ConfigDict
 from hmsa_jax.commands import config_file
 from hmsa_jax.commands.command import WORKDIR, Command
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import feasibility, schema
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import feasibility, run_directory, schema
 from hmsa_jax.runtime import system_errors
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import tell

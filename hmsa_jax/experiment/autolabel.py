@@ -10,11 +10,9 @@ import ml_collections
 from hmsa_jax.auto_labels import labelled_images, labelling, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.auto_labels.labelled_images import LabelledImages
-from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import experiment, feasibility, splits, start
-from hmsa_jax.experiment import run as run_directory
-from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
+from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -61,9 +59,9 @@ def autolabel(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
-    label_spec = start.check_run(config, workdir).label_spec
+    label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
-    way = _protocol(protocol, config)
+    way = protocols.of_prediction(protocol, config)
     source, origin = unlabelled_images.open_images(images, out, config)
     feasibility.check_inference(config, source, "--protocol", way.scales)
     splits.check_agreement({"--images": source}, label_spec, step)
@@ -77,8 +75,19 @@ def autolabel(
         "threshold": threshold,
     }
     labelled_images.check(out, label_spec, settings)
-    parts = experiment.assemble(config)
-    teacher = labelling.Teacher(config, parts, weights, way, threshold=threshold, flip=flip)
+    mesh = sharding.make_mesh(-1, 1, jax.local_devices())
+    experiment = assemble(config, label_spec=label_spec, mesh=mesh)
+    teacher = labelling.Teacher(
+        experiment.network_for(config.evaluate.images_per_device, whole_rows=True),
+        mesh,
+        weights,
+        way,
+        threshold=threshold,
+        flip=flip,
+        fusion_resolution=config.evaluate.fusion_resolution,
+        images_per_device=config.evaluate.images_per_device,
+        size_multiple=config.evaluate.size_multiple,
+    )
     run_directory.claim(workdir, config, label_spec)
     index, count = jax.process_index(), jax.process_count()
     with hosts.first_before_others("directory of labels"):
@@ -99,34 +108,13 @@ def autolabel(
         )
         return False
     if index == 0 and done:
-        _report(out, summary_lib.summarize(done.values(), parts.dataset.classes))
+        _report(out, summary_lib.summarize(done.values(), experiment.classes))
     if unreadable:
         raise ValueError(
             f"{len(unreadable)} of {len(source)} images cannot be read and have no labels; replace"
             " them and give the same command again:\n  " + "\n  ".join(unreadable)
         )
     return True
-
-
-def _protocol(text: str | None, config) -> Protocol:
-    """The protocol that is asked for, if the teacher can do it, or the paper's."""
-    attention = config.model.attention
-    trained = tuple(sorted(config.objective.scales))
-    if text is None:
-        scales = trained if attention == "explicit" else (0.5, 1.0, 2.0)
-        return Protocol("average" if attention == "none" else attention, scales)
-    protocol = protocol_lib.parse(text)
-    if protocol.method in protocol_lib.ATTENTIVE and protocol.method != attention:
-        raise ValueError(
-            f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
-            " single, average:... or max:..., or a protocol of that attention"
-        )
-    if protocol.method == "explicit" and protocol.scales != trained:
-        raise ValueError(
-            f"--protocol is {text}, but the teacher's explicit attention weighs exactly the scales"
-            f" it was trained on, objective.scales={trained}; name those, or another method"
-        )
-    return protocol
 
 
 def _report(out: pathlib.Path, summary: dict) -> None:

@@ -15,7 +15,7 @@ import jax
 import ml_collections
 
 from data import registry
-from hmsa_jax.experiment import evaluation, feasibility, schema
+from hmsa_jax.experiment import feasibility, protocols, schema
 from hmsa_jax.experiment.compile_report import STEPS
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target
@@ -107,15 +107,14 @@ def _check_possible(
     if "train" in steps:
         scales = config.objective.scales
         feasibility.check_scales("objective.scales", scales, size)
-        feasibility.check_crop_holds_window(config)
+        feasibility.check_crop(config)
         feasibility.check_any_device(
             f"--images_per_device={images_per_device}", images_per_device, size, scales
         )
     if "evaluate" in steps:
-        evaluation.tell_left_out(config)
-        scales = {
-            scale for protocol in evaluation.protocols_of(config) for scale in protocol.scales
-        }
+        protocols.tell_left_out(config)
+        wanted = protocols.of_evaluation(config)
+        scales = {scale for protocol in wanted for scale in protocol.scales}
         feasibility.check_scales("evaluate.protocols", scales, size)
         images = config.evaluate.images_per_device
         feasibility.check_any_device(f"evaluate.images_per_device={images}", images, size, scales)

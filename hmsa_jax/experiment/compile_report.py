@@ -22,7 +22,8 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import evaluation, experiment, schema
+from hmsa_jax.experiment import schema
+from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.performance import compiled, flops
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.modelled_time import modelled_seconds
@@ -99,13 +100,13 @@ def _compile(
     """Fills the row as far as it gets."""
     present = target_lib.present_devices(target)
     devices = target_lib.described_devices(target) if present is None else present
-    parts = experiment.assemble(config, devices)
+    experiment = assemble(config, devices)
     make = train_program if step == "train" else evaluation_program
-    program = make(config, parts, images_per_device)
+    program = make(experiment, images_per_device)
     row |= {
         "device": devices[0].device_kind,
         "devices": len(devices),
-        "mesh": dict(parts.mesh.shape),
+        "mesh": dict(experiment.mesh.shape),
         "images": program.images,
         "image_size": list(config.data.crop_size),
         "useful_flops": flops.count(program.useful.trace(*program.arguments).jaxpr),
@@ -118,42 +119,40 @@ def _compile(
     row["compile_seconds"] = round(time.monotonic() - begin, 2)
     _read(row, executable, target)
     if present is not None:
-        row["time"] = _measure(program, executable, parts)
+        row["time"] = _measure(program, executable, experiment)
     _rate(row, target)
 
 
-def train_program(
-    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
-) -> Program:
-    """The config's train step, with another batch; arguments as for `of_step`."""
-    images = images_per_device * parts.mesh.shape["data"] * config.optimizer.accumulate
-    config = copy.deepcopy(config)
+def train_program(experiment: Experiment, images_per_device: int) -> Program:
+    """The train step, with another batch; arguments as for `of_step`."""
+    config, mesh = copy.deepcopy(experiment.config), experiment.mesh
+    images = images_per_device * mesh.shape["data"] * config.optimizer.accumulate
     config.data.batch_size = images
-    experiment.check_shares(config, parts)
-    shardings = sharding.training_batch(parts.mesh)
+    experiment = dataclasses.replace(experiment, config=config)
+    experiment.check_batch()
+    batch = _batch(images, config, sharding.training_batch(mesh))
     return Program(
-        step=experiment.train_step_of(config, parts),
-        useful=experiment.train_step_of(config, experiment.without_recomputation(parts)),
-        arguments=(jax.eval_shape(parts.initial_state), _batch(images, config, shardings)),
+        step=experiment.train_step(),
+        useful=experiment.without_recomputation().train_step(),
+        arguments=(jax.eval_shape(experiment.initial_state), batch),
         images=images,
         run=lambda step, state, batch: step(state, batch),
     )
 
 
-def evaluation_program(
-    config: ml_collections.ConfigDict, parts: experiment.Experiment, images_per_device: int
-) -> Program:
-    """The config's evaluation step, with the batch that it has; arguments as for `of_step`."""
+def evaluation_program(experiment: Experiment, images_per_device: int) -> Program:
+    """The evaluation step, with the batch that it has; arguments as for `of_step`."""
     del images_per_device
-    images = config.evaluate.images_per_device * parts.mesh.size
-    shardings = sharding.evaluation_batch(parts.mesh)
-    state = jax.eval_shape(parts.initial_state)
+    config, mesh = experiment.config, experiment.mesh
+    images = config.evaluate.images_per_device * mesh.size
+    batch = _batch(images, config, sharding.evaluation_batch(mesh))
+    state = jax.eval_shape(experiment.initial_state)
     return Program(
-        step=evaluation.evaluation_step_of(config, parts),
-        useful=evaluation.evaluation_step_of(config, experiment.without_recomputation(parts)),
-        arguments=(state.best_params, state.batch_stats, _batch(images, config, shardings)),
+        step=experiment.evaluation_step(),
+        useful=experiment.without_recomputation().evaluation_step(),
+        arguments=(state.eval_params, state.batch_stats, batch),
         images=images,
-        run=lambda step, state, batch: (state, step(state.best_params, state.batch_stats, batch)),
+        run=lambda step, state, batch: (state, step(state.eval_params, state.batch_stats, batch)),
     )
 
 
@@ -188,17 +187,17 @@ def _read(row: dict[str, Any], executable: jax.stages.Compiled, target: Target) 
 
 
 def _measure(
-    program: Program, executable: jax.stages.Compiled, parts: experiment.Experiment
+    program: Program, executable: jax.stages.Compiled, experiment: Experiment
 ) -> dict[str, Any]:
     """Runs the step on random images: the median and the quartiles of the runs after a warm-up."""
     rng = np.random.default_rng(0)
     image, label = (program.arguments[-1][name] for name in ("image", "label"))
     batch = {
         "image": rng.integers(0, 256, image.shape, np.uint8),
-        "label": rng.integers(0, parts.dataset.num_classes, label.shape, np.uint8),
+        "label": rng.integers(0, len(experiment.classes), label.shape, np.uint8),
     }
     batch = jax.device_put(batch, {"image": image.sharding, "label": label.sharding})
-    state = parts.initial_state()
+    state = experiment.initial_state()
     times = []
     for _ in range(_WARM_UP + _RUNS):
         begin = time.perf_counter()

@@ -3,7 +3,10 @@
 from ml_collections import ConfigDict
 
 from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.models.trunks import hrnet
+from hmsa_jax.models.attentions import ATTENTIONS
+from hmsa_jax.models.decoders import DECODERS
+from hmsa_jax.models.decoders.decoder import Decoder
+from hmsa_jax.models.trunks import TRUNKS
 
 
 def find(config: ConfigDict) -> list[str]:
@@ -18,19 +21,19 @@ def find(config: ConfigDict) -> list[str]:
 def _of_scales(config: ConfigDict) -> list[str]:
     attention, scales = config.model.attention, config.objective.scales
     problems = []
-    if len(scales) > 1 and attention == "none":
+    if len(scales) > 1 and not ATTENTIONS.get(attention).fuses_scales:
         problems.append(
             "objective.scales has several scales, which only attention can fuse; set"
             " model.attention='hierarchical' or objective.scales=(1.0,)"
         )
     if len(set(scales)) < len(scales):
         problems.append(f"objective.scales is {scales}; expected no scale twice")
-    if attention == "explicit":
+    if ATTENTIONS.get(attention).weighs_together:
         problems += [
-            f"evaluate.protocols has {protocol.name}; explicit attention weighs exactly the scales"
-            f" that it was trained on, objective.scales={tuple(sorted(scales))}"
+            f"evaluate.protocols has {protocol.name}; {attention} attention weighs exactly the"
+            f" scales that it was trained on, objective.scales={tuple(sorted(scales))}"
             for protocol in protocol_lib.parse_all(config.evaluate.protocols)
-            if protocol.method == "explicit" and protocol.scales != tuple(sorted(scales))
+            if protocol.fusion.attention == attention and protocol.scales != tuple(sorted(scales))
         ]
     return problems
 
@@ -50,7 +53,7 @@ def _of_batch(config: ConfigDict) -> list[str]:
 
 def _of_losses(config: ConfigDict) -> list[str]:
     trunk, weight = config.model.trunk, config.objective.aux_weight
-    if not weight or trunk in hrnet.SIZES:
+    if not weight or _decoder(trunk).has_auxiliary_head:
         return []
     return [
         f"objective.aux_weight is {weight}, but {trunk} has no auxiliary head; set"
@@ -75,19 +78,23 @@ def _too_few_for_batch_norm(config: ConfigDict) -> list[str]:
         fields += f" in optimizer.accumulate={parts} parts"
         remedy = "set optimizer.accumulate to a smaller divisor of the batch"
     image = f"{fields} normalises one image at a time"
-    if model.trunk not in hrnet.SIZES:
+    if _decoder(model.trunk).normalises_image_mean:
         return [
             f"{image}, but model.trunk={model.trunk!r} goes with a pyramid that normalises the mean"
             f" of an image, which by itself becomes a constant; {remedy}"
         ]
     size, smallest = config.data.crop_size, min(config.objective.scales)
-    if all(length * smallest <= hrnet.COARSEST_STRIDE for length in size):
+    if all(length * smallest <= TRUNKS.get(model.trunk).coarsest_stride for length in size):
         return [
             f"{image}, of whose crop, data.crop_size={size} at scale {smallest:g}, the coarsest"
             f" features are one pixel, which by itself becomes a constant; {remedy}, or enlarge"
             " data.crop_size"
         ]
     return []
+
+
+def _decoder(trunk: str) -> Decoder:
+    return DECODERS.get(TRUNKS.get(trunk).decoder)
 
 
 def _of_pool(data: ConfigDict) -> list[str]:

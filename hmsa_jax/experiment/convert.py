@@ -5,8 +5,9 @@ import pathlib
 import jax
 import ml_collections
 
-from hmsa_jax.experiment import experiment, start
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.distributed import sharding
+from hmsa_jax.experiment import run_directory, start
+from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.models import pretrained
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -34,17 +35,17 @@ def convert_from(
         then. `config.convert_partial` lets tensors of either side be left out.
       FileNotFoundError: there is no such file.
     """
-    dataset = start.check_run(config, workdir)
+    label_spec = start.check_run(config, workdir)
     if checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir")):
         raise ValueError(f"{workdir} holds checkpoints already; name another --workdir")
-    parts = experiment.assemble(config)
+    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
     tensors = weight_file.read(source)
     params, batch_stats, coverage = pretrained.load(
-        tensors, parts.params, parts.batch_stats, parts.architecture
+        tensors, experiment.params, experiment.batch_stats, experiment.architecture
     )
     _check(coverage, config, source)
-    state = checkpoint.with_weights(parts.initial_state(), params, batch_stats)
-    run_directory.claim(workdir, config, dataset.label_spec, weights_of=source)
+    state = checkpoint.with_weights(experiment.initial_state(), params, batch_stats)
+    run_directory.claim(workdir, config, label_spec, weights_of=source)
     with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
@@ -74,16 +75,17 @@ def convert_to(
     """
     if not target.parent.is_dir():
         raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
-    dataset = start.check_run(config, workdir)
+    weight_file.is_pytorch(target)  # or raises ValueError, before anything takes time
+    label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
-    parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, dataset.label_spec)
-    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
+    run_directory.claim(workdir, config, label_spec)
+    state, step = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
     state = jax.device_get(state)
     tensors = pretrained.export(
-        state.best_params,
+        state.eval_params,
         state.batch_stats,
-        parts.architecture,
+        experiment.architecture,
         updates=step * len(config.objective.scales),
     )
     weight_file.write(target, tensors)

@@ -1,5 +1,7 @@
 """What a config scores, and how: its protocols, its images, its results."""
 
+import errno
+import os
 import pathlib
 
 import jax
@@ -7,12 +9,11 @@ import ml_collections
 import numpy as np
 
 from data.builder import SegmentationBuilder
+from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
-from hmsa_jax.experiment import experiment, feasibility, splits, start
-from hmsa_jax.experiment import run as run_directory
-from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.inference.evaluation import make_evaluation_step, score_source
-from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
+from hmsa_jax.experiment.experiment import Experiment, assemble
+from hmsa_jax.inference.evaluation import score_source
 from hmsa_jax.input import pipeline
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import results
@@ -21,29 +22,12 @@ from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.training.state import TrainState
 
-
-def evaluation_step_of(
-    config: ml_collections.ConfigDict, parts: experiment.Experiment
-) -> jax.stages.Wrapped:
-    """The config's evaluation step, as `make_evaluation_step` returns it.
-
-    Raises:
-      ValueError: every protocol needs attention of a kind that the network does not have.
-    """
-    return make_evaluation_step(
-        parts.network_for(config.evaluate.images_per_device, whole_rows=True),
-        parts.mesh,
-        protocols_of(config),
-        classes=parts.dataset.num_classes,
-        fusion_resolution=config.evaluate.fusion_resolution,
-        flip=config.evaluate.flip,
-    )
+_RESULTS = "evaluation"
 
 
 def evaluate_state(
-    config: ml_collections.ConfigDict,
+    experiment: Experiment,
     workdir: pathlib.Path,
-    parts: experiment.Experiment,
     scored: pipeline.Source,
     state: TrainState,
 ) -> dict[str, np.ndarray]:
@@ -52,20 +36,21 @@ def evaluate_state(
     Returns:
       protocol name -> int64 `[classes, classes]`.
     """
-    protocols = protocols_of(config)
+    config = experiment.config
     totals = score_source(
-        evaluation_step_of(config, parts),
-        state.best_params,
+        experiment.evaluation_step(),
+        state.eval_params,
         state.batch_stats,
         scored,
-        parts.mesh,
+        experiment.mesh,
         images_per_device=config.evaluate.images_per_device,
-        ignore_label=parts.dataset.ignore_label,
+        ignore_label=experiment.ignore_label,
         size_multiple=config.evaluate.size_multiple,
     )
-    confusions = {p.name: total for p, total in zip(protocols, totals, strict=True)}
+    names = [protocol.name for protocol in protocols.of_evaluation(config)]
+    confusions = dict(zip(names, totals, strict=True))
     if jax.process_index() == 0:
-        _report(config, workdir, parts.dataset.classes, confusions, int(state.step))
+        _report(config, workdir, experiment.classes, confusions, int(state.step))
     return confusions
 
 
@@ -80,21 +65,22 @@ def evaluate(
       FileNotFoundError: the workdir holds no such checkpoint.
       KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
-    dataset = start.check_run(config, workdir)
+    label_spec = start.check_run(config, workdir)
+    check_writable(workdir)
     checkpoint_reading.find_step(workdir, "--workdir", step)
-    tell_left_out(config)
+    protocols.tell_left_out(config)
     builder = start.build_data(config)
     tell_remarks(builder)
     scored = open_scored(config, builder)
-    splits.check_agreement({"data.eval_split": scored}, dataset.label_spec, step)
-    parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, dataset.label_spec)
+    splits.check_agreement({"data.eval_split": scored}, label_spec, step)
+    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
+    run_directory.claim(workdir, config, label_spec)
     with (
         Preemption() as preemption,
         preemption.interrupting("Stopped; no score is written."),
     ):
-        state, _ = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
-        return evaluate_state(config, workdir, parts, scored, state)
+        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+        return evaluate_state(experiment, workdir, scored, state)
 
 
 def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:
@@ -114,49 +100,21 @@ def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder)
     split = config.data.eval_split
     scored = splits.open_split(builder, "data.eval_split", split)
     splits.check_labels(scored, "data.eval_split", split)
-    scales = {scale for protocol in protocols_of(config) for scale in protocol.scales}
+    scales = {scale for protocol in protocols.of_evaluation(config) for scale in protocol.scales}
     feasibility.check_inference(config, scored, "evaluate.protocols", scales)
     return scored
 
 
-def protocols_of(config: ml_collections.ConfigDict) -> tuple[Protocol, ...]:
-    """The protocols of the config that its network can do.
-
-    Raises:
-      ValueError: every protocol needs attention of a kind that the network does not have.
-    """
-    protocols = tuple(
-        protocol
-        for protocol in protocol_lib.parse_all(config.evaluate.protocols)
-        if protocol.method not in protocol_lib.ATTENTIVE
-        or protocol.method == config.model.attention
-    )
-    if not protocols:
-        raise ValueError(
-            f"evaluate.protocols need attention of another kind than model.attention="
-            f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
-        )
-    return protocols
-
-
-def tell_left_out(config: ml_collections.ConfigDict) -> None:
-    """Prints which protocols of the config its network cannot do; ValueError if it can do none."""
-    possible = protocols_of(config)
-    left_out = [
-        protocol.name
-        for protocol in protocol_lib.parse_all(config.evaluate.protocols)
-        if protocol not in possible
-    ]
-    if left_out:
-        tell(
-            f"Of evaluate.protocols these are left out, for model.attention is"
-            f" {config.model.attention!r}: {', '.join(left_out)}."
-        )
+def check_writable(workdir: pathlib.Path) -> None:
+    """Raises PermissionError if scores cannot be written into a run, before they are computed."""
+    directory = workdir / _RESULTS
+    if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
 def _report(config, workdir, classes, confusions, step: int) -> None:
     split = f"{config.data.name}/{config.data.eval_split}"
-    path = workdir / "evaluation" / f"{config.data.eval_split}-{step}.json"
+    path = workdir / _RESULTS / f"{config.data.eval_split}-{step}.json"
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, results.to_json(confusions, classes, split=split, step=step))
     console.print(results.to_table(confusions, classes, f"{split}, step {step}"))

@@ -1,26 +1,29 @@
-"""What a config stands for: the mesh, the classes, the network and its optimizer."""
+"""What a config stands for: the mesh, the classes, the network, its optimizer and its steps."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import jax
-import ml_collections
 import optax
 from flax import nnx
 from jax.sharding import Mesh
 from jax.stages import Traced, Wrapped
+from ml_collections import ConfigDict
 
 from data import registry
+from data.label_spec import IGNORE, LabelSpec
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import feasibility, schema
+from hmsa_jax.experiment import feasibility, protocols, schema
+from hmsa_jax.inference.evaluation import make_evaluation_step
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
+from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.performance import flops
 from hmsa_jax.performance.efficiency import StepWork
-from hmsa_jax.training import optimizer as optimizer_lib
+from hmsa_jax.training.optimizer import poly_schedule, sgd
 from hmsa_jax.training.state import TrainState, initial_state
 from hmsa_jax.training.step import make_train_step
 
@@ -30,8 +33,9 @@ class Experiment:
     """A config made concrete, but for the images.
 
     Attributes:
-      dataset: names and colours of the classes.
-      mesh: all devices.
+      config: a checked config.
+      label_spec: its classes.
+      mesh: of the devices that work on it.
       architecture: the network in numbers.
       graphdef: the network in code, in no particular form; see `network_for`.
       augment: what happens to the colours of the training images.
@@ -40,10 +44,10 @@ class Experiment:
       optimizer: SGD over that schedule.
       params: the drawn parameters, host arrays.
       batch_stats: the first running statistics, host arrays.
-      has_ema: whether the state has a moving average of the parameters.
     """
 
-    dataset: registry.Dataset
+    config: ConfigDict
+    label_spec: LabelSpec
     mesh: Mesh
     architecture: multiscale.Architecture
     graphdef: nnx.GraphDef
@@ -53,7 +57,16 @@ class Experiment:
     optimizer: optax.GradientTransformation
     params: dict
     batch_stats: dict
-    has_ema: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.label_spec.names
+
+    @property
+    def ignore_label(self) -> int:
+        """The number of label pixels that belong to no class."""
+        return IGNORE
 
     def initial_state(self) -> TrainState:
         """The state before the first step, on all devices."""
@@ -62,7 +75,7 @@ class Experiment:
             self.batch_stats,
             self.optimizer,
             sharding.replicated(self.mesh),
-            ema=self.has_ema,
+            ema=self.config.optimizer.ema_decay > 0,
         )
 
     def network_for(self, images: int, *, whole_rows: bool) -> nnx.GraphDef:
@@ -80,15 +93,83 @@ class Experiment:
         network.set_attributes(Conv, merge_rows=merge_rows)
         return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
+    def check_batch(self) -> None:
+        """Raises ValueError, naming the field, unless the devices can divide a training batch."""
+        data, count = self.config.data, self.config.optimizer.accumulate
+        name = "data.batch_size" if count == 1 else "data.batch_size / optimizer.accumulate"
+        sharding.check_batch_size(name, data.batch_size // count, self.mesh)
+        smallest = min(self.config.objective.scales)
+        stride = math.ceil(self.architecture.coarsest_stride / smallest)
+        sharding.check_rows("data.crop_size", data.crop_size[0], stride, self.mesh)
+
+    def train_step(self) -> Wrapped:
+        """The train step, as `make_train_step` returns it."""
+        optimization = self.config.optimizer
+        batch_size = self.config.data.batch_size // optimization.accumulate
+        images = batch_size // self.mesh.shape["data"]
+        return make_train_step(
+            self.network_for(images, whole_rows=self.mesh.shape["spatial"] == 1),
+            self.optimizer,
+            self.mesh,
+            scales=self.config.objective.scales,
+            objective=self.objective,
+            seed=self.config.seed,
+            augment=self.augment,
+            frozen=optimization.frozen,
+            accumulate=optimization.accumulate,
+            ema_decay=optimization.ema_decay,
+        )
+
+    def evaluation_step(self) -> Wrapped:
+        """The evaluation step, as `make_evaluation_step` returns it.
+
+        Raises:
+          ValueError: every protocol needs attention of a kind that the network does not have.
+        """
+        settings = self.config.evaluate
+        return make_evaluation_step(
+            self.network_for(settings.images_per_device, whole_rows=True),
+            self.mesh,
+            protocols.of_evaluation(self.config),
+            classes=len(self.classes),
+            fusion_resolution=settings.fusion_resolution,
+            flip=settings.flip,
+        )
+
+    def step_work(self, traced: Traced, *arguments) -> StepWork:
+        """Counts the work of a train step that is traced already.
+
+        A network that recomputes is traced once more without: see `flops.without_recomputation`.
+
+        Args:
+          traced: the train step.
+          *arguments: what it was traced with.
+        """
+        useful = self.without_recomputation()
+        if useful.graphdef is not self.graphdef:
+            traced = useful.train_step().trace(*arguments)
+        return StepWork(flops.count(traced.jaxpr), tuple(self.mesh.devices.flat))
+
+    def without_recomputation(self) -> "Experiment":
+        """The same experiment, whose network does useful work only."""
+        graphdef = flops.without_recomputation(self.graphdef, self.params, self.batch_stats)
+        return dataclasses.replace(self, graphdef=graphdef)
+
 
 def assemble(
-    config: ml_collections.ConfigDict, devices: Sequence[jax.Device] | None = None
+    config: ConfigDict,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    label_spec: LabelSpec | None = None,
+    mesh: Mesh | None = None,
 ) -> Experiment:
     """Checks the config and draws the network, on the host.
 
     Args:
       config: of the experiment.
       devices: what the mesh is made of, here or only described; all devices if it is left out.
+      label_spec: the classes; those of the config's data set if it is left out.
+      mesh: in place of the config's, for what is no training.
 
     Raises:
       ValueError: a field is wrong.
@@ -96,9 +177,11 @@ def assemble(
     """
     schema.check(config)
     feasibility.check_widths(config.model)
-    mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
-    dataset = registry.get(config.data.name, config.data.dir or None)
-    architecture = _architecture(config, dataset.num_classes)
+    if mesh is None:
+        mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
+    if label_spec is None:
+        label_spec = registry.get(config.data.name, config.data.dir or None).label_spec
+    architecture = _architecture(config, len(label_spec.names))
     graphdef, params, batch_stats = multiscale.initialize(
         architecture,
         dtype=config.model.dtype,
@@ -107,83 +190,30 @@ def assemble(
         initialization=config.model.initialization,
         seed=config.seed,
     )
-    schedule = optimizer_lib.poly_schedule(
-        config.optimizer.learning_rate, config.optimizer.poly_exponent, config.steps
-    )
-    optimizer = optimizer_lib.sgd(
-        schedule,
-        momentum=config.optimizer.momentum,
-        weight_decay=config.optimizer.weight_decay,
-        decay_vectors=config.optimizer.decay_vectors,
-        frozen=config.optimizer.frozen,
-    )
+    optimization = config.optimizer
+    schedule = poly_schedule(optimization.learning_rate, optimization.poly_exponent, config.steps)
     return Experiment(
-        dataset,
-        mesh,
-        architecture,
-        graphdef,
-        Photometric(**config.augment),
-        _objective(config),
-        schedule,
-        optimizer,
-        params,
-        batch_stats,
-        has_ema=config.optimizer.ema_decay > 0,
+        config=config,
+        label_spec=label_spec,
+        mesh=mesh,
+        architecture=architecture,
+        graphdef=graphdef,
+        augment=Photometric(**config.augment),
+        objective=_objective(config),
+        schedule=schedule,
+        optimizer=sgd(
+            schedule,
+            momentum=optimization.momentum,
+            weight_decay=optimization.weight_decay,
+            decay_vectors=optimization.decay_vectors,
+            frozen=optimization.frozen,
+        ),
+        params=params,
+        batch_stats=batch_stats,
     )
 
 
-def check_shares(config: ml_collections.ConfigDict, parts: Experiment) -> None:
-    """Raises ValueError, naming the field, unless the devices can share out a training batch."""
-    count = config.optimizer.accumulate
-    name = "data.batch_size" if count == 1 else "data.batch_size / optimizer.accumulate"
-    sharding.check_batch_size(name, config.data.batch_size // count, parts.mesh)
-    stride = math.ceil(parts.architecture.coarsest_stride / min(config.objective.scales))
-    sharding.check_rows("data.crop_size", config.data.crop_size[0], stride, parts.mesh)
-
-
-def train_step_of(config: ml_collections.ConfigDict, parts: Experiment) -> Wrapped:
-    """The config's train step, as `make_train_step` returns it."""
-    images = config.data.batch_size // config.optimizer.accumulate // parts.mesh.shape["data"]
-    return make_train_step(
-        parts.network_for(images, whole_rows=parts.mesh.shape["spatial"] == 1),
-        parts.optimizer,
-        parts.mesh,
-        scales=config.objective.scales,
-        objective=parts.objective,
-        seed=config.seed,
-        augment=parts.augment,
-        frozen=config.optimizer.frozen,
-        accumulate=config.optimizer.accumulate,
-        ema_decay=config.optimizer.ema_decay,
-    )
-
-
-def work_of(
-    config: ml_collections.ConfigDict, parts: Experiment, traced: Traced, *arguments
-) -> StepWork:
-    """Counts the work of a train step that is traced already.
-
-    A network that recomputes is traced once more without: see `flops.without_recomputation`.
-
-    Args:
-      config: of the experiment.
-      parts: of the experiment.
-      traced: the train step.
-      *arguments: what it was traced with.
-    """
-    useful = without_recomputation(parts)
-    if useful.graphdef is not parts.graphdef:
-        traced = train_step_of(config, useful).trace(*arguments)
-    return StepWork(flops.count(traced.jaxpr), tuple(parts.mesh.devices.flat))
-
-
-def without_recomputation(parts: Experiment) -> Experiment:
-    """The same experiment, whose network does useful work only."""
-    graphdef = flops.without_recomputation(parts.graphdef, parts.params, parts.batch_stats)
-    return dataclasses.replace(parts, graphdef=graphdef)
-
-
-def _architecture(config, classes: int) -> multiscale.Architecture:
+def _architecture(config: ConfigDict, classes: int) -> multiscale.Architecture:
     model = config.model
     return multiscale.Architecture(
         trunk=model.trunk,
@@ -198,8 +228,8 @@ def _architecture(config, classes: int) -> multiscale.Architecture:
     )
 
 
-def _objective(config) -> Objective:
+def _objective(config: ConfigDict) -> Objective:
     fields = dict(config.objective)
     del fields["scales"]
     fields["rmi"] = RMI(**config.objective.rmi)
-    return Objective(**fields, explicit=config.model.attention == "explicit")
+    return Objective(**fields, fuse=ATTENTIONS.get(config.model.attention).fuse)

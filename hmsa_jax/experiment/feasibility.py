@@ -19,9 +19,11 @@ import ml_collections
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
-from hmsa_jax.losses import rmi
+from hmsa_jax.losses.objective import LOSSES
+from hmsa_jax.models.attentions import ATTENTIONS
+from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.fusion import scaled_size
-from hmsa_jax.models.trunks import hrnet
+from hmsa_jax.models.trunks import TRUNKS
 
 _BYTES_READ = 4  # a pixel of image and label
 _BYTES_SCALED = 6  # a pixel of the images that the network reads: three channels in bfloat16
@@ -39,7 +41,7 @@ def check_training(config: ml_collections.ConfigDict) -> None:
     check_widths(config.model)
     data, scales = config.data, config.objective.scales
     check_scales("objective.scales", scales, data.crop_size)
-    check_crop_holds_window(config)
+    check_crop(config)
     images = f"data.batch_size={data.batch_size} of data.crop_size={tuple(data.crop_size)}"
     pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
     read = Fraction(pixels * _BYTES_READ, jax.process_count())
@@ -79,15 +81,15 @@ def check_inference(
     _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)
 
 
-def check_crop_holds_window(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError, naming the fields, if RMI is the loss and a crop holds no window of it."""
-    if config.objective.main_loss != "rmi":
+def check_crop(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError, naming the fields, if crops are too small for the main loss."""
+    check = LOSSES.get(config.objective.main_loss).check_crop
+    if check is None:
         return
-    window = config.objective.rmi
     try:
-        rmi.check_window(config.data.crop_size, window.radius, window.pool, window.pooling)
+        check(config.data.crop_size, config.objective)
     except ValueError as error:
-        raise ValueError(f"data.crop_size, objective.rmi: {error}") from error
+        raise ValueError(f"data.crop_size, {error}") from error
 
 
 def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]) -> None:
@@ -100,18 +102,14 @@ def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]
 
 def check_widths(model: ml_collections.ConfigDict) -> None:
     """Raises ValueError, naming the fields, if the weights cannot be drawn in this memory."""
-    has_ocr = model.trunk in hrnet.SIZES
-    has_hidden = not has_ocr or model.semantic_head == "paper" or model.attention != "none"
-    fields: dict[str, int] = {}
-    if has_ocr:
-        fields |= {"ocr_channels": model.ocr_channels, "ocr_key_channels": model.ocr_key_channels}
-    if has_hidden:
-        fields["head_channels"] = model.head_channels
-    ocr, key, head = (
-        fields.get(name, 0) for name in ("ocr_channels", "ocr_key_channels", "head_channels")
-    )
-    weights = 2 * ocr**2 + 2 * ocr * key + 2 * key**2 + 9 * head**2
-    named = ", ".join(f"model.{name}={width}" for name, width in fields.items())
+    decoder = DECODERS.get(TRUNKS.get(model.trunk).decoder)
+    widths: dict[str, int] = {name: model[name] for name in decoder.widths}
+    weights = decoder.weights(widths)
+    has_attention = ATTENTIONS.get(model.attention).maps((1.0,)) > 0
+    if has_attention or not decoder.head_is_linear(model.semantic_head):
+        widths["head_channels"] = model.head_channels
+        weights += 9 * model.head_channels**2
+    named = ", ".join(f"model.{name}={width}" for name, width in widths.items())
     _check_machine(f"a network of {named}", Fraction(_BYTES_WEIGHT * weights))
 
 

@@ -26,7 +26,15 @@ with epy.lazy_imports():  # their registries are asked when a value is checked, 
     from hmsa_jax.inference import protocol
     from hmsa_jax.input import geometric, resampling
     from hmsa_jax.losses import objective, rmi
-    from hmsa_jax.models import fusion, heads, initialization, multiscale, remat
+    from hmsa_jax.models import (
+        attentions,
+        fusion,
+        heads,
+        initialization,
+        multiscale,
+        remat,
+        trunks,
+    )
     from hmsa_jax.performance import profiling
 
 _LONGEST = 2**16  # pixels of a side of a crop
@@ -240,12 +248,12 @@ FIELDS: dict[str, Field] = {
     "augment.blur": Field(True, flag(), "Whether every crop is blurred, by a random width."),
     "model.trunk": Field(
         "w48",
-        one_of(lambda: multiscale.TRUNKS),
+        one_of(lambda: trunks.TRUNKS.names()),
         "The trunk: an HRNet, which OCR follows, or a ResNet, which DeepLabV3+ follows.",
     ),
     "model.attention": Field(
         "hierarchical",
-        one_of(lambda: multiscale.ATTENTIONS),
+        one_of(lambda: attentions.ATTENTIONS.names()),
         "How attention weighs the scales of an image. 'hierarchical' weighs each scale against all"
         " higher ones, so that the scales of the evaluation are free. 'explicit' weighs all scales"
         " of the training at once. 'none' is for training on one scale.",
@@ -314,13 +322,13 @@ FIELDS: dict[str, Field] = {
     ),
     "objective.main_loss": Field(
         "rmi",
-        one_of(lambda: objective.LOSSES),
+        one_of(lambda: objective.LOSSES.names()),
         "The loss of the fused prediction. 'rmi' (the paper) mixes region mutual information with"
         " binary cross-entropy.",
     ),
     "objective.aux_loss": Field(
         "cross_entropy",
-        one_of(lambda: objective.AUXILIARY_LOSSES),
+        one_of(lambda: objective.auxiliary_losses()),
         "The loss of the auxiliary head of OCR. It is 'cross_entropy' in the paper and"
         " 'binary_cross_entropy' in the published code.",
     ),
@@ -432,7 +440,7 @@ FIELDS: dict[str, Field] = {
             "hierarchical:0.5,1,2",
             "hierarchical:0.25,0.5,1,2",
         ),
-        tuple_of(str, lambda: protocol.EXPECTED, _are_protocols, separator=r",(?=\s*[^\W\d])"),
+        tuple_of(str, lambda: protocol.expected(), _are_protocols, separator=r",(?=\s*[^\W\d])"),
         "What an evaluation compares: methods and their scales. 'single' predicts at scale 1,"
         " 'average' and 'max' combine scales without attention, 'hierarchical' and 'explicit' with"
         " the attention of that name. Those that the network has no attention for are left out.",

@@ -1,255 +1,144 @@
-"""The directory of a run: the config and the classes that it belongs to, and what was promised it.
+"""A run, opened from Python: its config, classes and weights, and what can be done with them."""
 
-config.json      the config of the run, written when the directory is claimed
-classes.json     its classes, in the form of data/folder.py
-weights_of.json  the file whose weights `convert --from` makes its step 0
-"""
-
-import json
+import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
-from data import folder
-from data.label_spec import LabelSpec, differing_labels, differing_names
-from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import schema
-from hmsa_jax.runtime.files import write_atomically
-from hmsa_jax.runtime.progress import tell
-
-_CONFIG = "config.json"
-_CLASSES = "classes.json"
-_PROMISE = "weights_of.json"
+from data.label_spec import LabelSpec
+from hmsa_jax.distributed import sharding
+from hmsa_jax.experiment import evaluation, feasibility, protocols, run_directory, schema, start
+from hmsa_jax.experiment.experiment import Experiment, assemble
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.prediction import make_prediction_step
+from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.training import checkpoint
 
 
-def exists(workdir: pathlib.Path) -> bool:
-    """Whether a directory holds the config of a run."""
-    return (workdir / _CONFIG).is_file()
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained network and all that belongs to it.
 
-
-def read_config(workdir: pathlib.Path) -> ConfigDict:
-    """The config of a run; a field that is younger than the run says what the run did.
-
-    Raises:
-      ValueError: it is damaged, or has a field that is unknown here.
+    Attributes:
+      directory: of the run.
+      config: of the run.
+      classes: names of the classes, in the order of the network's outputs.
+      label_spec: the classes with their colours and the values that labels have for them.
+      step: of the checkpoint.
+      params: the weights to predict with, nested dict of host arrays.
+      batch_stats: BatchNorm's running statistics, nested dict of host arrays.
     """
-    stored = _read(workdir / _CONFIG)
-    if unknown := sorted(stored.keys() - schema.FIELDS.keys()):
-        raise ValueError(
-            f"{workdir / _CONFIG} has fields that this version does not know: {', '.join(unknown)};"
-            " use the version that made the run"
-        )
-    values = {
-        name: field.default if field.before is None else field.before
-        for name, field in schema.FIELDS.items()
-    }
-    return schema.unflatten(values | stored)
 
+    directory: pathlib.Path
+    config: ConfigDict
+    label_spec: LabelSpec
+    step: int
+    params: dict
+    batch_stats: dict
+    _experiment: Experiment = dataclasses.field(repr=False)
+    _steps: dict[Any, Callable] = dataclasses.field(default_factory=dict, repr=False)
 
-def resolve(
-    workdir: pathlib.Path, file: ConfigDict | None, overrides: Mapping[str, Any]
-) -> ConfigDict:
-    """The config for a command on a run: the run's own, but for free fields that were changed.
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the network's outputs."""
+        return self.label_spec.names
 
-    Of a file only that counts which it does not leave at the field's default: all files hold all
-    fields.
+    def evaluate(self, **changes: Any) -> dict[str, np.ndarray]:
+        """Scores the network, as `python main.py evaluate` does.
 
-    Args:
-      workdir: directory of the run, which `exists`.
-      file: the config that `--config` names, if it is given.
-      overrides: fields that were typed -> their values.
+        Args:
+          **changes: other values of fields that may change, with two underscores for a dot:
+            `data__eval_split="test"`.
 
-    Raises:
-      ValueError: what was typed, or the file, has another value in a field that may not change;
-        each is listed with both.
-    """
-    config = read_config(workdir)
-    ours = schema.flatten(config)
-    of_file = {}
-    if file is not None:
-        theirs = schema.flatten(schema.override(file, overrides))
-        of_file = {
-            name: theirs[name]
-            for name in sorted(theirs.keys() & ours.keys() - overrides.keys())
-            if theirs[name] != ours[name] and not _says_nothing(name, theirs[name])
-        }
-    changes = of_file | dict(overrides)
-    refused = [
-        f"{name}: {ours[name]!r} there, {value!r} here"
-        for name, value in changes.items()
-        if value != ours[name] and not schema.FIELDS[name].free
-    ]
-    if refused:
-        raise ValueError(
-            f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
-            + "\n  ".join(refused)
-        )
-    if of_file:
-        lines = [f"{name}: {value!r}, not {ours[name]!r}" for name, value in of_file.items()]
-        tell(f"Of --config, where {workdir} has other values:\n  " + "\n  ".join(lines))
-    return schema.override(config, changes)
+        Returns:
+          protocol name -> pixels by label (row) and prediction (column), int64 `[C, C]`.
 
+        Raises:
+          ValueError: a field may not change or cannot have that value.
+          FileNotFoundError: the data set is not where `data.dir` says.
+        """
+        fields = {name.replace("__", "."): value for name, value in changes.items()}
+        for name in fields:
+            if name not in schema.FIELDS:
+                raise ValueError(schema.no_such_field(name))
+        config = run_directory.resolve(self.directory, None, fields)
+        return evaluation.evaluate(config, self.directory, self.step)
 
-def _says_nothing(name: str, value: Any) -> bool:
-    """Whether a file leaves a field alone that may change: files hold all fields."""
-    return schema.FIELDS[name].free and value == schema.FIELDS[name].default
+    def predict(
+        self, images: np.ndarray, *, protocol: str | None = None, flip: bool | None = None
+    ) -> np.ndarray:
+        """The class of each pixel.
 
+        The function that computes it is compiled once for each shape of images. All images of a
+        call are computed at once, by one device.
 
-def check(workdir: pathlib.Path, config: ConfigDict, label_spec: LabelSpec) -> None:
-    """Makes sure that a directory belongs to a config and its classes, or to none; writes nothing.
+        Args:
+          images: uint8 `[H, W, 3]` or `[B, H, W, 3]`, RGB.
+          protocol: such as 'hierarchical:0.5,1,2'; None for the paper's scales.
+          flip: whether to take the mean with the mirror image; None: as `evaluate.flip` says.
 
-    Names and order of the classes must be those of the run: its network has an output for each.
-    Numbers in the labels, colours and ignored values may be others, as of another copy of the data;
-    they are listed.
+        Returns:
+          Class numbers, uint8 `[H, W]` or `[B, H, W]`.
 
-    Args:
-      workdir: directory of the run; it may be missing.
-      config: a checked config.
-      label_spec: of its data set.
-
-    Raises:
-      ValueError: the directory belongs to another config or to other classes, and all that differs
-        is listed; or it cannot be one.
-    """
-    _refuse_another(workdir, config, label_spec)
-    theirs = classes_of(workdir)
-    differing = [] if theirs is None else differing_labels(theirs, label_spec)
-    if differing:
-        tell(
-            f"The classes are those of {workdir}, but their labels are others; what is read and"
-            " written now has those here:\n  " + "\n  ".join(differing)
-        )
-
-
-def claim(
-    workdir: pathlib.Path,
-    config: ConfigDict,
-    label_spec: LabelSpec,
-    *,
-    weights_of: pathlib.Path | None = None,
-) -> None:
-    """Writes config and classes into a directory that has none; the last step before the work.
-
-    Args:
-      workdir: directory of the run, which is made if it is missing; of several processes the first
-        one makes it.
-      config: a checked config.
-      label_spec: of its data set.
-      weights_of: the file that the run is about to get its first weights from, for `check_promise`.
-
-    Raises:
-      ValueError: as in `check`; or it is another directory for each process.
-    """
-    with hosts.first_before_others("workdir"):
-        if jax.process_index() == 0:
-            _claim(workdir, config, label_spec, weights_of)
-        elif not (workdir / _CLASSES).exists():
+        Raises:
+          ValueError: `images` are no such array, a scale leaves nothing of them, or the network
+            cannot do the protocol.
+          FloatingPointError: the network predicts what is not finite.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
             raise ValueError(
-                f"process {jax.process_index()} does not find {workdir / _CLASSES}, which process 0"
-                " wrote; name a --workdir on a file system that they share"
+                f"images are {images.dtype} {list(images.shape)}; expected uint8 [H, W, 3] or"
+                " [B, H, W, 3]"
             )
+        batch = images if images.ndim == 4 else images[None]
+        way = protocols.of_prediction(protocol, self.config)
+        feasibility.check_scales("protocol", way.scales, batch.shape[1:3])
+        flip = self.config.evaluate.flip if flip is None else flip
+        classes, finite = jax.device_get(self._step(way, flip, len(batch))(batch))
+        bad = [f"image {number}" for number in np.flatnonzero(~finite)]
+        protocol_lib.refuse_not_finite(bad)
+        return classes if images.ndim == 4 else classes[0]
 
-
-def _claim(workdir, config, label_spec, weights_of) -> None:
-    _refuse_another(workdir, config, label_spec)  # another process may have claimed it meanwhile
-    workdir.mkdir(parents=True, exist_ok=True)
-    if weights_of is not None:  # first of all: without the others it is only a promise
-        _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
-    is_new = not (workdir / _CONFIG).exists()
-    if is_new:
-        _write(workdir / _CONFIG, schema.flatten(config))
-    if not (workdir / _CLASSES).exists():
-        write_atomically(workdir / _CLASSES, folder.classes_text(label_spec))
-        if not is_new:
-            tell(
-                f"{workdir} did not say which classes it has. Those of"
-                f" data.name={config.data.name!r} are written to {workdir / _CLASSES} now."
+    def _step(self, way: protocol_lib.Protocol, flip: bool, images: int) -> Callable:
+        """The compiled prediction, with the weights on the device."""
+        key = (way, flip, images)
+        if key not in self._steps:
+            step = make_prediction_step(
+                self._experiment.network_for(images, whole_rows=True),
+                way,
+                fusion_resolution=self.config.evaluate.fusion_resolution,
+                flip=flip,
             )
+            weights = jax.device_put((self.params, self.batch_stats))
+            self._steps[key] = lambda batch: step(*weights, batch)
+        return self._steps[key]
 
 
-def _refuse_another(workdir, config, label_spec) -> None:
-    if not (workdir / _CONFIG).exists():
-        _check_place(workdir)
-    else:
-        differing = _differing_fields(_read(workdir / _CONFIG), schema.flatten(config))
-        if differing:
-            raise ValueError(
-                f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
-                + "\n  ".join(differing)
-            )
-    theirs = classes_of(workdir)
-    differing = [] if theirs is None else differing_names(theirs.names, label_spec.names)
-    if differing:
-        raise ValueError(
-            f"{workdir} has other classes than data.name={config.data.name!r}, data.dir="
-            f"{config.data.dir!r}, so that they would be mistaken for each other; name a data set"
-            " with the same classes in the same order, or another --workdir:\n  "
-            + "\n  ".join(differing)
-        )
+def load(directory: str | os.PathLike, step: int | None = None) -> Run:
+    """Opens a run; neither its data set nor its config file is needed.
 
-
-def classes_of(run: pathlib.Path) -> LabelSpec | None:
-    """The classes of a run; None where it does not say, as runs of earlier versions.
+    Args:
+      directory: that `train` or `convert --from` filled.
+      step: of the checkpoint; None for the newest good one.
 
     Raises:
-      ValueError: its list of classes is damaged.
+      FileNotFoundError: it is no run, or has no such checkpoint.
+      ValueError: its config, classes or checkpoints are damaged.
     """
-    path = run / _CLASSES
-    return folder.read_classes(path) if path.exists() else None
-
-
-def check_promise(workdir: pathlib.Path) -> None:
-    """Raises ValueError if a run without checkpoints was to begin with the weights of a file."""
-    path = workdir / _PROMISE
-    if path.exists():
-        source = _read(path).get("file")
-        raise ValueError(
-            f"{workdir} was to begin with the weights of {source}, but holds no whole checkpoint:"
-            " `convert --from` did not end. Give that command again; or name another --workdir to"
-            " train without them."
-        )
-
-
-def _differing_fields(theirs: dict, ours: dict) -> list[str]:
-    """A line for each field that has a part in the result and differs."""
-    ours = json.loads(json.dumps(ours))
-    known = {n: field.before for n, field in schema.FIELDS.items() if field.before is not None}
-    theirs = known | theirs
-    return [
-        f"{name}: {_value(theirs, name)} there, {_value(ours, name)} here"
-        for name in sorted(ours.keys() | theirs.keys())
-        if not (name in schema.FIELDS and schema.FIELDS[name].free)
-        and (name in ours, ours.get(name)) != (name in theirs, theirs.get(name))
-    ]
-
-
-def _value(fields: dict, name: str) -> str:
-    return repr(fields[name]) if name in fields else "missing"
-
-
-def _check_place(workdir: pathlib.Path) -> None:
-    """Refuses a directory that cannot be made or written to, before the work of an hour is lost."""
-    place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ValueError(
-            f"--workdir is {workdir}, but {place} is no directory that may be written to; name"
-            " another"
-        )
-
-
-def _write(path: pathlib.Path, content: dict) -> None:
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
-
-
-def _read(path: pathlib.Path) -> dict:
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: expected a JSON object; restore it from a copy")
-    return content
+    path = local_path(os.fspath(directory), "the directory of a run")
+    if not run_directory.exists(path):
+        raise FileNotFoundError(f"{path} holds no config.json; name the directory of a run")
+    config = run_directory.read_config(path)
+    label_spec = start.check_run(config, path, needs_data=False)
+    weights = checkpoint.read_weights(path, "the run", step)
+    mesh = sharding.make_mesh(1, 1, jax.local_devices()[:1])
+    experiment = assemble(config, label_spec=label_spec, mesh=mesh)
+    return Run(
+        path, config, label_spec, weights.step, weights.params, weights.batch_stats, experiment
+    )

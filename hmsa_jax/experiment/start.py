@@ -17,28 +17,36 @@ import ml_collections
 
 from data import registry
 from data.builder import SegmentationBuilder
-from hmsa_jax.experiment import run as run_directory
-from hmsa_jax.experiment import schema
+from data.label_spec import LabelSpec
+from hmsa_jax.experiment import run_directory, schema
 
 
-def check_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> registry.Dataset:
+def check_run(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, *, needs_data: bool = True
+) -> LabelSpec:
     """Checks a config and compares it with the run; nothing is read of the images.
 
     Args:
       config: of the experiment.
       workdir: of the run; it may be missing.
+      needs_data: whether the data set has to be there. Without it the classes are those of the run.
 
     Returns:
-      What is known of the data set.
+      The classes.
 
     Raises:
       ValueError: a field is wrong, or config or classes are not those of the run.
       FileNotFoundError: the data set's classes are listed in a directory that is not there.
     """
     schema.check(config)
-    dataset = registry.get(config.data.name, config.data.dir or None)
-    run_directory.check(workdir, config, dataset.label_spec)
-    return dataset
+    try:
+        label_spec = registry.get(config.data.name, config.data.dir or None).label_spec
+    except (ValueError, FileNotFoundError):
+        label_spec = run_directory.classes_of(workdir)
+        if needs_data or label_spec is None:
+            raise
+    run_directory.check(workdir, config, label_spec)
+    return label_spec
 
 
 def build_data(config: ml_collections.ConfigDict) -> SegmentationBuilder:

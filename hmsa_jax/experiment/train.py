@@ -12,13 +12,14 @@ from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.distributed.preemption import LastStep, Preemption
 from hmsa_jax.experiment import (
     evaluation,
-    experiment,
     feasibility,
+    protocols,
+    run_directory,
     splits,
     start,
     train_input,
 )
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.runtime.files import locked
 from hmsa_jax.runtime.paths import local_path
@@ -51,34 +52,35 @@ def train(
       FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
       KeyboardInterrupt: SIGTERM or Ctrl-C in the evaluation.
     """
-    dataset = start.check_run(config, workdir)
-    train_input.check_pool(config.data, dataset)
+    label_spec = start.check_run(config, workdir)
+    evaluation.check_writable(workdir)
+    train_input.check_pool(config.data, label_spec)
     steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
     if steps or step is not None:
         checkpoint_reading.find_step(workdir, "--workdir", step)
     else:
         _check_origin(config, workdir)
-    evaluation.tell_left_out(config)
+    protocols.tell_left_out(config)
     feasibility.check_training(config)
     builder = start.build_data(config)
     scored = evaluation.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
-    splits.check_agreement(read | {"data.eval_split": scored}, dataset.label_spec, step)
-    parts = experiment.assemble(config)
-    experiment.check_shares(config, parts)
-    batches_from = train_input.prepare(config.data, parts.dataset, builder, seed=config.seed)
-    first = None if steps else _first_state(config, parts)
-    run_directory.claim(workdir, config, dataset.label_spec)
+    splits.check_agreement(read | {"data.eval_split": scored}, label_spec, step)
+    experiment = assemble(config, label_spec=label_spec)
+    experiment.check_batch()
+    batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
+    first = None if steps else _first_state(experiment)
+    run_directory.claim(workdir, config, label_spec)
     lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with Preemption() as preemption:
         with lock:
-            state, step = (first, 0) if first is not None else _resume(parts, workdir, step)
+            state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
             if step < config.steps:
                 checkpoint.set_later_aside(workdir, step)
                 with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
                     batches = batches_from(step)
                     state, step = _run_steps(
-                        config, workdir, parts, batches, state, step, checkpoints, preemption
+                        experiment, workdir, batches, state, step, checkpoints, preemption
                     )
         # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
         asked = hosts.gathered("end of the steps", "stop" if preemption.requested else "")
@@ -87,7 +89,7 @@ def train(
             return False
         message = f"Stopped in the evaluation. Step {step} is saved in {workdir}."
         with preemption.interrupting(f"{message} The same command evaluates it."):
-            evaluation.evaluate_state(config, workdir, parts, scored, state)
+            evaluation.evaluate_state(experiment, workdir, scored, state)
     return True
 
 
@@ -98,19 +100,19 @@ def _check_origin(config, workdir) -> None:
         checkpoint_reading.find_step(local_path(config.init_from, "init_from"), "init_from")
 
 
-def _resume(parts, workdir, step):
+def _resume(experiment, workdir, step):
     """The state of the newest good checkpoint, or of the one that is named, and its step."""
-    state, step = checkpoint.restore(workdir, "--workdir", parts.initial_state(), step)
+    state, step = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
     tell(f"Resuming at step {step}." if step else "Starting from the converted weights.")
     return state, step
 
 
-def _first_state(config, parts):
+def _first_state(experiment):
     """The state before the first step: drawn, or with the weights of `init_from` if it is named."""
-    if not config.init_from:
-        return parts.initial_state()
-    run = local_path(config.init_from, "init_from")
-    ours, theirs = parts.dataset.classes, run_directory.classes_of(run)
+    if not experiment.config.init_from:
+        return experiment.initial_state()
+    run = local_path(experiment.config.init_from, "init_from")
+    ours, theirs = experiment.classes, run_directory.classes_of(run)
     lines, classes = [], None
     if theirs is None:
         lines.append("It does not say which classes it has; outputs are taken over by number.")
@@ -118,14 +120,15 @@ def _first_state(config, parts):
         classes = theirs.names, ours
         lines += ["Its classes are others; outputs are taken over by name, as far as both have it:"]
         lines += [f"  {line}" for line in differing]
-    state, coverage = checkpoint.start_from(run, parts.initial_state(), classes)
+    state, coverage = checkpoint.start_from(run, experiment.initial_state(), classes)
     lines = [f"Starting with {len(coverage.taken)} tensors from {run}.", *lines]
     tell("\n".join([*lines, coverage.describe()]).strip())
     return state
 
 
-def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, preemption):
+def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, preemption):
     """Steps after `start_step` to the last, or to the one at which a signal stops it."""
+    config, mesh = experiment.config, experiment.mesh
     with (
         contextlib.closing(batches),
         MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
@@ -133,13 +136,15 @@ def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, 
         Profile(config.profile, workdir / "profile") as profile,
         jax.transfer_guard("disallow"),
     ):
-        shardings = sharding.training_batch(parts.mesh)
+        shardings = sharding.training_batch(mesh)
         batch = sharding.put_batch(next(batches), shardings)
         hosts.wait_for_all("first batch")  # what is waited for here holds up no collective program
-        train_step, work = _compile_step(config, parts, state, batch)
+        train_step, work = _compile_step(experiment, state, batch)
         hosts.wait_for_all("train step")
         last_step = LastStep(preemption, STEPS_AHEAD)
-        log = StepLog(start_step, config.data.batch_size, work, parts.schedule, writer, progress)
+        log = StepLog(
+            start_step, config.data.batch_size, work, experiment.schedule, writer, progress
+        )
         for step in range(start_step + 1, config.steps + 1):
             profile.before(step)
             state, step_metrics = train_step(state, batch)
@@ -160,7 +165,7 @@ def _run_steps(config, workdir, parts, batches, state, start_step, checkpoints, 
     return state, step
 
 
-def _compile_step(config, parts, state, batch):
+def _compile_step(experiment, state, batch):
     """Compiles before the loop, so that its first step is as fast as the others.
 
     Returns:
@@ -168,10 +173,10 @@ def _compile_step(config, parts, state, batch):
     """
     tell("Compiling the train step (once; the cache keeps it) ...")
     begin = time.monotonic()
-    train_step = experiment.train_step_of(config, parts)
+    train_step = experiment.train_step()
     with jax.transfer_guard("allow"):
         traced = train_step.trace(state, batch)
         compiled = traced.lower().compile()
     tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
     with jax.transfer_guard("allow"):
-        return compiled, experiment.work_of(config, parts, traced, state, batch)
+        return compiled, experiment.step_work(traced, state, batch)

@@ -11,7 +11,7 @@ import ml_collections
 
 from data import registry
 from data.builder import SegmentationBuilder
-from data.label_spec import differing_names
+from data.label_spec import IGNORE, LabelSpec, differing_names
 from hmsa_jax.experiment import splits
 from hmsa_jax.input import centroids, pipeline
 from hmsa_jax.input.class_uniform import ClassUniform
@@ -19,12 +19,12 @@ from hmsa_jax.input.pool import Pool
 from hmsa_jax.input.remarks import check_classes, tell_remarks
 
 
-def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> None:
+def check_pool(data: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
     """Makes sure that the pool, if there is one, shows the classes that the train split shows.
 
     Args:
       data: the group of a checked config.
-      dataset: what `data.name` stands for.
+      label_spec: of `data.name`.
 
     Raises:
       ValueError: there is no such pool, its classes differ, or a boost class is none of them.
@@ -36,12 +36,12 @@ def check_pool(data: ml_collections.ConfigDict, dataset: registry.Dataset) -> No
     with _naming_the_pool():
         registry.source_directory(pool.name, pool.dir)
         theirs = registry.get(pool.name, pool.dir).classes
-    _check_same_classes(dataset, pool.name, theirs)
+    _check_same_classes(data, label_spec, theirs)
     for name in pool.boost_classes:
-        if name not in dataset.classes:
-            near = difflib.get_close_matches(name, dataset.classes) or dataset.classes
+        if name not in label_spec.names:
+            near = difflib.get_close_matches(name, label_spec.names) or label_spec.names
             raise ValueError(
-                f"data.pool.boost_classes has {name!r}, which is no class of {dataset.name};"
+                f"data.pool.boost_classes has {name!r}, which is no class of {data.name};"
                 f" expected names like {', '.join(near)}."
             )
 
@@ -73,7 +73,7 @@ def open_sources(
 
 def prepare(
     data: ml_collections.ConfigDict,
-    dataset: registry.Dataset,
+    label_spec: LabelSpec,
     builder: SegmentationBuilder,
     *,
     seed: int,
@@ -82,7 +82,7 @@ def prepare(
 
     Args:
       data: the group of a checked config.
-      dataset: what `data.name` stands for.
+      label_spec: of `data.name`.
       builder: its builder, when it is built.
       seed: decides order and augmentation.
 
@@ -93,8 +93,8 @@ def prepare(
       ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
     """
     source = _open_train(data, builder)
-    class_uniform = _class_uniform(data, dataset.classes, builder, source)
-    pool = _pool(data, dataset.classes)
+    class_uniform = _class_uniform(data, label_spec.names, builder, source)
+    pool = _pool(data, label_spec.names)
 
     def batches_from(start_step):
         return pipeline.train_batches(
@@ -105,7 +105,7 @@ def prepare(
             flip=data.flip,
             resampling=data.resampling,
             placement=data.placement,
-            ignore_label=dataset.ignore_label,
+            ignore_label=IGNORE,
             seed=seed,
             start_step=start_step,
             num_workers=data.workers,
@@ -166,12 +166,12 @@ def _centroids(data, classes, builder, source, split, title="") -> centroids.Cen
     )
 
 
-def _check_same_classes(dataset: registry.Dataset, pool: str, theirs: Sequence[str]) -> None:
-    differing = differing_names(theirs, dataset.classes)
+def _check_same_classes(data, label_spec: LabelSpec, theirs: Sequence[str]) -> None:
+    differing = differing_names(theirs, label_spec.names)
     if differing:
         raise ValueError(
-            f"data.pool.name is {pool!r}, whose classes are not those of"
-            f" data.name={dataset.name!r}. Both need the same names in the same order: name another"
+            f"data.pool.name is {data.pool.name!r}, whose classes are not those of"
+            f" data.name={data.name!r}. Both need the same names in the same order: name another"
             " pool, or give it the layout of data/folder.py, where classes.json lists them:\n  "
             + "\n  ".join(differing)
         )

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,7 @@ from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.multiscale import ScaleOutput
 
-METHODS = ("single", "average", "max", "hierarchical", "explicit")
-ATTENTIVE = ("hierarchical", "explicit")  # of a network with that attention only
-AVERAGING = ("average", "max")  # whose scaled sizes are rounded, as in the published code
 _LISTED = 5  # images in an error
-EXPECTED = (
-    "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of "
-    f"{METHODS}, scale 1 among the scales and none twice ('single' alone takes none)"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +21,17 @@ class Protocol:
     """One column of a results table.
 
     Attributes:
-      method: one of `METHODS`.
+      method: name in `fusion.FUSIONS`.
       scales: in ascending order.
     """
 
     method: str
     scales: tuple[float, ...]
+
+    @property
+    def fusion(self) -> fusion.Fusion:
+        """How the scales are combined."""
+        return fusion.FUSIONS.get(self.method)
 
     @property
     def name(self) -> str:
@@ -45,12 +43,20 @@ class Protocol:
     ) -> jax.Array:
         """Logits `[B, *size, C]` from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
-        if self.method in ATTENTIVE:
-            attention = {scale: outputs[scale].attention for scale in self.scales}
-            fuse = {"hierarchical": fusion.hierarchical, "explicit": fusion.explicit}
-            return fuse[self.method](logits, attention, size, resolution=resolution)
-        fuse = {"single": fusion.single, "average": fusion.average, "max": fusion.maximum}
-        return fuse[self.method](logits, size, resolution=resolution)
+        if self.fusion.attention is None:
+            return self.fusion.fuse(logits, size, resolution=resolution)
+        attention = {scale: outputs[scale].attention for scale in self.scales}
+        return self.fusion.fuse(logits, attention, size, resolution=resolution)
+
+
+def expected() -> str:
+    """What the field `evaluate.protocols` may hold, in words."""
+    alone = [name for name in fusion.FUSIONS.names() if fusion.FUSIONS.get(name).takes_one_scale]
+    return (
+        "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of"
+        f" {fusion.FUSIONS.names()}, scale 1 among the scales and none twice"
+        f" ({', '.join(map(repr, alone))} alone takes none)"
+    )
 
 
 def parse(text: str) -> Protocol:
@@ -69,11 +75,14 @@ def parse(text: str) -> Protocol:
         scales = sorted(float(scale) for scale in listed.split(",")) if listed else [1.0]
     except ValueError:
         scales = []
-    plain = method == "single"
     positive = all(0 < scale < math.inf for scale in scales)
     possible = 1.0 in scales and positive and len(set(scales)) == len(scales)
-    if method not in METHODS or not possible or plain != (len(scales) == 1):
-        raise ValueError(f"protocol {text!r}: expected {EXPECTED}")
+    if possible and method in fusion.FUSIONS.names():
+        possible = fusion.FUSIONS.get(method).takes_one_scale == (len(scales) == 1)
+    else:
+        possible = False
+    if not possible:
+        raise ValueError(f"protocol {text!r}: expected {expected()}")
     return Protocol(method, tuple(scales))
 
 
@@ -130,23 +139,35 @@ def predict_all(
       Logits `[B, H, W, C]` float32 of each protocol.
     """
     size = images.shape[1:3]
-    floored = _scales_of(p for p in protocols if p.method not in AVERAGING)
-    rounded = _scales_of(p for p in protocols if p.method in AVERAGING)
+    floored = fusion.scaled_size
+    others = dict.fromkeys(p.fusion.scaled_size for p in protocols)
+    others.pop(floored, None)
     # Only where the sizes differ a scale runs once for each of them.
-    apart = tuple(s for s in rounded if fusion.rounded_size(size, s) != fusion.scaled_size(size, s))
-    shared = tuple(sorted({*floored, *rounded}.difference(s for s in apart if s not in floored)))
+    apart = {
+        scaled_size: tuple(
+            scale
+            for scale in _scales_of(protocols, scaled_size)
+            if scaled_size(size, scale) != floored(size, scale)
+        )
+        for scaled_size in others
+    }
+    needed = set(_scales_of(protocols, floored))
+    for scaled_size, scales in apart.items():
+        needed.update(set(_scales_of(protocols, scaled_size)).difference(scales))
+    shared = tuple(sorted(needed))
 
     def predict(images):
         images = normalize(images)
         run = functools.partial(multiscale.apply, graphdef, params, batch_stats, images)
-        outputs, _ = run(shared, train=False)
-        of_rounded = outputs
-        if apart:
-            of_rounded = outputs | run(apart, train=False, scaled_size=fusion.rounded_size)[0]
+        outputs = {floored: run(shared, train=False)[0]}
+        for scaled_size, scales in apart.items():
+            outputs[scaled_size] = outputs[floored]
+            if scales:
+                outputs[scaled_size] = (
+                    outputs[floored] | run(scales, train=False, scaled_size=scaled_size)[0]
+                )
         return [
-            protocol.predict(
-                of_rounded if protocol.method in AVERAGING else outputs, size, resolution
-            )
+            protocol.predict(outputs[protocol.fusion.scaled_size], size, resolution)
             for protocol in protocols
         ]
 
@@ -161,5 +182,7 @@ def predict_all(
     return [(plain + mirrored) / 2 for plain, mirrored in both]
 
 
-def _scales_of(protocols: Iterable[Protocol]) -> tuple[float, ...]:
-    return tuple(sorted({scale for protocol in protocols for scale in protocol.scales}))
+def _scales_of(protocols: Sequence[Protocol], scaled_size: fusion.ScaledSize) -> tuple[float, ...]:
+    """The scales of the protocols whose images have these sizes."""
+    chosen = [p for p in protocols if p.fusion.scaled_size is scaled_size]
+    return tuple(sorted({scale for protocol in chosen for scale in protocol.scales}))

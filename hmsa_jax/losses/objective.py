@@ -1,24 +1,20 @@
 """What training minimises: the fused prediction, the auxiliary head and each scale by itself."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 
 from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.cross_entropy import cross_entropy, image_weighted_cross_entropy
-from hmsa_jax.losses.rmi import region_mutual_information
+from hmsa_jax.losses.rmi import check_window, region_mutual_information
 from hmsa_jax.models import fusion
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.multiscale import ScaleOutput
+from hmsa_jax.runtime.registry import Registry
 
-_LIGHT = {
-    "cross_entropy": cross_entropy,
-    "image_weighted_cross_entropy": image_weighted_cross_entropy,
-    "binary_cross_entropy": binary_cross_entropy,
-}
-LOSSES = ("rmi", *_LIGHT)
-AUXILIARY_LOSSES = tuple(_LIGHT)
 MEANS = ("images", "pixels")
+LossFunction = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +42,14 @@ class Objective:
     section 3, equation 1; section 4 for the losses), or of the only scale's logits.
 
     Attributes:
-      main_loss: one of `LOSSES` (paper: `rmi`).
-      aux_loss: one of `AUXILIARY_LOSSES` (paper: `cross_entropy`; published code:
+      main_loss: name in `LOSSES` (paper: `rmi`).
+      aux_loss: name of one that may be auxiliary (paper: `cross_entropy`; published code:
         `binary_cross_entropy`).
       aux_weight: weight of the auxiliary loss (paper: 0.4); 0 for a network without that head.
       scale_weight: weight of each scale's own loss (0.05 on Cityscapes, else 0), which is the main
-        one, but binary cross-entropy alone in the case of `rmi`.
+        one's function: binary cross-entropy in the case of `rmi`.
       fusion_resolution: one of `fusion.RESOLUTIONS`.
-      explicit: whether the outputs hold shares of the scales rather than attention.
+      fuse: what the scales are fused with, as in `attentions.ATTENTIONS`.
       rmi: numbers of the main loss in the case of `rmi`.
       mean_over: one of `MEANS`. `images`: the losses of the images by themselves are averaged, as
         where each of many GPUs has one image, so that few labelled pixels weigh more. `pixels`: all
@@ -65,7 +61,7 @@ class Objective:
     aux_weight: float = 0.4
     scale_weight: float = 0.0
     fusion_resolution: str = "features"
-    explicit: bool = False
+    fuse: Callable[..., jax.Array] = fusion.hierarchical
     rmi: RMI = RMI()
     mean_over: str = "pixels"
 
@@ -86,7 +82,7 @@ class Objective:
         if self.aux_weight:
             aux_logits = {scale: output.aux_logits for scale, output in outputs.items()}
             fused = self._fused(aux_logits, outputs, labels.shape[1:3])
-            terms["aux"] = self._light(self.aux_loss, fused, labels)
+            terms["aux"] = self.mean_of(LOSSES.get(self.aux_loss).function, fused, labels)
             loss = loss + self.aux_weight * terms["aux"]
         if self.scale_weight:
             terms["scales"] = self._scales(logits, labels)
@@ -97,30 +93,81 @@ class Objective:
         """One prediction `[B, *size, C]` from all scales' logits."""
         attention = {scale: output.attention for scale, output in outputs.items()}
         grid = size if self.fusion_resolution == "image" else logits[1.0].shape[1:3]
-        fuse = fusion.explicit if self.explicit else fusion.hierarchical
-        joint = fuse(logits, attention, grid, resolution=self.fusion_resolution)
+        joint = self.fuse(logits, attention, grid, resolution=self.fusion_resolution)
         return resize_bilinear(joint, size)
 
     def _main(self, logits, labels):
-        if self.main_loss != "rmi":
-            main = self._light(self.main_loss, logits, labels)
-            return main, {"main": main}
-        bce = self._light("binary_cross_entropy", logits, labels)
-        rmi = region_mutual_information(
-            logits, labels, radius=self.rmi.radius, pool=self.rmi.pool, pooling=self.rmi.pooling
-        )
-        main = (1 - self.rmi.weight) * bce + self.rmi.weight * rmi
-        return main, {"main": main, "bce": bce, "rmi": rmi}
+        loss = LOSSES.get(self.main_loss)
+        if loss.with_terms is not None:
+            return loss.with_terms(self, logits, labels)
+        main = self.mean_of(loss.function, logits, labels)
+        return main, {"main": main}
 
     def _scales(self, logits, labels):
-        """The sum of all scales' own losses, without their regions: RMI is heavy."""
-        loss = "binary_cross_entropy" if self.main_loss == "rmi" else self.main_loss
+        """The sum of all scales' own losses."""
+        function = LOSSES.get(self.main_loss).function
         each = fusion.each_resized(logits, labels.shape[1:3], resolution=self.fusion_resolution)
-        return sum(self._light(loss, own, labels) for own in each)
+        return sum(self.mean_of(function, own, labels) for own in each)
 
-    def _light(self, loss, logits, labels):
-        """A loss of `_LIGHT`, of the batch or as the mean over images."""
+    def mean_of(self, function: LossFunction, logits: jax.Array, labels: jax.Array) -> jax.Array:
+        """A loss of the batch, or the mean of the images' own: `mean_over` says which."""
         if self.mean_over == "pixels":
-            return _LIGHT[loss](logits, labels)
+            return function(logits, labels)
         images = (logits[:, None], labels[:, None])  # batches of one
-        return jax.vmap(_LIGHT[loss])(*images).mean()
+        return jax.vmap(function)(*images).mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """An entry of `LOSSES`.
+
+    Attributes:
+      function: `(logits [B, H, W, C], labels [B, H, W]) -> scalar`, for auxiliary logits and for
+        each scale by itself.
+      with_terms: `(objective, logits, labels) -> (loss, terms)`, the main loss where that is more
+        than `function`.
+      is_auxiliary: whether it may be the auxiliary loss.
+      check_crop: `(size, config group objective)`; raises ValueError, naming fields, if crops of
+        that size are too small for it.
+    """
+
+    function: LossFunction
+    with_terms: Callable | None = None
+    is_auxiliary: bool = True
+    check_crop: Callable | None = None
+
+
+def _rmi_with_terms(objective: Objective, logits: jax.Array, labels: jax.Array):
+    """Region mutual information beside binary cross-entropy (Tao et al. 2020, section 4)."""
+    rmi = objective.rmi
+    bce = objective.mean_of(binary_cross_entropy, logits, labels)
+    mutual = region_mutual_information(
+        logits, labels, radius=rmi.radius, pool=rmi.pool, pooling=rmi.pooling
+    )
+    main = (1 - rmi.weight) * bce + rmi.weight * mutual
+    return main, {"main": main, "bce": bce, "rmi": mutual}
+
+
+def _check_window(size: tuple[int, int], objective) -> None:
+    window = objective.rmi
+    try:
+        check_window(size, window.radius, window.pool, window.pooling)
+    except ValueError as error:
+        raise ValueError(f"objective.rmi: {error}") from error
+
+
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {
+        # Each scale by itself goes without its regions: they are heavy.
+        "rmi": Loss(binary_cross_entropy, _rmi_with_terms, False, _check_window),
+        "cross_entropy": Loss(cross_entropy),
+        "image_weighted_cross_entropy": Loss(image_weighted_cross_entropy),
+        "binary_cross_entropy": Loss(binary_cross_entropy),
+    },
+)
+
+
+def auxiliary_losses() -> tuple[str, ...]:
+    """The names of the losses that may be auxiliary."""
+    return tuple(name for name in LOSSES.names() if LOSSES.get(name).is_auxiliary)

@@ -8,12 +8,14 @@ equation 1 are taken:
   image     at the full size of the scaled image (the published code): sixteen times the memory.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
 from hmsa_jax.models.layers.resize import resize_bilinear
+from hmsa_jax.runtime.registry import Registry
 
 RESOLUTIONS = ("features", "image")
 
@@ -206,3 +208,33 @@ def _at_scaled_image(x: jax.Array, scale: float, size: Size, resolution: str) ->
 def _working_size(size: Size, scale: float, resolution: str) -> Size:
     """Scales above 1 blend at their own image size in the published code, all others at `size`."""
     return scaled_size(size, max(scale, 1.0)) if resolution == "image" else size
+
+
+@dataclasses.dataclass(frozen=True)
+class Fusion:
+    """An entry of `FUSIONS`.
+
+    Attributes:
+      fuse: `(logits, size, resolution=) -> [B, *size, C]`; with attention, `(logits, attention,
+        size, resolution=)`.
+      attention: name in `attentions.ATTENTIONS` of what it needs of the network; None for nothing.
+      scaled_size: says how large the image is at each scale.
+      takes_one_scale: whether it takes scale 1 alone.
+    """
+
+    fuse: Callable[..., jax.Array]
+    attention: str | None = None
+    scaled_size: ScaledSize = scaled_size
+    takes_one_scale: bool = False
+
+
+FUSIONS: Registry[Fusion] = Registry(
+    "fusion",
+    {
+        "single": Fusion(single, takes_one_scale=True),
+        "average": Fusion(average, scaled_size=rounded_size),
+        "max": Fusion(maximum, scaled_size=rounded_size),
+        "hierarchical": Fusion(hierarchical, attention="hierarchical"),
+        "explicit": Fusion(explicit, attention="explicit"),
+    },
+)

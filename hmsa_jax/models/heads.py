@@ -7,7 +7,8 @@ from flax import nnx
 
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 
-SEMANTIC_HEADS = ("paper", "published")
+PUBLISHED = "published"
+SEMANTIC_HEADS = ("paper", PUBLISHED)
 
 
 class DenseHead(nnx.Module):
@@ -53,17 +54,17 @@ class DenseHead(nnx.Module):
 
 
 def semantic_head(
-    kind: str, inputs: int, hidden: int, classes: int, *, after_ocr: bool, dtype, rng
+    inputs: int, hidden: int, classes: int, *, linear: bool, bias: bool, dtype, rng
 ) -> DenseHead:
     """Logits for every class.
 
-    `paper` is (3x3, BN, ReLU) twice and a 1x1 convolution, as the paper describes it; `published`
-    is what the published code has in its place. After OCR that is a single 1x1 convolution; after
-    DeepLabV3+ it is the paper's head without a bias, and `paper` the same.
+    Of `SEMANTIC_HEADS` `paper` is (3x3, BN, ReLU) twice and a 1x1 convolution, as the paper
+    describes it; `published` is what the published code has in its place. After OCR that is a
+    single 1x1 convolution, the linear head; after DeepLabV3+ it is the paper's head without a
+    bias, and `paper` the same.
     """
-    linear = after_ocr and kind == "published"
     widths = () if linear else (hidden, hidden)
-    return DenseHead(inputs, widths, classes, bias=after_ocr, dtype=dtype, rng=rng)
+    return DenseHead(inputs, widths, classes, bias=bias, dtype=dtype, rng=rng)
 
 
 def attention_head(inputs: int, hidden: int, outputs: int, *, dtype, rng) -> DenseHead:

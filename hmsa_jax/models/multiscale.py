@@ -8,17 +8,16 @@ import numpy as np
 from flax import nnx
 
 from hmsa_jax.models import heads
-from hmsa_jax.models.decoders.deeplab import DeepLab
-from hmsa_jax.models.decoders.ocr import OCR
+from hmsa_jax.models.attentions import ATTENTIONS
+from hmsa_jax.models.decoders import DECODERS
+from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import ScaledSize, scaled_size
 from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
-from hmsa_jax.models.trunks import hrnet, resnet
+from hmsa_jax.models.trunks import TRUNKS
 
-ATTENTIONS = ("none", "hierarchical", "explicit")
-TRUNKS = (*hrnet.SIZES, *resnet.SIZES)
 PARTS = ("trunk", "decoder", "semantic_head", "attention_head")  # of the parameters
 
 
@@ -45,9 +44,10 @@ class Architecture:
     """All that defines the network's function and the shapes of its parameters.
 
     Attributes:
-      trunk: one of `TRUNKS`: an HRNet, followed by OCR, or a ResNet, followed by DeepLabV3+.
+      trunk: name in `trunks.TRUNKS`: an HRNet, which OCR follows, or a ResNet, which DeepLabV3+
+        follows.
       classes: number of classes.
-      attention: one of `ATTENTIONS`.
+      attention: name in `attentions.ATTENTIONS`.
       scales: the scales that explicit attention weighs, which are brought into ascending order;
         else not read.
       semantic_head: one of `heads.SEMANTIC_HEADS`.
@@ -71,14 +71,14 @@ class Architecture:
         object.__setattr__(self, "scales", tuple(sorted(self.scales)))
 
     @property
-    def has_ocr(self) -> bool:
-        """Whether OCR, with its auxiliary head, follows the trunk, rather than DeepLabV3+."""
-        return self.trunk in hrnet.SIZES
+    def decoder(self) -> Decoder:
+        """What follows the trunk."""
+        return DECODERS.get(TRUNKS.get(self.trunk).decoder)
 
     @property
     def coarsest_stride(self) -> int:
         """Of the trunk's coarsest features."""
-        return (hrnet if self.has_ocr else resnet).COARSEST_STRIDE
+        return TRUNKS.get(self.trunk).coarsest_stride
 
 
 class MultiscaleNetwork(nnx.Module):
@@ -95,20 +95,26 @@ class MultiscaleNetwork(nnx.Module):
         a = architecture
         layer = {"dtype": dtype, "rng": rng}
         self.remat = remat
-        self.attention = a.attention
-        self.weighed_scales = a.scales if a.attention == "explicit" else ()
-        self.trunk, self.decoder = _trunk_and_decoder(a, remat, layer)
+        attention = ATTENTIONS.get(a.attention)
+        self.weighed_scales = a.scales if attention.weighs_together else ()
+        self.trunk = TRUNKS.get(a.trunk).build(remat=remat, **layer)
+        self.decoder = a.decoder.build(self.trunk, a, **layer)
         pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
-            a.semantic_head, pixels, a.head_channels, a.classes, after_ocr=a.has_ocr, **layer
+            pixels,
+            a.head_channels,
+            a.classes,
+            linear=a.decoder.head_is_linear(a.semantic_head),
+            bias=a.decoder.head_has_bias,
+            **layer,
         )
-        if a.attention == "none":
-            self.attention_head = None
-        else:
-            maps = len(self.weighed_scales) or 1
+        maps = attention.maps(a.scales)
+        if maps:
             self.attention_head = heads.attention_head(
                 maps * pixels, a.head_channels, maps, **layer
             )
+        else:
+            self.attention_head = None
 
     def __call__(
         self,
@@ -163,7 +169,7 @@ class MultiscaleNetwork(nnx.Module):
         pixels, aux_logits = self.decoder(features, train=train, dropout_key=dropout_key)
         logits = self.semantic_head(pixels, train=train)
         attention = None
-        if self.attention == "hierarchical":
+        if self.attention_head is not None and not self.weighed_scales:
             attention = jax.nn.sigmoid(self.attention_head(pixels, train=train))
         return ScaleOutput(logits, aux_logits, attention), pixels
 
@@ -187,22 +193,6 @@ class MultiscaleNetwork(nnx.Module):
         )
         shares = jax.nn.softmax(self.attention_head(together, train=train), axis=-1)
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
-
-
-def _trunk_and_decoder(a: Architecture, remat: str, layer: dict) -> tuple[nnx.Module, nnx.Module]:
-    if a.has_ocr:
-        trunk = hrnet.HRNet(hrnet.SIZES[a.trunk], remat=remat, **layer)
-        decoder = OCR(
-            trunk.channels,
-            a.classes,
-            channels=a.ocr_channels,
-            key_channels=a.ocr_key_channels,
-            dropout=a.dropout,
-            **layer,
-        )
-        return trunk, decoder
-    trunk = resnet.ResNet(resnet.SIZES[a.trunk], remat=remat, **layer)
-    return trunk, DeepLab(trunk.fine_channels, trunk.channels, **layer)
 
 
 def initialize(

@@ -1,7 +1,7 @@
 """Weights from elsewhere: PyTorch's names and layout, and networks that match in part.
 
-The tables stand beside the layers they describe (`PUBLISHED_NAMES` in `hrnet`, `ocr`, `resnet`,
-`deeplab` and `heads`); what reads them is here.
+The tables stand beside the layers they describe, in the files of trunks, decoders and heads; what
+reads them is here.
 """
 
 import collections
@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmsa_jax.models import heads
-from hmsa_jax.models.decoders import deeplab, ocr
 from hmsa_jax.models.multiscale import Architecture
-from hmsa_jax.models.trunks import hrnet, resnet
+from hmsa_jax.models.trunks import TRUNKS
 
 _CONV_LEAVES = {"kernel": "weight", "bias": "bias"}
 _BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -186,9 +185,9 @@ def _with_published_names(
     tensors: Mapping[str, np.ndarray], architecture: Architecture
 ) -> dict[str, np.ndarray]:
     """Renames the tensors and leaves out what no segmentation network has."""
-    trunk = hrnet if architecture.has_ocr else resnet
-    dropped = re.compile(f"{_ALWAYS_DROPPED}|{trunk.DROPPED}")
-    rules = trunk.RENAMED | (ocr.RENAMED if architecture.has_ocr else {})
+    trunk = TRUNKS.get(architecture.trunk)
+    dropped = re.compile(f"{_ALWAYS_DROPPED}|{trunk.dropped}")
+    rules = {**trunk.renamed, **architecture.decoder.renamed}
     renamed = {}
     for name, value in tensors.items():
         new = _WRAPPERS.sub("", name)
@@ -230,12 +229,11 @@ def _namer(architecture: Architecture) -> Callable[[Iterable], str]:
 
 
 def _table(architecture: Architecture) -> dict[str, str | tuple[str, str]]:
-    if architecture.has_ocr:
-        head = ocr.PUBLISHED_HEAD_NAMES[architecture.semantic_head]
-        body = hrnet.PUBLISHED_NAMES | ocr.PUBLISHED_NAMES | head
-    else:
-        body = resnet.PUBLISHED_NAMES | deeplab.PUBLISHED_NAMES
-    return body | heads.PUBLISHED_ATTENTION_NAMES
+    return {
+        **TRUNKS.get(architecture.trunk).published_names,
+        **architecture.decoder.published_names[architecture.semantic_head],
+        **heads.PUBLISHED_ATTENTION_NAMES,
+    }
 
 
 def _pattern(layer: str) -> re.Pattern:

@@ -27,7 +27,7 @@ class TrainState:
     ema_params: dict | None = None
 
     @property
-    def best_params(self) -> dict:
+    def eval_params(self) -> dict:
         """What is evaluated and handed on: the moving average where there is one."""
         return self.params if self.ema_params is None else self.ema_params
 

@@ -37,7 +37,7 @@ def read(path: str | os.PathLike) -> pytorch_file.StateDict:
         be weights.
     """
     path = pathlib.Path(path)
-    arrays = pytorch_file.read(path) if _is_pytorch(path) else _read_safetensors(path)
+    arrays = pytorch_file.read(path) if is_pytorch(path) else _read_safetensors(path)
     _refuse_impossible(path, arrays)
     return arrays
 
@@ -53,7 +53,7 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
       ValueError: the suffix is another, or the format has no such dtype.
     """
     path = pathlib.Path(path)
-    if _is_pytorch(path):
+    if is_pytorch(path):
         pytorch_file.write(path, tensors)
     else:
         _write_safetensors(path, tensors)
@@ -91,7 +91,8 @@ def _first(names: list[str]) -> str:
     return f"{', '.join(name[:60] for name in names[:_LISTED])}{more}"
 
 
-def _is_pytorch(path: pathlib.Path) -> bool:
+def is_pytorch(path: pathlib.Path) -> bool:
+    """Whether a suffix says PyTorch's format rather than safetensors; ValueError if neither."""
     suffix = path.suffix.lower()
     if suffix not in (*PYTORCH, SAFETENSORS):
         raise ValueError(

@@ -8,7 +8,7 @@ import pytest
 
 import main
 from hmsa_jax.commands import command_line, execution
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import run_directory
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,10 @@ WRONG = {
     ("train", "--workdir=a", "runs"): "train takes no 'runs'; flags are written --NAME=VALUE",
     ("train", "--workdir=a", "--step=1.5"): "--step: invalid int value: '1.5'",
     ("evaluate", "--workdir=a", "--out=b"): "evaluate takes no --out",
+    ("train", "--workdir=w", "--images=d"): "train takes no --images",
+    ("autolabel", "--workdir=w", "--images=d"): "autolabel needs --out=DIR",
+    ("autolabel", "--workdir=w", "--out=o"): "autolabel needs --images=WHERE",
+    ("autolabel", "--images=d", "--out=o"): "autolabel needs --workdir=DIR",
     ("convert", "--workdir=a"): "convert needs --from=FILE or --to=FILE",
     ("convert", "--workdir=a", "--from=b", "--to=c"): "convert needs --from=FILE or --to=FILE",
     ("convert", "--workdir=a", "--from=b", "--step=1"): "convert --from makes step 0",

@@ -274,14 +274,14 @@ def program(name):
 def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
     config = with_directories(load(name), directories)
     before = bytes_on_devices()
-    parts = experiment.assemble(config)
-    state = jax.eval_shape(parts.initial_state)
+    assembled = experiment.assemble(config)
+    state = jax.eval_shape(assembled.initial_state)
     shape = (EXPECTED[name]["data.batch_size"], *EXPECTED[name]["data.crop_size"])
     batch = {
         "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
     }
-    successor, metrics = jax.eval_shape(experiment.train_step_of(config, parts), state, batch)
+    successor, metrics = jax.eval_shape(assembled.train_step(), state, batch)
     assert bytes_on_devices() - before < 2**20  # the parameters alone have over 100 MB
     assert jax.tree.structure(successor) == jax.tree.structure(state)
     for new, old in zip(jax.tree.leaves(successor), jax.tree.leaves(state), strict=True):

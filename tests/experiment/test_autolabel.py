@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import subprocess
-import sys
 
 import cv2
 import jax
@@ -17,8 +15,7 @@ from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import labelling, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
-from hmsa_jax.experiment import autolabel, check_data, experiment
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import autolabel, check_data, experiment, run_directory
 from hmsa_jax.inference.protocol import parse
 from hmsa_jax.input import decoding
 from hmsa_jax.input.photometric import normalize
@@ -46,10 +43,10 @@ def config():
 def teacher(tmp_path_factory):
     """A run with one checkpoint."""
     workdir = tmp_path_factory.mktemp("teacher")
-    parts = experiment.assemble(config())
-    run_directory.claim(workdir, config(), parts.dataset.label_spec)
+    assembled = experiment.assemble(config())
+    run_directory.claim(workdir, config(), assembled.label_spec)
     with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
-        checkpoints.save(parts.initial_state(), 0)
+        checkpoints.save(assembled.initial_state(), 0)
     return workdir
 
 
@@ -89,15 +86,15 @@ def names_of(images):
 
 def test_labels_are_those_of_numpy(teacher, images, labelled):
     """One image at a time, with the mirror image, padding and softmax in numpy."""
-    parts = experiment.assemble(config())
+    assembled = experiment.assemble(config())
     protocol = parse(PROTOCOL)
 
     @jax.jit
     def predict(image):
         outputs, _ = multiscale.apply(
-            parts.graphdef,
-            parts.params,
-            parts.batch_stats,
+            assembled.graphdef,
+            assembled.params,
+            assembled.batch_stats,
             normalize(image[None]),
             protocol.scales,
             train=False,
@@ -346,22 +343,6 @@ def test_two_processes_of_one_index(tmp_path):
         open_it(),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (["train", "--workdir=w", "--images=d"], "train takes no --images"),
-        (["autolabel", "--workdir=w", "--images=d"], "autolabel needs --images"),
-        (["autolabel", "--images=d", "--out=o"], "autolabel needs --workdir"),
-    ],
-)
-def test_flags_of_the_command(arguments, problem):
-    done = subprocess.run(
-        [sys.executable, "main.py", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode != 0
-    assert problem in done.stdout + done.stderr
 
 
 # The directory by itself.

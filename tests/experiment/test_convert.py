@@ -28,8 +28,10 @@ def config(**changes):
 @pytest.fixture(scope="module")
 def state():
     """A published state dict of the network of `config`."""
-    parts = experiment.assemble(config())
-    exported = pretrained.export(parts.params, parts.batch_stats, parts.architecture, updates=0)
+    assembled = experiment.assemble(config())
+    exported = pretrained.export(
+        assembled.params, assembled.batch_stats, assembled.architecture, updates=0
+    )
     state = seeded.state_dict(5, {name: value.shape for name, value in exported.items()})
     return state | {k: np.zeros_like(v) for k, v in state.items() if k.endswith("_tracked")}
 
@@ -130,12 +132,14 @@ def test_partial_files_are_taken_if_the_config_says_so(state, tmp_path, capsys):
     assert "Not taken: ema." in output
 
     # From there a run with other classes and without attention starts.
-    parts = experiment.assemble(config(**{"model.attention": "none", "objective.scales": (1.0,)}))
-    started, coverage = checkpoint.start_from(tmp_path / "run", parts.initial_state())
+    assembled = experiment.assemble(
+        config(**{"model.attention": "none", "objective.scales": (1.0,)})
+    )
+    started, coverage = checkpoint.start_from(tmp_path / "run", assembled.initial_state())
     assert coverage.unused
     assert not coverage.missing
     weights = jax.device_get((started.params, started.batch_stats))
-    got = pretrained.export(*weights, parts.architecture, updates=0)
+    got = pretrained.export(*weights, assembled.architecture, updates=0)
     for name in counted:
         np.testing.assert_array_equal(got[name], trunk[name], err_msg=name)
 

@@ -8,15 +8,15 @@ from flax import nnx
 
 from configs import street_scenes
 from hmsa_jax.auto_labels import labelling
-from hmsa_jax.experiment import compile_report, evaluation, experiment
+from hmsa_jax.experiment import compile_report, experiment
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.conv import Conv
 
 
-def layers_of(parts, kind):
+def layers_of(assembled, kind):
     """All layers of a kind in the network of an experiment."""
-    network = nnx.merge(parts.graphdef, parts.params, parts.batch_stats)
+    network = nnx.merge(assembled.graphdef, assembled.params, assembled.batch_stats)
     return [module for _, module in nnx.iter_modules(network) if isinstance(module, kind)]
 
 
@@ -26,15 +26,15 @@ def form_of_step(monkeypatch):
     handed = []
     for module, maker in (
         (experiment, "make_train_step"),
-        (evaluation, "make_evaluation_step"),
+        (experiment, "make_evaluation_step"),
         (labelling, "make_labelling_step"),
     ):
         monkeypatch.setattr(module, maker, lambda graphdef, *_, **__: handed.append(graphdef))
 
-    def form(parts, make, *arguments):
+    def form(assembled, make, *arguments):
         handed.clear()
         make(*arguments)
-        network = nnx.merge(handed[0], parts.params, parts.batch_stats)
+        network = nnx.merge(handed[0], assembled.params, assembled.batch_stats)
         layers = [m for _, m in nnx.iter_modules(network) if isinstance(m, Conv)]
         (merged,) = {layer.merge_rows for layer in layers}
         return merged
@@ -60,8 +60,8 @@ def test_rows_are_merged_where_that_is_faster_and_exchanges_none(
     config.mesh.spatial = spatial
     config.data.batch_size = batch_size
     config.optimizer.accumulate = accumulate
-    parts = experiment.assemble(config)  # on eight devices
-    assert form_of_step(parts, experiment.train_step_of, config, parts) == merged
+    assembled = experiment.assemble(config)  # on eight devices
+    assert form_of_step(assembled, assembled.train_step) == merged
 
 
 @pytest.mark.parametrize(("spatial", "training"), [(1, "narrow"), (2, "none")])
@@ -75,24 +75,27 @@ def test_each_program_has_the_form_for_its_own_batch(
     config.data.batch_size = 16
     config.data.crop_size = (256, 256)
     config.evaluate.images_per_device = images
-    parts = experiment.assemble(config)
-    weights = types.SimpleNamespace(params=parts.params, batch_stats=parts.batch_stats)
+    assembled = experiment.assemble(config)
+    weights = types.SimpleNamespace(params=assembled.params, batch_stats=assembled.batch_stats)
 
     def teacher():
         way = protocol_lib.parse("single")
-        return labelling.Teacher(config, parts, weights, way, threshold=0.5, flip=False)
+        graphdef = assembled.network_for(images, whole_rows=True)
+        options = {"fusion_resolution": "features", "images_per_device": images}
+        options |= {"threshold": 0.5, "flip": False, "size_multiple": 1}
+        return labelling.Teacher(graphdef, assembled.mesh, weights, way, **options)
 
-    assert form_of_step(parts, experiment.train_step_of, config, parts) == training
-    assert form_of_step(parts, evaluation.evaluation_step_of, config, parts) == inference
-    assert form_of_step(parts, teacher) == inference
+    assert form_of_step(assembled, assembled.train_step) == training
+    assert form_of_step(assembled, assembled.evaluation_step) == inference
+    assert form_of_step(assembled, teacher) == inference
     # What is reported on has another batch than the config.
-    assert form_of_step(parts, compile_report.train_program, config, parts, 1) == "all"
-    assert form_of_step(parts, compile_report.evaluation_program, config, parts, 1) == inference
+    assert form_of_step(assembled, compile_report.train_program, assembled, 1) == "all"
+    assert form_of_step(assembled, compile_report.evaluation_program, assembled, 1) == inference
 
 
 def test_mesh_is_made_of_the_devices_that_are_given():
-    parts = experiment.assemble(street_scenes.get_config(), jax.devices()[:2])
-    assert parts.mesh.shape == {"data": 2, "spatial": 1}
+    assembled = experiment.assemble(street_scenes.get_config(), jax.devices()[:2])
+    assert assembled.mesh.shape == {"data": 2, "spatial": 1}
     assert experiment.assemble(street_scenes.get_config()).mesh.size == jax.device_count()
 
 

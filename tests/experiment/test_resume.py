@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.auto_labels import labelling
-from hmsa_jax.experiment import autolabel, convert, evaluation, experiment, train
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import autolabel, convert, evaluation, experiment, run_directory, train
 from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.weights import weight_file
 from tests.experiment.test_start import cache, config, config_of, nothing_is_compiled, pictures
@@ -26,9 +25,9 @@ def stepped(pictures, cache, tmp_path_factory):
     config = config_of(pictures, cache)
     config.steps = STEPS
     workdir = tmp_path_factory.mktemp("stepped")
-    parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, parts.dataset.label_spec)
-    state = parts.initial_state()
+    assembled = experiment.assemble(config)
+    run_directory.claim(workdir, config, assembled.label_spec)
+    state = assembled.initial_state()
     with checkpoint.Checkpoints(workdir, keep=STEPS) as checkpoints:
         for step in range(1, STEPS + 1):
             checkpoints.save(jax.tree.map(lambda x, n=step: x * 0 + x.dtype.type(n), state), step)
@@ -50,12 +49,12 @@ def taken(monkeypatch):
         (number,) = {float(x.ravel()[0]) for x in jax.tree.leaves(jax.device_get(tree))}
         return number
 
-    def no_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
+    def no_steps(experiment, workdir, batches, state, start_step, checkpoints, stop):
         batches.close()
         taken.append((start_step, number_in(state)))
         return state, start_step
 
-    def no_scores(config, workdir, parts, scored, state):
+    def no_scores(experiment, workdir, scored, state):
         taken.append((int(state.step), number_in(state)))
 
     def no_labels(source, mine, target, teacher):
@@ -122,7 +121,7 @@ def test_a_signal_loses_no_save_and_stops_before_the_scores(config, run, monkeyp
         os.kill(os.getpid(), signal.SIGTERM)
         close(*arguments)
 
-    def last_step(config, workdir, parts, batches, state, start_step, checkpoints, stop):
+    def last_step(experiment, workdir, batches, state, start_step, checkpoints, stop):
         batches.close()
         checkpoints.save(state, STEPS)
         return state, STEPS

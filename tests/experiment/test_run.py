@@ -1,196 +1,132 @@
-"""A directory belongs to one config and one list of classes."""
+"""A run that is opened from Python."""
 
 import dataclasses
+import doctest
 import json
-import os
+import pathlib
+import shutil
 
+import jax
+import numpy as np
 import pytest
 
-from configs import base
-from data.label_spec import LabelSpec
-from hmsa_jax.experiment import run as run_directory
-from hmsa_jax.experiment import schema
+import hmsa_jax
+from configs import street_scenes
+from hmsa_jax.experiment import experiment, run_directory
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.training import checkpoint
 
-LABEL_SPEC = LabelSpec.of_raw_values(
-    ("road", "sky", "pole"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (7, 23, 17), (0, 255)
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def a_config():
+    config = street_scenes.get_config()
+    config.model.ocr_channels = 16
+    config.model.ocr_key_channels = 8
+    config.model.head_channels = 8
+    config.optimizer.ema_decay = 0.5
+    config.mesh.data = 8  # of the machine that trained it
+    return config
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A run of one step, whose moving average is not its parameters."""
+    directory = tmp_path_factory.mktemp("run") / "run"
+    assembled = experiment.assemble(a_config())
+    run_directory.claim(directory, a_config(), assembled.label_spec)
+    state = assembled.initial_state()
+    ema = jax.tree.map(lambda x: x * 1.5, state.ema_params)
+    with checkpoint.Checkpoints(directory, keep=1) as checkpoints:
+        checkpoints.save(dataclasses.replace(state, ema_params=ema), 3)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def run(directory):
+    return hmsa_jax.load_run(directory)
+
+
+def test_it_holds_config_classes_and_weights(run, directory):
+    assert (run.directory, run.step) == (directory, 3)
+    assert run.config.to_dict() == a_config().to_dict()
+    assert run.classes == run.label_spec.names
+    assert len(run.classes) == 11
+    drawn = experiment.assemble(a_config())
+    kernel = run.params["semantic_head"]["output"]["kernel"]
+    np.testing.assert_array_equal(kernel, 1.5 * drawn.params["semantic_head"]["output"]["kernel"])
+
+
+def test_predictions_are_those_of_the_network(run):
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    got = run.predict(images, protocol="single", flip=False)
+    (logits,) = protocol_lib.predict_all(
+        (protocol_lib.parse("single"),),
+        experiment.assemble(a_config()).graphdef,
+        run.params,
+        run.batch_stats,
+        images,
+        resolution="features",
+        flip=False,
+    )
+    agreeing = (got == np.argmax(logits, -1)).mean()
+    assert got.shape == (2, 48, 64)
+    assert agreeing > 0.999  # sums are in another order where rows are merged
+    np.testing.assert_array_equal(run.predict(images[0], protocol="single", flip=False), got[0])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]; expected uint8"),
+        (np.zeros((4, 4), np.uint8), r"uint8 \[4, 4\]; expected"),
+        (np.zeros((1, 0, 4, 3), np.uint8), "leaves"),
+    ],
 )
+def test_what_is_no_image_is_refused(run, images, message):
+    with pytest.raises(ValueError, match=message):
+        run.predict(images, protocol="single")
 
 
-def files(directory):
-    return sorted(path.name for path in directory.iterdir())
+def test_a_protocol_that_the_network_cannot_do_is_refused(run):
+    with pytest.raises(ValueError, match="explicit"):
+        run.predict(np.zeros((32, 32, 3), np.uint8), protocol="explicit:0.5,1")
 
 
-def test_it_belongs_to_one_config(tmp_path):
-    workdir = tmp_path / "new" / "run"
-    config = base.get_config()
-    run_directory.check(workdir, config, LABEL_SPEC)
-    assert not workdir.parent.exists()  # only the claim writes
-    run_directory.claim(workdir, config, LABEL_SPEC)
-    assert files(workdir) == ["classes.json", "config.json"]
-    config.log_every += 1
-    run_directory.check(workdir, config, LABEL_SPEC)  # no part in the result
-    config.optimizer.learning_rate = 0.5
-    for refuse in (run_directory.check, run_directory.claim):
-        with pytest.raises(ValueError, match=r"optimizer\.learning_rate: 0\.01 there, 0\.5 here"):
-            refuse(workdir, config, LABEL_SPEC)
+def test_predictions_that_are_not_finite_are_refused(directory):
+    run = hmsa_jax.load_run(directory)
+    run.params["semantic_head"]["output"]["kernel"][...] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite for image 0"):
+        run.predict(np.zeros((32, 32, 3), np.uint8), protocol="single", flip=False)
 
 
-def test_other_classes_are_listed_one_by_one(tmp_path):
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    others = dataclasses.replace(LABEL_SPEC, names=("road", "pole", "sky"))
-    with pytest.raises(ValueError, match="has other classes") as error:
-        run_directory.check(tmp_path, base.get_config(), others)
-    assert str(error.value).splitlines()[1:] == [
-        "  class 1 is 'sky' there and 'pole' here",
-        "  class 2 is 'pole' there and 'sky' here",
-    ]
-    fewer = LabelSpec.of_train_ids(LABEL_SPEC.names[:2], LABEL_SPEC.palette[:2])
-    with pytest.raises(ValueError, match="class 2 is 'pole' there and missing here"):
-        run_directory.check(tmp_path, base.get_config(), fewer)
+def test_it_needs_neither_its_data_nor_its_place(directory, tmp_path):
+    moved = shutil.copytree(directory, tmp_path / "moved")
+    fields = json.loads((moved / "config.json").read_text())
+    fields |= {"data.name": "folder", "data.dir": "/gone", "init_from": "/gone"}
+    (moved / "config.json").write_text(json.dumps(fields))
+    run = hmsa_jax.load_run(moved)
+    assert len(run.classes) == 11
+    with pytest.raises(FileNotFoundError, match=r"data\.dir is /gone"):
+        run.evaluate()
 
 
-def test_other_labels_of_the_same_classes_are_told(tmp_path, capsys):
-    """Another copy of the data may number its labels otherwise: the score is the same."""
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    palette = ((1, 2, 3), (4, 5, 0), (7, 8, 9))
-    other = LabelSpec.of_raw_values(LABEL_SPEC.names, palette, (7, 23, 18), (255,))
-    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
-    assert not capsys.readouterr().out
-    run_directory.check(tmp_path, base.get_config(), other)
-    assert [line.strip() for line in capsys.readouterr().out.splitlines()[1:]] == [
-        "class 'sky': colour (4, 5, 6) there and (4, 5, 0) here",
-        "class 'pole': value 17 there and 18 here",
-        "ignored values: [0, 255] there and [255] here",
-    ]
+def test_fields_that_may_not_change_are_refused(run):
+    with pytest.raises(ValueError, match="seed: 0 there, 1 here"):
+        run.evaluate(seed=1)
+    with pytest.raises(ValueError, match=r"data\.splitt: no such field; did you mean"):
+        run.evaluate(data__splitt="test")
 
 
-def test_a_run_that_does_not_say_its_classes_gets_them(tmp_path, capsys):
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    (tmp_path / "classes.json").unlink()
-    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
-    assert run_directory.classes_of(tmp_path) is None
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    assert "did not say which classes it has" in capsys.readouterr().out
-    assert run_directory.classes_of(tmp_path) == LABEL_SPEC
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        hmsa_jax.load_run(tmp_path)
 
 
-def test_promised_weights_are_not_forgotten(tmp_path):
-    run_directory.check_promise(tmp_path)
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC, weights_of=tmp_path / "w48.pth")
-    with pytest.raises(ValueError, match=r"weights of .*w48\.pth, but holds no whole checkpoint"):
-        run_directory.check_promise(tmp_path)
-
-
-@pytest.mark.parametrize("content", ["[]", "{", "[" * 100_000])
-def test_a_damaged_config_is_named(tmp_path, content):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(ValueError, match=r"config\.json is damaged"):
-        run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
-
-
-def test_a_file_is_no_directory(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.touch()
-    for workdir in (path, path / "run"):
-        with pytest.raises(ValueError, match=r"notes\.txt is no directory"):
-            run_directory.check(workdir, base.get_config(), LABEL_SPEC)
-
-
-def test_fields_that_a_config_lacks(tmp_path):
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    path = tmp_path / "config.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({k: v for k, v in content.items() if k != "model.dropout"}))
-    with pytest.raises(ValueError, match=r"model\.dropout: missing there, 0\.05 here"):
-        run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
-
-
-def test_a_run_older_than_a_field_did_what_was_done_before(tmp_path):
-    config = base.get_config()
-    run_directory.claim(tmp_path, config, LABEL_SPEC)
-    path = tmp_path / "config.json"
-    older = json.loads(path.read_text())
-    del older["data.resampling"]
-    path.write_text(json.dumps(older))
-    with pytest.raises(ValueError, match=r"data\.resampling: 'bilinear' there, 'bicubic' here"):
-        run_directory.check(tmp_path, config, LABEL_SPEC)
-    config.data.resampling = "bilinear"
-    run_directory.check(tmp_path, config, LABEL_SPEC)
-
-
-def test_a_run_that_may_only_be_read_is_one(tmp_path, monkeypatch):
-    """Its weights can be exported, or label images elsewhere."""
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root
-    run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
-    run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
-    with pytest.raises(ValueError, match="no directory that may be written to"):
-        run_directory.check(tmp_path / "new", base.get_config(), LABEL_SPEC)
-
-
-def write_run(workdir, **changes):
-    config = base.get_config()
-    config.data.dir = "there"
-    config.evaluate.flip = False
-    fields = schema.flatten(config) | {name.replace("__", "."): v for name, v in changes.items()}
-    workdir.mkdir()
-    (workdir / "config.json").write_text(json.dumps(fields))
-    return workdir
-
-
-def test_a_run_knows_its_config(tmp_path):
-    run = write_run(tmp_path / "run", steps=7)
-    config = run_directory.resolve(run, None, {})
-    assert (config.steps, config.data.dir, config.evaluate.flip) == (7, "there", False)
-    assert config.data.crop_size == (1024, 2048)
-    assert config.evaluate.protocols == base.get_config().evaluate.protocols
-    changed = {"data.dir": "here", "evaluate.protocols": ("single",)}
-    config = run_directory.resolve(run, None, changed)
-    assert (config.data.dir, config.evaluate.protocols) == ("here", ("single",))
-    run.rename(tmp_path / "moved")
-    assert run_directory.resolve(tmp_path / "moved", None, {}).steps == 7
-
-
-def test_what_may_not_change_is_refused_with_both_values(tmp_path):
-    run = write_run(tmp_path / "run")
-    with pytest.raises(ValueError, match="another config") as refused:
-        run_directory.resolve(run, None, {"seed": 3, "model.trunk": "w18", "data.dir": "here"})
-    assert str(refused.value).splitlines()[1:] == [
-        "  seed: 0 there, 3 here",
-        "  model.trunk: 'w48' there, 'w18' here",
-    ]
-    assert run_directory.resolve(run, None, {"seed": 0}).seed == 0
-
-
-def test_a_file_beside_a_run_is_compared(tmp_path, capsys):
-    run = write_run(tmp_path / "run", checkpoint__every=200)
-    config = run_directory.resolve(run, base.get_config(), {})
-    assert (config.checkpoint.every, config.data.dir) == (
-        200,
-        "there",
-    )  # the file leaves them alone
-    assert capsys.readouterr().out == ""
-    file = base.get_config()
-    file.checkpoint.every = 100
-    config = run_directory.resolve(run, file, {"evaluate.flip": True})
-    assert (config.checkpoint.every, config.evaluate.flip) == (100, True)
-    told = capsys.readouterr().out
-    assert "checkpoint.every: 100, not 200" in told
-    assert "flip" not in told
-    file.seed = 3
-    with pytest.raises(ValueError, match="seed: 0 there, 3 here"):
-        run_directory.resolve(run, file, {})
-
-
-def test_a_run_of_an_earlier_version_is_read(tmp_path):
-    run = write_run(tmp_path / "run")
-    fields = json.loads((run / "config.json").read_text())
-    for name in ("data.resampling", "objective.mean_over", "evaluate.size_multiple"):
-        del fields[name]
-    (run / "config.json").write_text(json.dumps(fields))
-    config = run_directory.resolve(run, None, {})
-    assert (config.data.resampling, config.objective.mean_over) == ("bilinear", "pixels")
-    assert config.evaluate.size_multiple == 1
-    (run / "config.json").write_text(json.dumps(fields | {"model.fold_columns": True}))
-    with pytest.raises(ValueError, match=r"does not know: model\.fold_columns"):
-        run_directory.resolve(run, None, {})
+def test_the_guide_does_what_it_says(directory, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(directory, tmp_path / "runs" / "street_scenes")
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False)
+    assert result.attempted > 8
+    assert not result.failed

@@ -11,8 +11,15 @@ import pytest
 from configs import street_scenes
 from data import folder, registry
 from hmsa_jax.auto_labels import labelled_images, labelling
-from hmsa_jax.experiment import autolabel, backends, convert, evaluation, experiment, train
-from hmsa_jax.experiment import run as run_directory
+from hmsa_jax.experiment import (
+    autolabel,
+    backends,
+    convert,
+    evaluation,
+    experiment,
+    run_directory,
+    train,
+)
 from hmsa_jax.training import checkpoint
 
 CLASSES = ("road", "sky", "pole")
@@ -79,10 +86,10 @@ def finished(pictures, cache, tmp_path_factory):
     """A run with a checkpoint of its last step."""
     config = config_of(pictures, cache)
     workdir = tmp_path_factory.mktemp("finished")
-    parts = experiment.assemble(config)
-    run_directory.claim(workdir, config, parts.dataset.label_spec)
+    assembled = experiment.assemble(config)
+    run_directory.claim(workdir, config, assembled.label_spec)
     with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
-        checkpoints.save(parts.initial_state(), config.steps)
+        checkpoints.save(assembled.initial_state(), config.steps)
     return workdir
 
 
@@ -177,8 +184,8 @@ def test_outputs_of_other_classes_are_taken_over_by_name(
     config.data.dir, config.init_from, config.seed = str(root), str(run), 1
     states = []
 
-    def no_steps(config, workdir, parts, batches, state, start_step, checkpoints, stop):
-        states.append((jax.device_get(state.params), parts.params))
+    def no_steps(experiment, workdir, batches, state, start_step, checkpoints, stop):
+        states.append((jax.device_get(state.params), experiment.params))
         return state, 0
 
     monkeypatch.setattr(train, "_run_steps", no_steps)

@@ -54,10 +54,10 @@ def data(tmp_path):
 
 def take(data, steps, start_step=0):
     """Shades of the crops and the class that each shows, int `[steps * batch]`; 255 for none."""
-    dataset = registry.get(data.name, data.dir or None)
-    train_input.check_pool(data, dataset)
+    label_spec = registry.get(data.name, data.dir or None).label_spec
+    train_input.check_pool(data, label_spec)
     builder = registry.prepare(data.name, data.dir or None, cache_dir=data.cache_dir)
-    batches = train_input.prepare(data, dataset, builder, seed=3)(start_step)
+    batches = train_input.prepare(data, label_spec, builder, seed=3)(start_step)
     with contextlib.closing(batches):
         taken = list(itertools.islice(batches, steps))
     images, labels = (np.concatenate([batch[key] for batch in taken]) for key in taken[0])
@@ -123,16 +123,16 @@ def test_a_pool_of_other_classes_is_refused(data, tmp_path, names, difference):
     folder = {"numbers": range(1, 1 + len(names)), "shade": 9, "shown": (), "names": names}
     data.pool.dir = str(write_folder(tmp_path / "other", **folder))
     with pytest.raises(ValueError, match=rf"(?s)^data\.pool\.name is 'folder'.*  {difference}"):
-        train_input.check_pool(data, registry.get("folder", data.dir))
+        train_input.check_pool(data, registry.get("folder", data.dir).label_spec)
 
 
 def test_boost_classes_are_classes(data):
     data.pool.boost_classes = ("car", "pots")
     with pytest.raises(ValueError, match=r"boost_classes has 'pots'.*names like post\."):
-        train_input.check_pool(data, registry.get("folder", data.dir))
+        train_input.check_pool(data, registry.get("folder", data.dir).label_spec)
     data.pool.boost_classes = ("unicycle",)
     with pytest.raises(ValueError, match=r"'unicycle'.*names like road, car, post\."):
-        train_input.check_pool(data, registry.get("folder", data.dir))
+        train_input.check_pool(data, registry.get("folder", data.dir).label_spec)
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_boost_classes_are_classes(data):
 def test_a_pool_that_cannot_be_opened_names_its_own_fields(data, name, directory, message):
     data.pool.name, data.pool.dir = name, directory
     with pytest.raises(ValueError, match=message):
-        train_input.check_pool(data, registry.get("folder", data.dir))
+        train_input.check_pool(data, registry.get("folder", data.dir).label_spec)
 
 
 def test_a_missing_directory_of_the_pool_is_told_so(data):
     data.pool.dir = "/nowhere"
     with pytest.raises(FileNotFoundError, match=r"^data\.pool\.dir is '/nowhere'"):
-        train_input.check_pool(data, registry.get("folder", data.dir))
+        train_input.check_pool(data, registry.get("folder", data.dir).label_spec)
 
 
 def test_without_a_pool_nothing_is_checked():
     config = config_file.get_config()
     schema.check(config)
-    train_input.check_pool(config.data, registry.get("street_scenes"))
+    train_input.check_pool(config.data, registry.get("street_scenes").label_spec)
 
 
 def test_a_train_split_that_cannot_teach_is_refused_before_anything_starts(tmp_path):

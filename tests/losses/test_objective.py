@@ -8,6 +8,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.losses.rmi import region_mutual_information
+from hmsa_jax.models import fusion
 from hmsa_jax.models.multiscale import ScaleOutput
 from tests.models import numpy_reference
 from tests.models.quick_jit import quick_jit
@@ -116,7 +117,7 @@ def test_explicit_shares(resolution, labels):
         scale: dataclasses.replace(output, attention=shares[..., i : i + 1])
         for i, (scale, output) in enumerate(sorted(outputs.items()))
     }
-    _, terms = objective(outputs, labels, explicit=True, fusion_resolution=resolution)
+    _, terms = objective(outputs, labels, fuse=fusion.explicit, fusion_resolution=resolution)
     resize = numpy_reference.resize
     fused = 0
     for scale, output in outputs.items():

@@ -8,7 +8,7 @@ from jax.extend import core
 
 from hmsa_jax.models import multiscale, remat
 from hmsa_jax.models.multiscale import Architecture
-from hmsa_jax.models.trunks import hrnet
+from hmsa_jax.models.trunks import TRUNKS, hrnet
 from tests.models.quick_jit import quick_jit
 
 CLASSES = 5
@@ -174,8 +174,7 @@ def test_initialization_follows_the_seed():
 @pytest.fixture(scope="module")
 def minimal_trunk():
     size = hrnet.HRNetSize((4, 4, 4, 4), (1, 1, 1), blocks=1, stage1_blocks=1, stage1_channels=4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(hrnet.SIZES, "minimal", size)
+    with TRUNKS.holding("minimal", hrnet.trunk(size)):
         yield "minimal"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.models import heads, multiscale, pretrained
+from hmsa_jax.models.attentions import ATTENTIONS
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER
 from tests.models.published_network import TINY
@@ -156,7 +157,7 @@ def test_many_names_are_reported_as_templates(tiny):
 
 
 @pytest.mark.parametrize("trunk", ["w18_small", "resnet50"])
-@pytest.mark.parametrize("attention", multiscale.ATTENTIONS)
+@pytest.mark.parametrize("attention", ATTENTIONS.names())
 @pytest.mark.parametrize("semantic_head", heads.SEMANTIC_HEADS)
 def test_every_tensor_of_every_network_has_a_name_of_its_own(trunk, attention, semantic_head):
     architecture, *weights = draw(

@@ -16,7 +16,7 @@ from hmsa_jax.models.decoders.deeplab import DeepLab
 from hmsa_jax.models.layers import convolution
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.models.layers.resize import resize_bilinear
-from hmsa_jax.models.trunks import hrnet
+from hmsa_jax.models.trunks import TRUNKS, hrnet
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
 
@@ -75,8 +75,8 @@ def step_on(spatial):
 @pytest.fixture(scope="module")
 def on_one_device():
     """Of the least network with every path between HRNet's branches."""
-    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
-        patch.setitem(hrnet.SIZES, "least", hrnet.HRNetSize((4, 4, 8, 8), (0, 0, 1), 1, 1, 4))
+    size = hrnet.HRNetSize((4, 4, 8, 8), (0, 0, 1), 1, 1, 4)
+    with TRUNKS.holding("least", hrnet.trunk(size)), jax.enable_x64(True):
         yield step_on(1)
 
 

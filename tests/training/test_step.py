@@ -8,9 +8,9 @@ import pytest
 
 from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
-from hmsa_jax.models import multiscale
+from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.layers import convolution
-from hmsa_jax.models.trunks import hrnet, resnet
+from hmsa_jax.models.trunks import TRUNKS, hrnet, resnet
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
 
@@ -75,8 +75,8 @@ def a_batch():
 @pytest.fixture(scope="module", autouse=True)
 def small_trunk():
     """The least network with all of HRNet's parts: compiling is what these tests cost."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(hrnet.SIZES, "least", hrnet.HRNetSize((4, 4, 8, 8), (1, 1, 1), 1, 1, 4))
+    size = hrnet.HRNetSize((4, 4, 8, 8), (1, 1, 1), 1, 1, 4)
+    with TRUNKS.holding("least", hrnet.trunk(size)):
         yield
 
 
@@ -98,14 +98,13 @@ def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
     assert_equal_runs(on_one_device, on_eight_devices)
 
 
-def test_sharded_deeplab_equals_unsharded(monkeypatch):
+def test_sharded_deeplab_equals_unsharded():
     """Its pyramid sees 36 rows away, further than a device has rows."""
-    monkeypatch.setitem(resnet.SIZES, "least", resnet.ResNetSize((1, 1, 1, 1), channels=4))
-    monkeypatch.delitem(hrnet.SIZES, "least")
+    size = resnet.ResNetSize((1, 1, 1, 1), channels=4)
     architecture = multiscale.Architecture("least", CLASSES, attention="explicit", scales=(0.5, 1))
-    objective = Objective("cross_entropy", aux_weight=0.0, explicit=True)
+    objective = Objective("cross_entropy", aux_weight=0.0, fuse=fusion.explicit)
     meshes = sharding.make_mesh(1, 1, jax.devices()[:1]), sharding.make_mesh(4, 2)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), TRUNKS.holding("least", resnet.trunk(size)):
         one, eight = (run(mesh, "float64", 1, architecture, objective) for mesh in meshes)
     assert_equal_runs(one, eight)
 
@@ -192,7 +191,7 @@ def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(on_one_
     _, reference, _ = on_one_device
     np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
 
-    assert last.best_params is last.ema_params
+    assert last.eval_params is last.ema_params
     _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat="none", seed=0)
     for average, old, new in zip(
         *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True

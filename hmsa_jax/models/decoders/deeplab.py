@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hmsa_jax.models.decoders.decoder import Decoder
+from hmsa_jax.models.heads import SEMANTIC_HEADS
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 from hmsa_jax.models.layers.resize import resize_bilinear
 
@@ -101,3 +103,23 @@ class DeepLab(nnx.Module):
         coarse = self.coarse(self.pyramid(coarse, train=train))
         coarse = resize_bilinear(coarse, fine.shape[1:3])
         return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
+
+
+def _build(
+    trunk: nnx.Module, architecture, *, dtype: jnp.dtype, rng: np.random.Generator
+) -> DeepLab:
+    del architecture
+    return DeepLab(trunk.fine_channels, trunk.channels, dtype=dtype, rng=rng)
+
+
+DECODER = Decoder(
+    build=_build,
+    has_auxiliary_head=False,
+    normalises_image_mean=True,
+    widths=(),
+    weights=lambda widths: 0,
+    published_names=dict.fromkeys(SEMANTIC_HEADS, PUBLISHED_NAMES),  # both are one head here
+    renamed={},
+    head_has_bias=False,
+    published_head_is_linear=False,
+)

@@ -3,11 +3,14 @@
 Between trunk and heads of HRNet-OCR (paper section 3.1).
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import DenseHead
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 
@@ -145,3 +148,35 @@ def drop_channels(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     """Drops whole channels of `[B, h, w, C]` with probability `rate`, scaling up the others."""
     keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0], 1, 1, x.shape[-1]))
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+
+def _build(trunk: nnx.Module, architecture, *, dtype: jnp.dtype, rng: np.random.Generator) -> OCR:
+    return OCR(
+        trunk.channels,
+        architecture.classes,
+        channels=architecture.ocr_channels,
+        key_channels=architecture.ocr_key_channels,
+        dropout=architecture.dropout,
+        dtype=dtype,
+        rng=rng,
+    )
+
+
+def _weights(widths: Mapping[str, int]) -> int:
+    channels, key = widths["ocr_channels"], widths["ocr_key_channels"]
+    return 2 * channels**2 + 2 * channels * key + 2 * key**2
+
+
+DECODER = Decoder(
+    build=_build,
+    has_auxiliary_head=True,
+    normalises_image_mean=False,
+    widths=("ocr_channels", "ocr_key_channels"),
+    weights=_weights,
+    published_names={
+        kind: PUBLISHED_NAMES | of_head for kind, of_head in PUBLISHED_HEAD_NAMES.items()
+    },
+    renamed=RENAMED,
+    head_has_bias=True,
+    published_head_is_linear=True,
+)

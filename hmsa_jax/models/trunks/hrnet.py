@@ -5,6 +5,7 @@ are brought to stride 4 and concatenated.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks.bottleneck import EXPANSION, Bottleneck
+from hmsa_jax.models.trunks.trunk import Trunk
 
 COARSEST_STRIDE = 32  # of the lowest branch; the features have stride 4
 _STEM_CHANNELS = 64
@@ -238,3 +240,15 @@ class HRNet(nnx.Module):
                 xs = materialize(run(module, xs))
         size = xs[0].shape[1:3]
         return jnp.concatenate([resize_bilinear(x, size) for x in xs], axis=-1)
+
+
+def trunk(size: HRNetSize) -> Trunk:
+    """The entry of an HRNet."""
+    return Trunk(
+        build=functools.partial(HRNet, size),
+        decoder="ocr",
+        coarsest_stride=COARSEST_STRIDE,
+        published_names=PUBLISHED_NAMES,
+        renamed=RENAMED,
+        dropped=DROPPED,
+    )

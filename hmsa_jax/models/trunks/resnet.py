@@ -1,6 +1,7 @@
 """ResNet at output stride 8, the trunk of the paper's ablations (paper section 3.1)."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from flax import nnx
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks.bottleneck import EXPANSION, Bottleneck
+from hmsa_jax.models.trunks.trunk import Trunk
 
 COARSEST_STRIDE = 8
 _STEM_CHANNELS = 64
@@ -113,3 +115,15 @@ class ResNet(nnx.Module):
         for stage in self.stages[1:]:
             x = run(stage, x)
         return fine, x
+
+
+def trunk(size: ResNetSize) -> Trunk:
+    """The entry of a ResNet."""
+    return Trunk(
+        build=functools.partial(ResNet, size),
+        decoder="deeplab",
+        coarsest_stride=COARSEST_STRIDE,
+        published_names=PUBLISHED_NAMES,
+        renamed=RENAMED,
+        dropped=DROPPED,
+    )

@@ -1,0 +1,73 @@
+"""The protocols that a config's network can do."""
+
+from ml_collections import ConfigDict
+
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.models.attentions import ATTENTIONS
+from hmsa_jax.runtime.progress import tell
+
+
+def of_evaluation(config: ConfigDict) -> tuple[Protocol, ...]:
+    """The protocols of the config that its network can do.
+
+    Raises:
+      ValueError: every protocol needs attention of a kind that the network does not have.
+    """
+    protocols = tuple(
+        protocol
+        for protocol in protocol_lib.parse_all(config.evaluate.protocols)
+        if protocol.fusion.attention in (None, config.model.attention)
+    )
+    if not protocols:
+        raise ValueError(
+            f"evaluate.protocols need attention of another kind than model.attention="
+            f"{config.model.attention!r}; name 'single', 'average:...' or 'max:...'"
+        )
+    return protocols
+
+
+def tell_left_out(config: ConfigDict) -> None:
+    """Prints which protocols of the config its network cannot do; ValueError if it can do none."""
+    possible = of_evaluation(config)
+    left_out = [
+        protocol.name
+        for protocol in protocol_lib.parse_all(config.evaluate.protocols)
+        if protocol not in possible
+    ]
+    if left_out:
+        tell(
+            f"Of evaluate.protocols these are left out, for model.attention is"
+            f" {config.model.attention!r}: {', '.join(left_out)}."
+        )
+
+
+def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
+    """The protocol that is asked for or, without one, the paper's.
+
+    Args:
+      text: as in `evaluate.protocols`; None for the scales 0.5, 1 and 2 (paper section 4), or those
+        of the training where attention is explicit.
+      config: of the network.
+
+    Raises:
+      ValueError: the network cannot do it.
+    """
+    attention = config.model.attention
+    trained = tuple(sorted(config.objective.scales))
+    fixed = ATTENTIONS.get(attention).weighs_together
+    if text is None:
+        scales = trained if fixed else (0.5, 1.0, 2.0)
+        return Protocol(ATTENTIONS.get(attention).default_fusion, scales)
+    protocol = protocol_lib.parse(text)
+    if protocol.fusion.attention not in (None, attention):
+        raise ValueError(
+            f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
+            " single, average:... or max:..., or a protocol of that attention"
+        )
+    if protocol.fusion.attention is not None and fixed and protocol.scales != trained:
+        raise ValueError(
+            f"--protocol is {text}, but its {attention} attention weighs exactly the scales"
+            f" it was trained on, objective.scales={trained}; name those, or another method"
+        )
+    return protocol

@@ -1,0 +1,31 @@
+"""What the network has to know of a trunk."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from flax import nnx
+
+PublishedNames = Mapping[str, str | tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trunk:
+    """An entry of `trunks.TRUNKS`.
+
+    Attributes:
+      build: `(remat=, dtype=, rng=) -> module`, which maps normalised images `[B, H, W, 3]` to the
+        features that the decoder takes.
+      decoder: name in `decoders.DECODERS` of what follows it.
+      coarsest_stride: of its coarsest features.
+      published_names: our layer -> the published convolution and BatchNorm, or the convolution
+        alone; see `pretrained`.
+      renamed: patterns of names that others gave the trunk by itself -> the published ones.
+      dropped: pattern of the names of those, such as classifiers, that have no place here.
+    """
+
+    build: Callable[..., nnx.Module]
+    decoder: str
+    coarsest_stride: int
+    published_names: PublishedNames
+    renamed: Mapping[str, str]
+    dropped: str
