@@ -154,7 +154,12 @@ def claim(
             )
 
 
-def _claim(workdir, config, label_spec, weights_of) -> None:
+def _claim(
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    label_spec: LabelSpec,
+    weights_of: pathlib.Path | None,
+) -> None:
     _refuse_another(workdir, config, label_spec)  # another process may have claimed it meanwhile
     workdir.mkdir(parents=True, exist_ok=True)
     if weights_of is not None:  # first of all: without the others it is only a promise
@@ -171,7 +176,7 @@ def _claim(workdir, config, label_spec, weights_of) -> None:
             )
 
 
-def _refuse_another(workdir, config, label_spec) -> None:
+def _refuse_another(workdir: pathlib.Path, config: ConfigDict, label_spec: LabelSpec) -> None:
     if not (workdir / _CONFIG).exists():
         _check_place(workdir)
     else:

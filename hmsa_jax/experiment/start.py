@@ -42,9 +42,10 @@ def check_run(
     try:
         label_spec = registry.get(config.data.name, config.data.dir or None).label_spec
     except (ValueError, FileNotFoundError):
-        label_spec = run_directory.classes_of(workdir)
-        if needs_data or label_spec is None:
+        of_run = run_directory.classes_of(workdir)
+        if needs_data or of_run is None:
             raise
+        label_spec = of_run
     run_directory.check(workdir, config, label_spec)
     return label_spec
 
