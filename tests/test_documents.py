@@ -17,8 +17,13 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 OVERRIDE = re.compile(
     r"""--config\.([\w.]+)(?:=("[^"]*"|'[^']*'|[^\s`,;|)"']+(?:,[^\s`;|)"']+)*))?"""
 )
-COMMAND = re.compile(r"(?:main\.py|hmsa-jax) ([a-z-]+)((?:[^`\n\\]|\\\n)*)")
+COMMAND = re.compile(r"(?:main\.py|hmsa-jax) ([a-z][a-z-]*)((?:[^`\n\\]|\\\n)*)")
 PLACEHOLDER = re.compile(r"\.\.\.|[A-Z_0-9/*$]+")
+
+
+def text_of(document):
+    """What stands in a document before the part that adds to the program."""
+    return (ROOT / document).read_text().partition("\n## How to add\n")[0]
 
 
 def headings(path):
@@ -45,7 +50,7 @@ def test_links_lead_somewhere(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_fields_and_their_values_are_possible(document):
-    for name, value in OVERRIDE.findall((ROOT / document).read_text()):
+    for name, value in OVERRIDE.findall(text_of(document)):
         name, value = name.rstrip("."), value.strip("\"'")
         if PLACEHOLDER.fullmatch(name.rpartition(".")[2]) or name == "X":
             continue
@@ -56,7 +61,7 @@ def test_fields_and_their_values_are_possible(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_commands_and_their_flags_are_there(document):
-    for verb, rest in COMMAND.findall((ROOT / document).read_text()):
+    for verb, rest in COMMAND.findall(text_of(document)):
         if verb == "help":
             continue
         assert verb in main.COMMANDS, verb

@@ -2,11 +2,10 @@
 
     python docs/results/street_scenes_picture.py runs/street_scenes docs/results/street_scenes.png
 
-RUN is what the README's first command leaves. Scenes are of its validation split, scales 0.5, 1 and
-2, fused by the hierarchy of attentions.
+The first argument is the run that the README's first command leaves. The scenes are of its
+validation split. The scales 0.5, 1 and 2 are fused by the hierarchy of attentions.
 """
 
-import pathlib
 import sys
 
 import jax
@@ -14,35 +13,29 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from configs import street_scenes
+import hmsa_jax
 from data import registry
-from hmsa_jax.experiment import experiment
+from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.input import decoding
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.report.pictures import coloured
-from hmsa_jax.training import checkpoint
 
-SCENES = (3, 17, 42, 71)
+SCENES = (3, 17, 42)
 SCALES = (0.5, 1.0, 2.0)
 COLOURS = ((66, 99, 235), (235, 235, 235), (240, 120, 30))  # of the scales, from the lowest
 MARGIN, TITLE = 8, 28  # pixels
 
 
-def predict(config, weights, images):
+def predict(run, images):
     """Predictions `[B, H, W]` and the share of each scale `[B, H, W, scales]`."""
-    parts = experiment.assemble(config)
+    graphdef = assemble(run.config).graphdef
     size = images.shape[1:3]
 
     @jax.jit
-    def run(images):
+    def outputs_of(images):
         outputs, _ = multiscale.apply(
-            parts.graphdef,
-            weights.params,
-            weights.batch_stats,
-            normalize(images),
-            SCALES,
-            train=False,
+            graphdef, run.params, run.batch_stats, normalize(images), SCALES, train=False
         )
         logits = {scale: output.logits for scale, output in outputs.items()}
         attention = {scale: output.attention for scale, output in outputs.items()}
@@ -50,7 +43,7 @@ def predict(config, weights, images):
         shares = fusion.attention_weights(attention, size, resolution="features")
         return fused.argmax(-1), jnp.concatenate([shares[scale] for scale in SCALES], -1)
 
-    return jax.device_get(run(images))
+    return jax.device_get(outputs_of(images))
 
 
 def draw(columns, titles, legend):
@@ -81,29 +74,25 @@ def enlarged(pictures):
     return [picture.repeat(2, 0).repeat(2, 1) for picture in pictures]
 
 
-def main(run: str, out: str) -> None:
-    config = street_scenes.get_config()
-    weights = checkpoint.read_weights(pathlib.Path(run), "RUN")
-    builder = registry.prepare(config.data.name, None, config.data.cache_dir)
+def main(directory: str, out: str) -> None:
+    run = hmsa_jax.load_run(directory)
+    builder = registry.prepare(run.config.data.name, None, run.config.data.cache_dir)
     source = registry.open_source(builder, "validation")
     images, labels = map(np.stack, zip(*(decoding.decode(source[i]) for i in SCENES), strict=True))
-    predictions, shares = predict(config, weights, images)
-    legend = registry.get(config.data.name).legend
-    blended = (shares @ np.array(COLOURS, np.float32)).round().astype(np.uint8)
+    predictions, shares = predict(run, images)
+    palette = run.label_spec.palette
     columns = (
         images,
-        blended,
-        [coloured(prediction.astype(np.uint8), legend.palette) for prediction in predictions],
-        [coloured(label, legend.palette) for label in labels],
+        (shares @ np.array(COLOURS, np.float32)).round().astype(np.uint8),
+        [coloured(prediction.astype(np.uint8), palette) for prediction in predictions],
+        [coloured(label, palette) for label in labels],
     )
     scales = {f"scale {scale:g}": colour for scale, colour in zip(SCALES, COLOURS, strict=True)}
-    classes = dict(zip(legend.names, legend.palette, strict=True))
+    legend = scales | dict(zip(run.classes, palette, strict=True))
     titles = ("image", "how much each scale counts", "prediction", "label")
-    draw([enlarged(column) for column in columns], titles, scales | classes).save(
-        out, optimize=True
-    )
-    correct = (predictions == labels)[labels < len(classes)].mean()
-    print(f"step {weights.step}, {correct:.1%} of the labelled pixels are right; {out}")
+    draw([enlarged(column) for column in columns], titles, legend).save(out, optimize=True)
+    right = (predictions == labels)[labels < len(run.classes)].mean()
+    print(f"Step {run.step}: {right:.1%} of the labelled pixels are right. The picture: {out}")
 
 
 if __name__ == "__main__":
