@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data.streets import classes, noise
 from data.streets.camera import Camera
@@ -45,7 +46,7 @@ def paint_house(
     """
     storeys = int(rng.integers(2, 7))
     height = 3.1 * storeys + rng.uniform(0.5, 1.2)
-    wall = np.float32(_WALLS[rng.choice(len(_WALLS))]) * rng.uniform(0.82, 1.1)
+    wall = np.array(_WALLS[rng.choice(len(_WALLS))], np.float32) * rng.uniform(0.82, 1.1)
     near = max(near, NEAREST)
     detail = float(np.clip(camera.scale(max(near, 12)), 2.5, 16))
     x *= side
@@ -63,7 +64,15 @@ def paint_house(
         _hang(canvas, texture, corners, window, distance)
 
 
-def facade(rng, width, height, storeys, wall, detail, bays=None) -> np.ndarray:
+def facade(
+    rng: np.random.Generator,
+    width: float,
+    height: float,
+    storeys: int,
+    wall: np.ndarray,
+    detail: float,
+    bays: int | None = None,
+) -> np.ndarray:
     """The texture of a wall with rows of windows.
 
     Args:
@@ -103,7 +112,7 @@ def facade(rng, width, height, storeys, wall, detail, bays=None) -> np.ndarray:
     return texture
 
 
-def _poster(texture, rng) -> None:
+def _poster(texture: np.ndarray, rng: np.random.Generator) -> None:
     """A poster in the colours of a direction board: part of the house."""
     rows, columns = texture.shape[:2]
     top, left = int(rng.uniform(0.2, 0.5) * rows), int(rng.uniform(0, 0.6) * columns)
@@ -112,7 +121,7 @@ def _poster(texture, rng) -> None:
     area[len(area) // 3 : len(area) // 2, : area.shape[1] * 3 // 4] = (232, 230, 224)
 
 
-def _glass(rng, storeys, bays) -> np.ndarray:
+def _glass(rng: np.random.Generator, storeys: int, bays: int) -> np.ndarray:
     """A colour for every window: dark inside, some mirroring the sky, a few lit or curtained."""
     level = rng.uniform(38, 92, (storeys, bays, 1))
     mirror = rng.random((storeys, bays, 1)) < 0.2
@@ -122,7 +131,13 @@ def _glass(rng, storeys, bays) -> np.ndarray:
     return np.where(curtain, (196, 188, 168), colour).astype(np.float32)
 
 
-def _ground_floor(texture, rng, lowest, x, wall) -> None:
+def _ground_floor(
+    texture: np.ndarray,
+    rng: np.random.Generator,
+    lowest: np.ndarray,
+    x: np.ndarray,
+    wall: np.ndarray,
+) -> None:
     """Shop fronts or doors below, and a plinth in the grey of the pavement."""
     rows = np.flatnonzero(lowest)
     if len(rows) < 6:
@@ -132,25 +147,33 @@ def _ground_floor(texture, rng, lowest, x, wall) -> None:
         band = slice(rows[0] + len(rows) // 12, rows[0] + len(rows) // 4)
         texture[band] = rng.uniform(50, 190, 3)
         shop = np.ix_(rows[len(rows) // 3 : -len(rows) // 8], np.abs(x % 1 - 0.5) < 0.42)
-        texture[shop] = rng.uniform(45, 80) * np.float32((0.95, 1.0, 1.05))
+        texture[shop] = rng.uniform(45, 80) * np.array((0.95, 1.0, 1.05), np.float32)
     else:
         door = np.abs(x - (int(rng.integers(0, int(x[-1]) + 1)) + 0.5)) < 0.2
         texture[np.ix_(rows[len(rows) // 3 :], door)] = rng.uniform(40, 120, 3)
 
 
-def _upright(camera, start, end, height) -> np.ndarray:
+def _upright(
+    camera: Camera, start: tuple[float, float], end: tuple[float, float], height: float
+) -> np.ndarray:
     """Pixels `[4, 2]` of the upright wall from `start` to `end`, both (x, z) in metres."""
     (x0, z0), (x1, z1) = start, end
     return camera.project(((x0, height, z0), (x1, height, z1), (x1, 0, z1), (x0, 0, z0)))
 
 
-def _hang(canvas, texture, corners, window, distance) -> None:
+def _hang(
+    canvas: Canvas,
+    texture: np.ndarray,
+    corners: np.ndarray,
+    window: tuple[slice, slice],
+    distance: float,
+) -> None:
     """Hangs a texture between four corners, the first of which gets its top left."""
     rows, columns = window
     size = (columns.stop - columns.start, rows.stop - rows.start)
     h, w = texture.shape[:2]
-    source = np.float32(((0, 0), (w, 0), (w, h), (0, h)))
-    placed = corners - np.float32((columns.start, rows.start))
+    source = np.array(((0, 0), (w, 0), (w, h), (0, h)), np.float32)
+    placed = corners - np.array((columns.start, rows.start), np.float32)
     transform = cv2.getPerspectiveTransform(source, placed)
     colour = cv2.warpPerspective(texture, transform, size, borderMode=cv2.BORDER_REPLICATE)
     coverage = polygon_coverage(corners, window)
@@ -170,14 +193,22 @@ def paint_skyline(
         tree = rng.random() < 0.45
         height = (rng.uniform(3, 9) if tree else rng.uniform(5, 20)) * scale
         right = column + step + 1
-        box = ((column, base - height), (right, base - height), (right, base), (column, base))
+        box: ArrayLike = (
+            (column, base - height),
+            (right, base - height),
+            (right, base),
+            (column, base),
+        )
         if tree:
             wave = np.linspace(0, 1, 9)
             top = base - height * (0.6 + 0.4 * np.sin(np.pi * wave) + rng.uniform(-0.1, 0.1, 9))
             crown = np.stack((column + wave * step * 1.3 - step * 0.15, top), -1)
             box = np.concatenate((crown, ((right, base), (column, base))))
-            colour, label = np.float32((70, 92, 56)), classes.VEGETATION
+            colour, label = np.array((70, 92, 56), np.float32), classes.VEGETATION
         else:
-            colour, label = np.float32(_WALLS[rng.choice(len(_WALLS))]) * 0.9, classes.BUILDING
+            colour, label = (
+                np.array(_WALLS[rng.choice(len(_WALLS))], np.float32) * 0.9,
+                classes.BUILDING,
+            )
         canvas.fill(box, colour * light.on_side(0), label, distance, grain=0.12)
         column += step

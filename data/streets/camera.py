@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Camera:
         """Pixels per metre at distance `z`."""
         return self.focal / z
 
-    def project(self, points: np.ndarray) -> np.ndarray:
+    def project(self, points: ArrayLike) -> np.ndarray:
         """Street points `[..., 3]` with z > 0 to (column, row) pixels `[..., 2]`."""
         points = np.asarray(points, np.float32)
         x, y, z = points[..., 0], points[..., 1], points[..., 2]

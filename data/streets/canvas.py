@@ -4,6 +4,7 @@ import math
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data.streets import classes, noise
 
@@ -39,7 +40,16 @@ class Canvas:
             return None
         return slice(top, bottom), slice(left, right)
 
-    def fill(self, polygon, colour, label, z, *, grain=0.05, opacity=1.0) -> None:
+    def fill(
+        self,
+        polygon: ArrayLike,
+        colour: ArrayLike,
+        label: int | None,
+        z: float,
+        *,
+        grain: float = 0.05,
+        opacity: float = 1.0,
+    ) -> None:
         """Fills a polygon with a grained colour.
 
         Args:
@@ -58,7 +68,16 @@ class Canvas:
         colour = np.asarray(colour, np.float32) * (1 + grain * self._grain[window])
         self.blend(window, coverage, colour, label, z, opacity=opacity)
 
-    def blend(self, window, coverage, colour, label, z, *, opacity=1.0) -> None:
+    def blend(
+        self,
+        window: tuple[slice, slice],
+        coverage: np.ndarray,
+        colour: np.ndarray,
+        label: int | None,
+        z: float,
+        *,
+        opacity: float = 1.0,
+    ) -> None:
         """Paints `colour` over a window as far as `coverage` goes.
 
         Args:
@@ -76,7 +95,7 @@ class Canvas:
             self.label[window][inside] = label
             self.depth[window][inside] = z
 
-    def darken(self, polygon, factor: float, softness: float) -> None:
+    def darken(self, polygon: ArrayLike, factor: float, softness: float) -> None:
         """Casts a soft shadow of the shape of `polygon` `[N, 2]`, `softness` pixels wide."""
         polygon = np.asarray(polygon, np.float32)
         margin = np.float32(2 * softness)
@@ -95,7 +114,7 @@ def polygon_coverage(polygon: np.ndarray, window: tuple[slice, slice]) -> np.nda
     rows, columns = window
     height, width = rows.stop - rows.start, columns.stop - columns.start
     mask = np.zeros((height * _SUBPIXELS, width * _SUBPIXELS), np.uint8)
-    corners = (polygon - np.float32((columns.start, rows.start))) * _SUBPIXELS - 0.5
+    corners = (polygon - np.array((columns.start, rows.start), np.float32)) * _SUBPIXELS - 0.5
     # Far outside the image only the direction of an edge counts; cv2 overflows beyond this.
     corners = np.clip(corners * (1 << _SHIFT), -(1 << 20), 1 << 20)
     cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
@@ -103,13 +122,13 @@ def polygon_coverage(polygon: np.ndarray, window: tuple[slice, slice]) -> np.nda
     return mask * np.float32(1 / 255)
 
 
-def ellipse(centre, radii, corners: int = 16) -> np.ndarray:
+def ellipse(centre: ArrayLike, radii: ArrayLike, corners: int = 16) -> np.ndarray:
     """An ellipse as a polygon `[corners, 2]` around `centre` (column, row) with `radii`."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.asarray(centre) + np.stack((np.cos(angle), np.sin(angle)), -1) * np.asarray(radii)
 
 
-def strip(start, end, width: float) -> np.ndarray:
+def strip(start: ArrayLike, end: ArrayLike, width: float) -> np.ndarray:
     """The line from `start` to `end` (column, row), `width` pixels wide, as a polygon `[4, 2]`."""
     start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
     along = end - start

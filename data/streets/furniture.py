@@ -1,6 +1,7 @@
 """What stands on the pavement: posts, signs, lights, fences; and bins that nobody labels."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data.streets import classes
 from data.streets.camera import Camera
@@ -19,9 +20,9 @@ def paint_lamp(
     _post(canvas, camera, x, z, height, 0.13, colour)
     scale = camera.scale(z)
     top = camera.project((x, height, z))
-    tip = top + np.float32((-np.sign(x) * arm, -0.2)) * scale
+    tip = top + np.array((-np.sign(x) * arm, -0.2), np.float32) * scale
     canvas.fill(strip(top, tip, max(1.0, 0.1 * scale)), colour, classes.POST, z, grain=0)
-    half = np.float32((0.35 * scale, 0))
+    half = np.array((0.35 * scale, 0), np.float32)
     lamp = strip(tip - half, tip + half, max(1.0, 0.16 * scale))
     canvas.fill(lamp, colour * 1.25, classes.POST, z, grain=0)
 
@@ -50,8 +51,10 @@ def paint_sign(
     radius = size / 2 * camera.scale(z)
     for share, colour in ((1.0, rim), (0.78, face)):
         plate = _plate(centre, share * radius, corners)
-        canvas.fill(plate, np.float32(colour) * light.on_side(0), classes.SIGN, z, grain=0.02)
-    half = np.float32((0.4 * radius, 0))
+        canvas.fill(
+            plate, np.array(colour, np.float32) * light.on_side(0), classes.SIGN, z, grain=0.02
+        )
+    half = np.array((0.4 * radius, 0), np.float32)
     bar = strip(centre - half, centre + half, 0.3 * radius)
     canvas.fill(bar, mark, classes.SIGN, z, grain=0)
 
@@ -63,13 +66,15 @@ def paint_traffic_light(
     _post(canvas, camera, x, z, 3.2, 0.12, _post_colour(rng, light))
     scale = camera.scale(z)
     middle = camera.project((x, 3.0, z))
-    half = np.float32((0, 0.55 * scale))
+    half = np.array((0, 0.55 * scale), np.float32)
     box = strip(middle - half, middle + half, max(1.5, 0.42 * scale))
     canvas.fill(box, (34, 36, 36), classes.SIGN, z, grain=0)
     lit = rng.integers(3)
     for i, colour in enumerate(((236, 52, 40), (240, 180, 50), (50, 220, 120))):
         lamp = ellipse(middle + (i - 1) * 0.62 * half, (0.13 * scale,) * 2, 10)
-        canvas.fill(lamp, np.float32(colour) * (1 if i == lit else 0.25), classes.SIGN, z, grain=0)
+        canvas.fill(
+            lamp, np.array(colour, np.float32) * (1 if i == lit else 0.25), classes.SIGN, z, grain=0
+        )
 
 
 def paint_direction_board(
@@ -84,7 +89,7 @@ def paint_direction_board(
     board = camera.project(
         [(edges[0], top, z), (edges[1], top, z), (edges[1], bottom, z), (edges[0], bottom, z)]
     )
-    colour = np.float32(((28, 74, 150), (24, 104, 66), (222, 218, 206))[rng.choice(3)])
+    colour = np.array(((28, 74, 150), (24, 104, 66), (222, 218, 206))[rng.choice(3)], np.float32)
     canvas.fill(board, colour * light.on_side(0), classes.SIGN, z, grain=0.03)
     ink = (236, 236, 232) if colour.mean() < 128 else (30, 30, 32)
     (left, high), (right, low) = board[0], board[2]
@@ -110,7 +115,7 @@ def paint_fence(
 ) -> None:
     """A railing along the street. What shows between its bars belongs to the fence."""
     high = rng.uniform(1.0, 1.6)
-    colour = _post_colour(rng, light) if rng.random() < 0.7 else np.float32((130, 96, 66))
+    colour = _post_colour(rng, light) if rng.random() < 0.7 else np.array((130, 96, 66), np.float32)
     solid = rng.uniform(0.25, 0.6)
     whole = np.array(((x, high, near), (x, high, far), (x, 0.05, far), (x, 0.05, near)))
     canvas.fill(
@@ -129,8 +134,8 @@ def paint_fence(
         )
     for level in (0.25, high):
         start, end = camera.project(((x, level, near), (x, level, far)))
-        first = np.float32((0, max(0.5, 0.04 * camera.scale(near))))
-        last = np.float32((0, max(0.5, 0.04 * camera.scale(far))))
+        first = np.array((0, max(0.5, 0.04 * camera.scale(near))), np.float32)
+        last = np.array((0, max(0.5, 0.04 * camera.scale(far))), np.float32)
         rail = np.stack((start - first, end - last, end + last, start + first))
         canvas.fill(rail, colour * 0.75, classes.FENCE, (near * far) ** 0.5, grain=0)
 
@@ -145,11 +150,19 @@ def paint_bin(
     canvas.fill(polygon, rng.uniform(40, 150, 3), classes.VOID, z, grain=0.1)
 
 
-def _post_colour(rng, light) -> np.ndarray:
-    return np.float32(_POST_GREYS[rng.choice(len(_POST_GREYS))]) * light.on_side(0)
+def _post_colour(rng: np.random.Generator, light: Light) -> np.ndarray:
+    return np.array(_POST_GREYS[rng.choice(len(_POST_GREYS))], np.float32) * light.on_side(0)
 
 
-def _post(canvas, camera, x, z, height, width, colour) -> None:
+def _post(
+    canvas: Canvas,
+    camera: Camera,
+    x: float,
+    z: float,
+    height: float,
+    width: float,
+    colour: ArrayLike,
+) -> None:
     foot, top = camera.project(((x, 0, z), (x, height, z)))
     canvas.fill(
         strip(foot, top, max(1.0, width * camera.scale(z))), colour, classes.POST, z, grain=0.03
@@ -166,9 +179,9 @@ _PLATES = (
 )
 
 
-def _plate(centre, radius, corners) -> np.ndarray:
+def _plate(centre: np.ndarray, radius: float, corners: float) -> np.ndarray:
     """A regular plate: 3, 4 or 16 corners; 4.5 stands for a square on its corner."""
     count = int(corners)
-    turn = {3: -np.pi / 2, 4: np.pi / 4}.get(corners, 0.0)
+    turn = {3.0: -np.pi / 2, 4.0: np.pi / 4}.get(corners, 0.0)
     angle = turn + np.arange(count) * 2 * np.pi / count
     return np.asarray(centre) + radius * np.stack((np.cos(angle), np.sin(angle)), -1)

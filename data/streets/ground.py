@@ -82,14 +82,14 @@ def paint_ground(
     kerbstone = _band(aside - street.kerb, 0.12, pixel)
     colour += kerbstone[..., None] * (0.25 * 205 - 0.25 * colour)
 
-    grass = np.float32((84, 116, 52)) * (0.95 + 0.22 * grain + 0.2 * patches)[..., None]
+    grass = np.array((84, 116, 52), np.float32) * (0.95 + 0.22 * grain + 0.2 * patches)[..., None]
     # Houses hide it; beside a garden it is what one sees.
     verge = _step(aside - street.wall - SETBACK, pixel)
     _lay(colour, label, verge, grass, classes.VEGETATION)
 
     paint, marked = _lane_marks(street, x, z, pixel, rng)
     wear = np.clip(1.05 + 0.25 * patches + 0.1 * grain, 0.45, 1)
-    paint_colour = np.float32((226, 224, 216)) * rng.uniform(0.9, 1.02)
+    paint_colour = np.array((226, 224, 216), np.float32) * rng.uniform(0.9, 1.02)
     colour += (paint * wear)[..., None] * (paint_colour - colour)
     label[marked] = classes.LANE_MARK
 
@@ -98,11 +98,13 @@ def paint_ground(
     canvas.depth[top:] = z
 
 
-def _grey(level, rng) -> np.ndarray:
+def _grey(level: float, rng: np.random.Generator) -> np.ndarray:
     return np.float32(level) + rng.uniform(-7, 7, 3).astype(np.float32)
 
 
-def _on_ground(field, x, z, rng, per_metre) -> np.ndarray:
+def _on_ground(
+    field: np.ndarray, x: np.ndarray, z: np.ndarray, rng: np.random.Generator, per_metre: float
+) -> np.ndarray:
     """Noise that lies on the ground, `per_metre` cells of the field to a metre."""
     offset = rng.uniform(0, noise.SIZE, 2)
     u = np.mod(x * per_metre + offset[0], noise.SIZE).astype(np.float32)
@@ -110,38 +112,46 @@ def _on_ground(field, x, z, rng, per_metre) -> np.ndarray:
     return cv2.remap(field, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_WRAP)
 
 
-def _step(signed_distance, pixel) -> np.ndarray:
+def _step(signed_distance: np.ndarray, pixel: np.ndarray) -> np.ndarray:
     """Coverage of the side where the distance (metres) is positive, one pixel soft."""
     return np.clip(signed_distance / pixel + 0.5, 0, 1)
 
 
-def _band(signed_distance, width, pixel) -> np.ndarray:
+def _band(signed_distance: np.ndarray, width: float, pixel: np.ndarray) -> np.ndarray:
     """Coverage of a line `width` metres wide. Narrower than a pixel it fades."""
     inside = (width / 2 - np.abs(signed_distance)) / pixel + 0.5
     return np.clip(inside, 0, np.minimum(1, width / pixel))
 
 
-def _lay(colour, label, coverage, surface, class_id) -> None:
+def _lay(
+    colour: np.ndarray, label: np.ndarray, coverage: np.ndarray, surface: np.ndarray, class_id: int
+) -> None:
     colour += coverage[..., None] * (surface - colour)
     label[coverage > 0.5] = class_id
 
 
-def _joints(x, z, pixel, slab) -> np.ndarray:
+def _joints(x: np.ndarray, z: np.ndarray, pixel: np.ndarray, slab: float) -> np.ndarray:
     across = np.mod(x, slab) - slab / 2
     along = np.mod(np.broadcast_to(z, x.shape), slab) - slab / 2
     deep = pixel * np.maximum(1, z / 2)  # a pixel is longer along the road than across
     return np.maximum(_band(across, 0.03, pixel), _band(along, 0.03, deep))
 
 
-def _repair(colour, patches, rng) -> None:
+def _repair(colour: np.ndarray, patches: np.ndarray, rng: np.random.Generator) -> None:
     """Dark repairs, or puddles that mirror the sky: still road."""
     if rng.random() < 0.5:
         wet = np.clip((patches - rng.uniform(0.9, 1.6)) * 4, 0, 1)[..., None]
-        target = np.float32((52, 52, 54)) if rng.random() < 0.6 else np.float32((150, 160, 172))
+        target = (
+            np.array((52, 52, 54), np.float32)
+            if rng.random() < 0.6
+            else np.array((150, 160, 172), np.float32)
+        )
         colour += 0.7 * wet * (target - colour)
 
 
-def _lane_marks(street, x, z, pixel, rng) -> tuple[np.ndarray, np.ndarray]:
+def _lane_marks(
+    street: Street, x: np.ndarray, z: np.ndarray, pixel: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Coverage of the lane marks and where they are wide enough to be labelled."""
     width = rng.uniform(0.14, 0.22)
     period = rng.uniform(6, 9)
@@ -162,7 +172,9 @@ def _lane_marks(street, x, z, pixel, rng) -> tuple[np.ndarray, np.ndarray]:
     return coverage, coverage > 0.5
 
 
-def _house_shadow(street, light, x, z, rng) -> np.ndarray:
+def _house_shadow(
+    street: Street, light: Light, x: np.ndarray, z: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Brightness of the ground: the houses on the sunny side shade part of the street."""
     reach = street.wall * 2 * abs(light.sun) * rng.uniform(0.5, 1.1)
     towards = x if light.sun < 0 else -x

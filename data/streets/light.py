@@ -37,9 +37,9 @@ class Light:
         return cls(
             sun=rng.uniform(-1, 1),
             contrast=contrast * rng.uniform(0.7, 1.0),
-            tint=np.float32(tint) * rng.uniform(0.96, 1.04, 3).astype(np.float32),
-            zenith=np.float32(zenith) + rng.uniform(-14, 14),
-            haze=np.float32(haze) + rng.uniform(-10, 10),
+            tint=np.array(tint, np.float32) * rng.uniform(0.96, 1.04, 3).astype(np.float32),
+            zenith=np.array(zenith, np.float32) + rng.uniform(-14, 14),
+            haze=np.array(haze, np.float32) + rng.uniform(-10, 10),
             visibility=rng.uniform(90, 300),
             gain=gain * rng.uniform(0.88, 1.12),
         )

@@ -110,7 +110,7 @@ def _road(street, own_lane, rng):
             yield z, people.paint_person, (rng.uniform(-street.kerb, street.kerb), z)
 
 
-def _cover_with_bonnet(image, label, rng) -> None:
+def _cover_with_bonnet(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> None:
     """Covers the bottom of half of the scenes with the bonnet of the camera's own car: void."""
     if rng.random() < 0.5:
         return
@@ -119,7 +119,7 @@ def _cover_with_bonnet(image, label, rng) -> None:
     hood = Canvas((height, width), rng)
     hood.image[:] = image
     shape = ellipse((width * rng.uniform(0.45, 0.55), height + 2), (width * reach, rise), 48)
-    paint = rng.uniform(30, 120) * np.float32((1, 1, 1.04))
+    paint = rng.uniform(30, 120) * np.array((1, 1, 1.04), np.float32)
     hood.fill(shape, paint, 0, 1.0, grain=0.03)
     hood.fill(shape + np.array((0, rise * 0.75)), paint * 1.3, None, 1.0, opacity=0.5)
     image[:] = np.clip(hood.image, 0, 255).astype(np.uint8)

@@ -21,7 +21,7 @@ def paint_person(
     stride = rng.choice((0.03, 0.09, 0.14)) * facing
     build = rng.uniform(0.9, 1.2)
     coat, trousers = _clothes(rng), _clothes(rng) * 0.7
-    skin = np.float32(_SKIN[rng.choice(len(_SKIN))])
+    skin = np.array(_SKIN[rng.choice(len(_SKIN))], np.float32)
     bright = light.on_side(0)
 
     def at(across, up):
@@ -37,8 +37,15 @@ def paint_person(
         limb((step * stride, 0.02), (step * stride + 0.05 * facing, 0.015), 0.04, trousers * 0.5)
     limb((-0.1 * build, 0.79), (-0.13 * build - stride * 0.8, 0.45), 0.06, coat * 0.85)
     hem = rng.choice((0.46, 0.46, 0.34))
-    torso = ((-0.12, 0.81), (0.12, 0.81), (0.105, 0.6), (0.115, hem), (-0.115, hem), (-0.105, 0.6))
-    torso = np.array([at(across * build, up) for across, up in torso])
+    outline = (
+        (-0.12, 0.81),
+        (0.12, 0.81),
+        (0.105, 0.6),
+        (0.115, hem),
+        (-0.115, hem),
+        (-0.105, 0.6),
+    )
+    torso = np.array([at(across * build, up) for across, up in outline])
     canvas.fill(torso, coat * bright, classes.PERSON, z, grain=0.08)
     limb((0.1 * build, 0.79), (0.13 * build + stride * 0.8, 0.45), 0.06, coat * 0.93)
     if rng.random() < 0.35:  # a bag or a rucksack
@@ -49,10 +56,10 @@ def paint_person(
     radius = np.maximum((0.055 * unit, 0.075 * unit), 0.5)
     canvas.fill(ellipse(head, radius), skin * bright, classes.PERSON, z)
     hair = ellipse(head - (0.012 * facing * unit, 0.03 * unit), radius * (1.02, 0.7))
-    canvas.fill(hair, np.float32((58, 44, 34)) * rng.uniform(0.4, 2.6), classes.PERSON, z)
+    canvas.fill(hair, np.array((58, 44, 34), np.float32) * rng.uniform(0.4, 2.6), classes.PERSON, z)
 
 
-def _clothes(rng) -> np.ndarray:
+def _clothes(rng: np.random.Generator) -> np.ndarray:
     """Mostly muted, sometimes bright."""
     grey = rng.uniform(30, 170)
     colourful = rng.choice((18.0, 60.0))

@@ -1,6 +1,7 @@
 """Vehicles: the class car."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def paint_car(
       away: whether it drives away from the camera, or towards it.
     """
     model = _MODELS[rng.choice(len(_MODELS), p=_SHARES)]
-    paint = np.float32(_COLOURS[rng.choice(len(_COLOURS))]) * rng.uniform(0.85, 1.08)
-    pane = np.float32((44, 52, 60)) * rng.uniform(0.7, 1.5)
+    paint = np.array(_COLOURS[rng.choice(len(_COLOURS))], np.float32) * rng.uniform(0.85, 1.08)
+    pane = np.array((44, 52, 60), np.float32) * rng.uniform(0.7, 1.5)
     z = max(z, NEAREST)
 
     def place(across, share, high):
@@ -103,13 +104,20 @@ def paint_car(
             _paint_flank(panel, place, model, side, paint * light.on_side(side), pane)
 
 
-def _paint_shadow(canvas, camera, x, z, model) -> None:
+def _paint_shadow(canvas: Canvas, camera: Camera, x: float, z: float, model: _Model) -> None:
     under = np.array(((-1, 0, 0), (1, 0, 0), (1, 0, 1), (-1, 0, 1)))
     under = under * (model.width / 2 + 0.15, 0, model.length) + (x, 0, z - 0.1)
     canvas.darken(camera.project(under), 0.35, min(4.0, 0.12 * camera.scale(z)))
 
 
-def _paint_skin(panel, place, light, model, paint, pane) -> None:
+def _paint_skin(
+    panel: Callable[..., None],
+    place: Callable[..., np.ndarray],
+    light: Light,
+    model: _Model,
+    paint: np.ndarray,
+    pane: np.ndarray,
+) -> None:
     """Rear, roof and front: the outline drawn out from left to right, from far to near."""
     share, high = np.array(model.outline).T
     left, right = place(-0.5, share, high), place(0.5, share, high)
@@ -124,7 +132,7 @@ def _paint_skin(panel, place, light, model, paint, pane) -> None:
             panel(middle + 0.86 * (quads[i] - middle), pane * brightness, grain=0.15)
 
 
-def _paint_end(panel, x, z, model, away) -> None:
+def _paint_end(panel: Callable[..., None], x: float, z: float, model: _Model, away: bool) -> None:
     """Lamps, number plate, bumper and wheels at the end that faces the camera."""
 
     def box(across, level, width, height, colour):
@@ -140,7 +148,14 @@ def _paint_end(panel, x, z, model, away) -> None:
     box(0, 0.36, 0.94 * model.width, 0.14, (46, 46, 48))
 
 
-def _paint_flank(panel, place, model, side, paint, pane) -> None:
+def _paint_flank(
+    panel: Callable[..., None],
+    place: Callable[..., np.ndarray],
+    model: _Model,
+    side: int,
+    paint: np.ndarray,
+    pane: np.ndarray,
+) -> None:
     """The side that the camera sees: panel, windows and wheels."""
     across = 0.5 * side
     panel(place(across, *np.array(model.outline).T), paint)

@@ -18,7 +18,11 @@ def paint_tree(
     fork = foot - (0, 0.55 * height * scale)
     trunk = strip(foot, fork, max(1.0, 0.3 * scale))
     canvas.fill(
-        trunk, rng.uniform(50, 84) * np.float32((1, 0.9, 0.78)), classes.VEGETATION, z, grain=0.2
+        trunk,
+        rng.uniform(50, 84) * np.array((1, 0.9, 0.78), np.float32),
+        classes.VEGETATION,
+        z,
+        grain=0.2,
     )
     balls = rng.uniform((-0.6, 0.42, 0.55), (0.6, 0.95, 1.0), (5, 3))
     centres = foot + np.stack((balls[:, 0] * spread, -balls[:, 1] * height), -1) * scale
@@ -37,13 +41,21 @@ def paint_bush(
     _paint_foliage(canvas, light, rng, centres, np.full(3, size * scale * 0.8), _leaves(rng), z)
 
 
-def _leaves(rng) -> np.ndarray:
-    return np.float32((74, 104, 50)) * rng.uniform(0.75, 1.15) + rng.uniform(
+def _leaves(rng: np.random.Generator) -> np.ndarray:
+    return np.array((74, 104, 50), np.float32) * rng.uniform(0.75, 1.15) + rng.uniform(
         (-8, -6, -8), (26, 8, 8)
     )
 
 
-def _paint_foliage(canvas, light, rng, centres, radii, green, z) -> None:
+def _paint_foliage(
+    canvas: Canvas,
+    light: Light,
+    rng: np.random.Generator,
+    centres: np.ndarray,
+    radii: np.ndarray,
+    green: np.ndarray,
+    z: float,
+) -> None:
     """Balls of leaves with a ragged rim, brighter above and towards the sun."""
     reach = radii[:, None] * 1.3
     window = canvas.window(np.concatenate((centres - reach, centres + reach)))
