@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import pytest
+from test_rooms import ROOMS
 
 import main
 from hmsa_jax.experiment import schema
@@ -77,3 +78,8 @@ def test_the_index_names_every_document():
         (ROOT / "docs/index.md").resolve()
     }
     assert not documents - named
+
+
+def test_contributing_lists_the_rooms_in_their_order():
+    listed = re.findall(r"^\| \[([\w/]+)(?:\.py)?\]", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert tuple(room.strip("/").replace("/", ".") for room in listed) == ROOMS
