@@ -15,7 +15,7 @@ _DIFFERING = (
     *(("evaluate.images_per_device", 2), ("checkpoint.every", 3), ("log_every", 2), ("seed", 1)),
     *(("data.train_split", "validation"), ("optimizer.momentum", 0.5), ("steps", 9)),
 )
-_FIRST_STEPS = 120  # seconds, of a busy machine
+_FIRST_STEPS = 300  # seconds, of a busy machine
 
 
 def tries(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]:
