@@ -33,10 +33,10 @@ NAMES = {
 class ToyTrunk(nnx.Module):
     """One convolution at stride 4."""
 
-    def __init__(self, *, remat, dtype, rng):
+    def __init__(self, layer, *, remat):
         del remat
-        self.conv = ConvBN(3, 8, kernel=3, stride=2, dtype=dtype, rng=rng)
-        self.again = ConvBN(8, 8, kernel=3, stride=2, dtype=dtype, rng=rng)
+        self.conv = ConvBN(3, 8, layer, kernel=3, stride=2)
+        self.again = ConvBN(8, 8, layer, kernel=3, stride=2)
 
     def __call__(self, images, *, train):
         return self.again(self.conv(images, train=train), train=train)
@@ -45,9 +45,9 @@ class ToyTrunk(nnx.Module):
 class ToyDecoder(nnx.Module):
     """One convolution, and no auxiliary head."""
 
-    def __init__(self, trunk, architecture, *, dtype, rng):
+    def __init__(self, trunk, architecture, layer):
         del trunk, architecture
-        self.conv = ConvBN(8, 8, dtype=dtype, rng=rng)
+        self.conv = ConvBN(8, 8, layer)
         self.channels = 8
 
     def __call__(self, features, *, train, dropout_key):

@@ -20,6 +20,7 @@ from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
 from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.performance import compiled
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.modelled_time import modelled_seconds
@@ -72,7 +73,7 @@ def cost_as(shape, outputs, settings, merge_rows: bool, device) -> tuple[float, 
 def cost(shape, outputs, settings, device: jax.Device) -> tuple[float, int]:
     """Modelled seconds and bytes of temporaries."""
     rng = np.random.default_rng(0)
-    layer = ConvBN(shape[-1], outputs, kernel=3, dtype=jnp.bfloat16, rng=rng, **settings)
+    layer = ConvBN(shape[-1], outputs, Layer(jnp.dtype("bfloat16"), rng), kernel=3, **settings)
     graphdef, *values = nnx.split(layer, nnx.Param, nnx.BatchStat)
 
     def run(params, statistics, x):

@@ -24,6 +24,7 @@ from jax.sharding import SingleDeviceSharding
 from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.remat import POLICIES, with_policy
 from hmsa_jax.models.trunks.hrnet import SIZES, MultiResolutionModule
 from hmsa_jax.performance import compiled
@@ -76,10 +77,9 @@ def compile_step(policy: str, device: jax.Device) -> jax.stages.Compiled:
 
 def compile_pair(policy: str, device: jax.Device) -> jax.stages.Compiled:
     """Loss, gradients and running statistics of two modules."""
-    widths, rng = SIZES["w48"].widths, np.random.default_rng(0)
-    modules = nnx.List(
-        MultiResolutionModule(widths, 4, dtype=jnp.bfloat16, rng=rng) for _ in range(MODULES)
-    )
+    widths = SIZES["w48"].widths
+    layer = Layer(jnp.dtype("bfloat16"), np.random.default_rng(0))
+    modules = nnx.List(MultiResolutionModule(widths, 4, layer) for _ in range(MODULES))
     graphdef, *values = nnx.split(modules, nnx.Param, nnx.BatchStat)
     run = with_policy(lambda module, xs: module(xs, train=True), policy)
 

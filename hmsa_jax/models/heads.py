@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.models.layers.layer import Layer
 
 PUBLISHED = "published"
 SEMANTIC_HEADS = ("paper", PUBLISHED)
@@ -18,11 +18,10 @@ class DenseHead(nnx.Module):
       inputs: channels of the features.
       hidden: channels of each convolution before the last; empty for a linear head.
       outputs: channels of the result: one a class, or one for attention.
+      layer: dtype to compute in and generator that the kernels are drawn from.
       kernel: size of the hidden convolutions.
       hidden_bias: bias on the hidden convolutions.
       bias: bias on the last convolution.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
     """
 
     def __init__(
@@ -30,20 +29,18 @@ class DenseHead(nnx.Module):
         inputs: int,
         hidden: tuple[int, ...],
         outputs: int,
+        layer: Layer,
         *,
         kernel: int = 3,
         hidden_bias: bool = False,
         bias: bool,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
     ):
-        layer = {"dtype": dtype, "rng": rng}
         channels = (inputs, *hidden)
         self.hidden = nnx.List(
-            ConvBN(i, o, kernel=kernel, bias=hidden_bias, **layer)
+            ConvBN(i, o, layer, kernel=kernel, bias=hidden_bias)
             for i, o in zip(channels, hidden, strict=False)
         )
-        self.output = Conv(channels[-1], outputs, bias=bias, **layer)
+        self.output = Conv(channels[-1], outputs, layer, bias=bias)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Maps `[B, h, w, inputs]` to `[B, h, w, outputs]`."""
@@ -54,7 +51,7 @@ class DenseHead(nnx.Module):
 
 
 def semantic_head(
-    inputs: int, hidden: int, classes: int, *, linear: bool, bias: bool, dtype, rng
+    inputs: int, hidden: int, classes: int, layer: Layer, *, linear: bool, bias: bool
 ) -> DenseHead:
     """Logits for every class.
 
@@ -64,12 +61,12 @@ def semantic_head(
     bias, and `paper` the same.
     """
     widths = () if linear else (hidden, hidden)
-    return DenseHead(inputs, widths, classes, bias=bias, dtype=dtype, rng=rng)
+    return DenseHead(inputs, widths, classes, layer, bias=bias)
 
 
-def attention_head(inputs: int, hidden: int, outputs: int, *, dtype, rng) -> DenseHead:
+def attention_head(inputs: int, hidden: int, outputs: int, layer: Layer) -> DenseHead:
     """One channel, of which the sigmoid is the attention, or one for each scale; without bias."""
-    return DenseHead(inputs, (hidden, hidden), outputs, bias=False, dtype=dtype, rng=rng)
+    return DenseHead(inputs, (hidden, hidden), outputs, layer, bias=False)
 
 
 # Our layer -> the published convolution and BatchNorm, or the convolution alone.

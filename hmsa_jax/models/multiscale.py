@@ -14,6 +14,7 @@ from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import ScaledSize, scaled_size
 from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks import TRUNKS
@@ -87,32 +88,28 @@ class MultiscaleNetwork(nnx.Module):
     def __init__(
         self,
         architecture: Architecture,
+        layer: Layer,
         *,
-        dtype: jnp.dtype,
         remat: str,
-        rng: np.random.Generator,
     ):
         a = architecture
-        layer = {"dtype": dtype, "rng": rng}
         self.remat = remat
         attention = ATTENTIONS.get(a.attention)
         self.weighed_scales = a.scales if attention.weighs_together else ()
-        self.trunk = TRUNKS.get(a.trunk).build(remat=remat, **layer)
-        self.decoder = a.decoder.build(self.trunk, a, **layer)
+        self.trunk = TRUNKS.get(a.trunk).build(layer, remat=remat)
+        self.decoder = a.decoder.build(self.trunk, a, layer)
         pixels = self.decoder.channels
         self.semantic_head = heads.semantic_head(
             pixels,
             a.head_channels,
             a.classes,
+            layer,
             linear=a.decoder.head_is_linear(a.semantic_head),
             bias=a.decoder.head_has_bias,
-            **layer,
         )
         maps = attention.maps(a.scales)
         if maps:
-            self.attention_head = heads.attention_head(
-                maps * pixels, a.head_channels, maps, **layer
-            )
+            self.attention_head = heads.attention_head(maps * pixels, a.head_channels, maps, layer)
         else:
             self.attention_head = None
 
@@ -220,7 +217,7 @@ def initialize(
       arrays, as `apply` takes them.
     """
     rng = np.random.default_rng(seed)
-    network = MultiscaleNetwork(architecture, dtype=jnp.dtype(dtype), remat=remat, rng=rng)
+    network = MultiscaleNetwork(architecture, Layer(jnp.dtype(dtype), rng), remat=remat)
     if initialization == "published":
         draw_as_published(network, rng)
     network.set_attributes(BatchNorm, group=batch_norm_group)

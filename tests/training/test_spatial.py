@@ -15,6 +15,7 @@ from hmsa_jax.models import multiscale
 from hmsa_jax.models.decoders.deeplab import DeepLab
 from hmsa_jax.models.layers import convolution
 from hmsa_jax.models.layers.conv import Conv
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.trunks import TRUNKS, hrnet
 from hmsa_jax.training import optimizer, state
@@ -133,7 +134,7 @@ def kinds(function, shape, spatial):
 def layer_of(kernel, stride=1, dilation=1):
     rng = np.random.default_rng(0)
     settings = {"kernel": kernel, "stride": stride, "dilation": dilation}
-    return Conv(4, 4, **settings, dtype=jnp.float32, rng=rng)
+    return Conv(4, 4, Layer(jnp.dtype("float32"), rng), **settings)
 
 
 @pytest.mark.parametrize("spatial", [2, 4])
@@ -201,7 +202,7 @@ def pyramid_on(spatial):
     """DeepLab's decoder on 80 rows of coarse features: value, gradients and the program."""
     mesh = mesh_of(spatial)
     rng = np.random.default_rng(0)
-    network = DeepLab(4, 6, dtype=jnp.dtype("float64"), rng=rng)
+    network = DeepLab(4, 6, Layer(jnp.dtype("float64"), rng))
     graphdef, params, statistics = nnx.split(network, nnx.Param, nnx.BatchStat)
     values = [nnx.to_pure_dict(x) for x in (params, statistics)]
     params, statistics = jax.tree.map(lambda x: x.astype("float64"), values)

@@ -14,7 +14,7 @@ class Decoder:
     """An entry of `decoders.DECODERS`.
 
     Attributes:
-      build: `(trunk, architecture, dtype=, rng=) -> module`, which maps the trunk's features to
+      build: `(trunk, architecture, layer) -> module`, which maps the trunk's features to
         those that the heads read, `[B, h, w, channels]`, and to auxiliary logits or None.
       has_auxiliary_head: whether there are auxiliary logits.
       normalises_image_mean: whether a BatchNorm sees one value of each image, which by itself

@@ -5,12 +5,12 @@ The paper's ablations (section 4.1) use it at output stride 8.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import SEMANTIC_HEADS
 from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
 
 _CHANNELS = 256  # of each branch of the pyramid, and of the pyramid in the decoder
@@ -34,17 +34,15 @@ class SpatialPyramid(nnx.Module):
 
     Args:
       inputs: channels of the features.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
+      layer: dtype to compute in and generator that the kernels are drawn from.
     """
 
-    def __init__(self, inputs: int, *, dtype: jnp.dtype, rng: np.random.Generator):
-        layer = {"dtype": dtype, "rng": rng}
-        self.image = ConvBN(inputs, _CHANNELS, **layer)
+    def __init__(self, inputs: int, layer: Layer):
+        self.image = ConvBN(inputs, _CHANNELS, layer)
         self.branches = nnx.List(
             [
-                ConvBN(inputs, _CHANNELS, **layer),
-                *(ConvBN(inputs, _CHANNELS, kernel=3, dilation=r, **layer) for r in _RATES),
+                ConvBN(inputs, _CHANNELS, layer),
+                *(ConvBN(inputs, _CHANNELS, layer, kernel=3, dilation=r) for r in _RATES),
             ]
         )
         self.channels = _CHANNELS * (1 + len(self.branches))
@@ -65,20 +63,16 @@ class DeepLab(nnx.Module):
     Args:
       fine_channels: channels of the features at stride 4.
       inputs: channels of the features at stride 8.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
+      layer: dtype to compute in and generator that the kernels are drawn from.
 
     Attributes:
       channels: channels of the result.
     """
 
-    def __init__(
-        self, fine_channels: int, inputs: int, *, dtype: jnp.dtype, rng: np.random.Generator
-    ):
-        layer = {"dtype": dtype, "rng": rng}
-        self.pyramid = SpatialPyramid(inputs, **layer)
-        self.fine = Conv(fine_channels, _FINE_CHANNELS, **layer)
-        self.coarse = Conv(self.pyramid.channels, _CHANNELS, **layer)
+    def __init__(self, fine_channels: int, inputs: int, layer: Layer):
+        self.pyramid = SpatialPyramid(inputs, layer)
+        self.fine = Conv(fine_channels, _FINE_CHANNELS, layer)
+        self.coarse = Conv(self.pyramid.channels, _CHANNELS, layer)
         self.channels = _FINE_CHANNELS + _CHANNELS
 
     def __call__(
@@ -105,11 +99,9 @@ class DeepLab(nnx.Module):
         return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
 
 
-def _build(
-    trunk: nnx.Module, architecture, *, dtype: jnp.dtype, rng: np.random.Generator
-) -> DeepLab:
+def _build(trunk, architecture, layer):
     del architecture
-    return DeepLab(trunk.fine_channels, trunk.channels, dtype=dtype, rng=rng)
+    return DeepLab(trunk.fine_channels, trunk.channels, layer)
 
 
 DECODER = Decoder(

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import DenseHead
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
+from hmsa_jax.models.layers.layer import Layer
 
 _CONTEXT = "ocr.ocr_distri_head.object_context_block"
 # Our layer -> the published convolution and BatchNorm, or the convolution alone.
@@ -54,11 +54,10 @@ class OCR(nnx.Module):
     Args:
       inputs: channels of the trunk's features.
       classes: number of classes.
+      layer: dtype to compute in and generator that the kernels are drawn from.
       channels: channels of the result.
       key_channels: channels in which pixels and object regions are compared.
       dropout: probability that a channel of the result is dropped in training.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
 
     Attributes:
       channels: channels of the result.
@@ -68,30 +67,27 @@ class OCR(nnx.Module):
         self,
         inputs: int,
         classes: int,
+        layer: Layer,
         *,
         channels: int,
         key_channels: int,
         dropout: float,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
     ):
-        layer = {"dtype": dtype, "rng": rng}
-
         def transform():
             return Sequence(
-                ConvBN(channels, key_channels, **layer),
-                ConvBN(key_channels, key_channels, **layer),
+                ConvBN(channels, key_channels, layer),
+                ConvBN(key_channels, key_channels, layer),
             )
 
         self.aux_head = DenseHead(
-            inputs, (inputs,), classes, kernel=1, hidden_bias=True, bias=True, **layer
+            inputs, (inputs,), classes, layer, kernel=1, hidden_bias=True, bias=True
         )
-        self.features = ConvBN(inputs, channels, kernel=3, bias=True, **layer)
+        self.features = ConvBN(inputs, channels, layer, kernel=3, bias=True)
         self.pixel = transform()
         self.object = transform()
-        self.value = ConvBN(channels, key_channels, **layer)
-        self.up = ConvBN(key_channels, channels, **layer)
-        self.output = ConvBN(2 * channels, channels, **layer)
+        self.value = ConvBN(channels, key_channels, layer)
+        self.up = ConvBN(key_channels, channels, layer)
+        self.output = ConvBN(2 * channels, channels, layer)
         self.dropout = dropout
         self.channels = channels
 
@@ -150,15 +146,14 @@ def drop_channels(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def _build(trunk: nnx.Module, architecture, *, dtype: jnp.dtype, rng: np.random.Generator) -> OCR:
+def _build(trunk, architecture, layer):
     return OCR(
         trunk.channels,
         architecture.classes,
+        layer,
         channels=architecture.ocr_channels,
         key_channels=architecture.ocr_key_channels,
         dropout=architecture.dropout,
-        dtype=dtype,
-        rng=rng,
     )
 
 

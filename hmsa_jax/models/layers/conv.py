@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.convolution import convolve
+from hmsa_jax.models.layers.layer import Layer
 
 _NARROW = 64  # channels; docs/results/tpu_speed.md has the measurements
 CONVOLUTION = "convolution"  # the name of its result for policies of rematerialisation
@@ -26,12 +27,11 @@ class Conv(nnx.Module):
     Args:
       inputs: channels of the input.
       outputs: channels of the output.
+      layer: dtype to compute in and generator that the kernel is drawn from.
       kernel: odd size of the window.
       stride: step of the window.
       dilation: distance between the samples of the window.
       bias: whether a bias is added.
-      dtype: dtype to compute in.
-      rng: generator that the kernel is drawn from.
 
     Attributes:
       merge_rows: which convolutions may be computed with rows as images, see `convolve`: `all`,
@@ -42,23 +42,22 @@ class Conv(nnx.Module):
         self,
         inputs: int,
         outputs: int,
+        layer: Layer,
         *,
         kernel: int = 1,
         stride: int = 1,
         dilation: int = 1,
         bias: bool = False,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
     ):
         shape = (kernel, kernel, inputs, outputs)
         deviation = np.float32((2 / (kernel * kernel * inputs)) ** 0.5)
         # Drawn on the host: no compilation, and the same network on every backend.
-        kernel_values = deviation * rng.standard_normal(shape, np.float32)
+        kernel_values = deviation * layer.rng.standard_normal(shape, np.float32)
         self.kernel = nnx.Param(kernel_values)
         self.bias = nnx.Param(np.zeros(outputs, np.float32)) if bias else None
         self.stride = stride
         self.dilation = dilation
-        self.dtype = dtype
+        self.dtype = layer.dtype
         self.merge_rows = "all"
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -82,10 +81,21 @@ class ConvBN(nnx.Module):
     """Convolution, BatchNorm and, unless `relu=False`, ReLU. Other arguments as in `Conv`."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, relu: bool = True, dtype: jnp.dtype, **convolution
+        self,
+        inputs: int,
+        outputs: int,
+        layer: Layer,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        bias: bool = False,
+        relu: bool = True,
     ):
-        self.conv = Conv(inputs, outputs, dtype=dtype, **convolution)
-        self.bn = BatchNorm(outputs, dtype=dtype)
+        self.conv = Conv(
+            inputs, outputs, layer, kernel=kernel, stride=stride, dilation=dilation, bias=bias
+        )
+        self.bn = BatchNorm(outputs, dtype=layer.dtype)
         self.relu = relu
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

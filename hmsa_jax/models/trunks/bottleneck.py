@@ -1,11 +1,10 @@
 """The bottleneck block, of which ResNet and the first stage of HRNet are made."""
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.layers.conv import ConvBN
+from hmsa_jax.models.layers.layer import Layer
 
 EXPANSION = 4
 
@@ -16,31 +15,26 @@ class Bottleneck(nnx.Module):
     Args:
       inputs: channels of the input.
       channels: channels of the first two convolutions; the block has `EXPANSION` times as many.
+      layer: dtype to compute in and generator that the kernels are drawn from.
       stride: of the 3x3 convolution and of the shortcut.
       dilation: of the 3x3 convolution.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
     """
 
     def __init__(
         self,
         inputs: int,
         channels: int,
+        layer: Layer,
         *,
         stride: int = 1,
         dilation: int = 1,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
     ):
         outputs = channels * EXPANSION
-        layer = {"dtype": dtype, "rng": rng}
-        self.conv1 = ConvBN(inputs, channels, **layer)
-        self.conv2 = ConvBN(channels, channels, kernel=3, stride=stride, dilation=dilation, **layer)
-        self.conv3 = ConvBN(channels, outputs, relu=False, **layer)
+        self.conv1 = ConvBN(inputs, channels, layer)
+        self.conv2 = ConvBN(channels, channels, layer, kernel=3, stride=stride, dilation=dilation)
+        self.conv3 = ConvBN(channels, outputs, layer, relu=False)
         self.shortcut = (
-            ConvBN(inputs, outputs, stride=stride, relu=False, **layer)
-            if inputs != outputs
-            else None
+            ConvBN(inputs, outputs, layer, stride=stride, relu=False) if inputs != outputs else None
         )
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:

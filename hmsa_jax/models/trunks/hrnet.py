@@ -9,10 +9,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
@@ -87,10 +87,9 @@ DROPPED = r"^(incre_modules|downsamp_modules|final_layer|classifier)\."
 class BasicBlock(nnx.Module):
     """Two 3x3 convolutions with a residual connection."""
 
-    def __init__(self, channels: int, *, dtype: jnp.dtype, rng: np.random.Generator):
-        layer = {"kernel": 3, "dtype": dtype, "rng": rng}
-        self.conv1 = ConvBN(channels, channels, **layer)
-        self.conv2 = ConvBN(channels, channels, relu=False, **layer)
+    def __init__(self, channels: int, layer: Layer):
+        self.conv1 = ConvBN(channels, channels, layer, kernel=3)
+        self.conv2 = ConvBN(channels, channels, layer, kernel=3, relu=False)
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         y = self.conv2(self.conv1(x, train=train), train=train)
@@ -104,20 +103,18 @@ class Exchange(nnx.Module):
     3x3 convolutions of stride 2, of which the last changes the channels (j < i, finer).
     """
 
-    def __init__(self, widths: tuple[int, ...], *, dtype: jnp.dtype, rng: np.random.Generator):
-        layer = {"dtype": dtype, "rng": rng}
-
+    def __init__(self, widths: tuple[int, ...], layer: Layer):
         def path(i, j):
             if j > i:
-                return ConvBN(widths[j], widths[i], relu=False, **layer)
+                return ConvBN(widths[j], widths[i], layer, relu=False)
             halvings = [
                 ConvBN(
                     widths[j],
                     widths[i] if last else widths[j],
+                    layer,
                     kernel=3,
                     stride=2,
                     relu=not last,
-                    **layer,
                 )
                 for last in [False] * (i - j - 1) + [True]
             ]
@@ -148,12 +145,11 @@ class Exchange(nnx.Module):
 class MultiResolutionModule(nnx.Module):
     """Basic blocks on each branch, then the exchange between branches."""
 
-    def __init__(self, widths: tuple[int, ...], blocks: int, *, dtype, rng):
-        layer = {"dtype": dtype, "rng": rng}
+    def __init__(self, widths: tuple[int, ...], blocks: int, layer: Layer):
         self.branches = nnx.List(
-            Sequence(*(BasicBlock(width, **layer) for _ in range(blocks))) for width in widths
+            Sequence(*(BasicBlock(width, layer) for _ in range(blocks))) for width in widths
         )
-        self.exchange = Exchange(widths, **layer)
+        self.exchange = Exchange(widths, layer)
 
     def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
         xs = [branch(x, train=train) for branch, x in zip(self.branches, xs, strict=True)]
@@ -163,12 +159,12 @@ class MultiResolutionModule(nnx.Module):
 class Transition(nnx.Module):
     """Opens the branches of a stage: adapts channels where they change, halves for a new branch."""
 
-    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, dtype, rng):
-        layer = {"kernel": 3, "dtype": dtype, "rng": rng}
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], layer: Layer):
         self.adapt = nnx.List(
-            ConvBN(i, o, **layer) if i != o else None for i, o in zip(inputs, outputs, strict=False)
+            ConvBN(i, o, layer, kernel=3) if i != o else None
+            for i, o in zip(inputs, outputs, strict=False)
         )
-        self.halve = ConvBN(inputs[-1], outputs[-1], stride=2, **layer)
+        self.halve = ConvBN(inputs[-1], outputs[-1], layer, kernel=3, stride=2)
 
     def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
         kept = [
@@ -183,9 +179,8 @@ class HRNet(nnx.Module):
 
     Args:
       size: one of `SIZES`, or numbers of one's own.
+      layer: dtype to compute in and generator that the kernels are drawn from.
       remat: one of `remat.POLICIES`, for stage 1 and for each module of the other stages.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
 
     Attributes:
       channels: channels of the features, the sum of the branches' widths.
@@ -194,22 +189,20 @@ class HRNet(nnx.Module):
     def __init__(
         self,
         size: HRNetSize,
+        layer: Layer,
         *,
         remat: str,
-        dtype: jnp.dtype,
-        rng: np.random.Generator,
     ):
-        layer = {"dtype": dtype, "rng": rng}
         self.channels = sum(size.widths)
         self.remat = remat
         self.stem = Sequence(
-            ConvBN(3, _STEM_CHANNELS, kernel=3, stride=2, **layer),
-            ConvBN(_STEM_CHANNELS, _STEM_CHANNELS, kernel=3, stride=2, **layer),
+            ConvBN(3, _STEM_CHANNELS, layer, kernel=3, stride=2),
+            ConvBN(_STEM_CHANNELS, _STEM_CHANNELS, layer, kernel=3, stride=2),
         )
         stage1_width = size.stage1_channels * EXPANSION
         self.stage1 = Sequence(
             *(
-                Bottleneck(stage1_width if i else _STEM_CHANNELS, size.stage1_channels, **layer)
+                Bottleneck(stage1_width if i else _STEM_CHANNELS, size.stage1_channels, layer)
                 for i in range(size.stage1_blocks)
             )
         )
@@ -217,11 +210,9 @@ class HRNet(nnx.Module):
         previous = (stage1_width,)
         for branches, modules in zip((2, 3, 4), size.modules, strict=True):
             widths = size.widths[:branches]
-            self.transitions.append(Transition(previous, widths, **layer))
+            self.transitions.append(Transition(previous, widths, layer))
             self.stages.append(
-                nnx.List(
-                    MultiResolutionModule(widths, size.blocks, **layer) for _ in range(modules)
-                )
+                nnx.List(MultiResolutionModule(widths, size.blocks, layer) for _ in range(modules))
             )
             previous = widths
 

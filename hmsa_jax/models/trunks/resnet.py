@@ -4,11 +4,10 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
+from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.trunks.trunk import Trunk
@@ -59,19 +58,17 @@ class ResNet(nnx.Module):
 
     Args:
       size: one of `SIZES`, or numbers of one's own.
+      layer: dtype to compute in and generator that the kernels are drawn from.
       remat: one of `remat.POLICIES`, for each stage.
-      dtype: dtype to compute in.
-      rng: generator that the kernels are drawn from.
 
     Attributes:
       fine_channels: channels of the features at stride 4.
       channels: channels of the features at stride 8.
     """
 
-    def __init__(self, size: ResNetSize, *, remat: str, dtype: jnp.dtype, rng: np.random.Generator):
-        layer = {"dtype": dtype, "rng": rng}
+    def __init__(self, size: ResNetSize, layer: Layer, *, remat: str):
         self.remat = remat
-        self.stem = ConvBN(3, _STEM_CHANNELS, kernel=7, stride=2, **layer)
+        self.stem = ConvBN(3, _STEM_CHANNELS, layer, kernel=7, stride=2)
         self.stages = nnx.List()
         inputs = _STEM_CHANNELS
         for i, (blocks, dilation) in enumerate(zip(size.blocks, _DILATIONS, strict=True)):
@@ -83,9 +80,9 @@ class ResNet(nnx.Module):
                         Bottleneck(
                             outputs if block else inputs,
                             channels,
+                            layer,
                             stride=2 if i == 1 and block == 0 else 1,
                             dilation=dilation,
-                            **layer,
                         )
                         for block in range(blocks)
                     )

@@ -13,8 +13,8 @@ class Trunk:
     """An entry of `trunks.TRUNKS`.
 
     Attributes:
-      build: `(remat=, dtype=, rng=) -> module`, which maps normalised images `[B, H, W, 3]` to the
-        features that the decoder takes.
+      build: `(layer, remat=) -> module`, which maps normalised images `[B, H, W, 3]` to the
+        features that the decoder takes; see `layers.layer.Layer`.
       decoder: name in `decoders.DECODERS` of what follows it.
       coarsest_stride: of its coarsest features.
       published_names: our layer -> the published convolution and BatchNorm, or the convolution

@@ -6,6 +6,7 @@ from flax import nnx
 
 from hmsa_jax.models.decoders.ocr import OCR, drop_channels, gather_regions
 from hmsa_jax.models.layers.batch_norm import EPSILON
+from hmsa_jax.models.layers.layer import Layer
 
 KEY = jax.random.key(0)
 
@@ -13,7 +14,7 @@ KEY = jax.random.key(0)
 def block(dropout=0.0):
     """A small block whose BatchNorms are not the identity."""
     rng = np.random.default_rng(0)
-    ocr = OCR(6, 3, channels=8, key_channels=4, dropout=dropout, dtype=jnp.float32, rng=rng)
+    ocr = OCR(6, 3, Layer(jnp.dtype("float32"), rng), channels=8, key_channels=4, dropout=dropout)
     for _, leaf in nnx.to_flat_state(nnx.state(ocr, (nnx.Param, nnx.BatchStat))):
         if leaf.get_value().ndim == 1:
             values = rng.uniform(0.5, 1.5, leaf.get_value().shape)

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from hmsa_jax.models.layers.conv import Conv, ConvBN
+from hmsa_jax.models.layers.layer import Layer
+
+
+def layer():
+    return Layer(jnp.dtype("float32"), np.random.default_rng(0))
 
 
 def conv(*channels, **options):
-    return Conv(*channels, dtype=jnp.float32, rng=np.random.default_rng(0), **options)
+    return Conv(*channels, layer(), **options)
 
 
 def random(shape, seed=1):
@@ -56,10 +61,7 @@ def test_kernel_has_the_deviation_of_he_and_follows_the_generator():
 
 def test_conv_bn_ends_with_relu_unless_told_otherwise():
     x = random((1, 4, 4, 3))
-    with_relu, without = (
-        ConvBN(3, 8, relu=relu, dtype=jnp.float32, rng=np.random.default_rng(0))(x, train=True)
-        for relu in (True, False)
-    )
+    with_relu, without = (ConvBN(3, 8, layer(), relu=relu)(x, train=True) for relu in (True, False))
     assert without.min() < 0
     np.testing.assert_array_equal(with_relu, np.maximum(without, 0))
 
@@ -75,10 +77,8 @@ def test_conv_bn_ends_with_relu_unless_told_otherwise():
     ],
 )
 def test_which_convolutions_have_rows_as_images_on_a_tpu(merge_rows, channels, dilation, merged):
-    layer = Conv(
-        channels, 4, kernel=3, dilation=dilation, dtype=jnp.float32, rng=np.random.default_rng(0)
-    )
-    layer.merge_rows = merge_rows
+    convolution = conv(channels, 4, kernel=3, dilation=dilation)
+    convolution.merge_rows = merge_rows
     x = jax.ShapeDtypeStruct((2, 8, 6, channels), jnp.float32)
-    program = jax.jit(layer).trace(x).lower(lowering_platforms=("tpu",)).as_text()
+    program = jax.jit(convolution).trace(x).lower(lowering_platforms=("tpu",)).as_text()
     assert (f"tensor<16x6x{3 * channels}xf32>" in program) == merged
