@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from hmsa_jax.auto_labels.labelled_images import LabelledImages, Prediction
+from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
 from hmsa_jax.auto_labels.unlabelled_images import Selection, id_of
 from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
@@ -122,7 +122,7 @@ def label(source: Source, mine: range, target: LabelledImages, teacher: Teacher)
     # Without any done, no image is read for its id alone.
     left = [i for i in mine if id_of(source, i) not in done] if done else list(mine)
     todo = Selection(source, left)
-    unreadable = {}
+    unreadable: dict[int, ValueError] = {}
     with (
         Progress("autolabel", len(mine), len(mine) - len(todo)) as progress,
         Preemption() as preemption,
@@ -137,7 +137,7 @@ def label(source: Source, mine: range, target: LabelledImages, teacher: Teacher)
             unreadable=unreadable,
         )
 
-        def write(index: int, prediction: Prediction):
+        def write(index: int, prediction: Prediction) -> Labelled:
             return target.write(todo[index], prediction, todo.path(index))
 
         pending = None
@@ -159,7 +159,9 @@ def _record(written: Iterator, target: LabelledImages, progress: Progress) -> No
         progress.advance()
 
 
-def _predictions(source: Source, labelled) -> tuple[list[int], list[Prediction]]:
+def _predictions(
+    source: Source, labelled: tuple[Batch, tuple[jax.Array, ...]]
+) -> tuple[list[int], list[Prediction]]:
     """The records of a batch and what was predicted of them, without padding.
 
     Raises:

@@ -2,13 +2,15 @@
 
 import collections
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import ml_collections
 import numpy as np
 import rich.table
 
 from data import built, checks, registry
+from data.builder import SegmentationBuilder
 from data.checks import Finding, Pair
 from data.label_spec import LabelSpec
 from data.problems import Problems
@@ -30,7 +32,7 @@ class Statistics:
         self._label_spec = label_spec
         self.images = 0
         self.labels = 0
-        self.sizes = collections.Counter()
+        self.sizes: collections.Counter[tuple[int, int]] = collections.Counter()
         self.pixels = np.zeros(len(label_spec.names), np.int64)
         self.images_with = np.zeros(len(label_spec.names), np.int64)
         self.ignored = 0
@@ -176,15 +178,16 @@ class _BuiltPairs:
         return len(self._source)
 
     def __iter__(self) -> Iterator[Pair]:
-        for record in self._source:
+        for i in range(len(self._source)):
+            record = self._source[i]
             image, label = (_Held(record, field) for field in ("image", "label"))
-            yield Pair(record["id"], image, label)
+            yield Pair(record["id"], image, label)  # type: ignore[arg-type]  # read alike
 
 
 class _Held:
     """A field of a record, read like a `data.files.File`."""
 
-    def __init__(self, record, field: str):
+    def __init__(self, record: Mapping[str, Any], field: str):
         self._name = f"{field} of record {record['id']}"
         self._bytes = record[field]
 
@@ -195,7 +198,7 @@ class _Held:
         return io.BytesIO(self._bytes)
 
 
-def _built_pairs(builder) -> dict[str, _BuiltPairs]:
+def _built_pairs(builder: SegmentationBuilder) -> dict[str, _BuiltPairs]:
     return {
         split: _BuiltPairs(registry.open_source(builder, split)) for split in builder.info.splits
     }

@@ -92,7 +92,9 @@ def convert_to(
     tell(f"Step {step} of {workdir}: {len(tensors)} tensors in {target}.")
 
 
-def _check(coverage: pretrained.Coverage, config, source: pathlib.Path) -> None:
+def _check(
+    coverage: pretrained.Coverage, config: ml_collections.ConfigDict, source: pathlib.Path
+) -> None:
     """Refuses a file that does not fit, with everything that does not, and says what would help."""
     if coverage.complete:
         return

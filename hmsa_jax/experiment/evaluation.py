@@ -112,7 +112,13 @@ def check_writable(workdir: pathlib.Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
-def _report(config, workdir, classes, confusions, step: int) -> None:
+def _report(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    classes: tuple[str, ...],
+    confusions: dict[str, np.ndarray],
+    step: int,
+) -> None:
     split = f"{config.data.name}/{config.data.eval_split}"
     path = workdir / _RESULTS / f"{config.data.eval_split}-{step}.json"
     path.parent.mkdir(exist_ok=True)

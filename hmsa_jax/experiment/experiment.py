@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import optax
@@ -136,7 +137,7 @@ class Experiment:
             flip=settings.flip,
         )
 
-    def step_work(self, traced: Traced, *arguments) -> StepWork:
+    def step_work(self, traced: Traced, *arguments: Any) -> StepWork:
         """Counts the work of a train step that is traced already.
 
         A network that recomputes is traced once more without: see `flops.without_recomputation`.

@@ -115,8 +115,8 @@ class Run:
                 fusion_resolution=self.config.evaluate.fusion_resolution,
                 flip=flip,
             )
-            weights = jax.device_put((self.params, self.batch_stats))
-            self._steps[key] = lambda batch: step(*weights, batch)
+            params, batch_stats = jax.device_put((self.params, self.batch_stats))
+            self._steps[key] = lambda batch: step(params, batch_stats, batch)
         return self._steps[key]
 
 

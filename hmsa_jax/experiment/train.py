@@ -93,7 +93,7 @@ def train(
     return True
 
 
-def _check_origin(config, workdir) -> None:
+def _check_origin(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Refuses to draw weights for a run that was promised some which cannot be read."""
     run_directory.check_promise(workdir)
     if config.init_from:

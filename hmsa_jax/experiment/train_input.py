@@ -118,25 +118,30 @@ def prepare(
     return batches_from
 
 
-def _open_train(data, builder) -> pipeline.Source:
+def _open_train(data: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:
     return splits.open_split(builder, "data.train_split", data.train_split)
 
 
-def _open_pool(data) -> tuple[SegmentationBuilder, pipeline.Source]:
+def _open_pool(data: ml_collections.ConfigDict) -> tuple[SegmentationBuilder, pipeline.Source]:
     pool = data.pool
     with _naming_the_pool():
         builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
     return builder, splits.open_split(builder, "data.pool.split", pool.split)
 
 
-def _class_uniform(data, classes, builder, source) -> ClassUniform | None:
+def _class_uniform(
+    data: ml_collections.ConfigDict,
+    classes: tuple[str, ...],
+    builder: SegmentationBuilder,
+    source: pipeline.Source,
+) -> ClassUniform | None:
     if not data.class_uniform_share:
         return None
     found = _centroids(data, classes, builder, source, data.train_split)
     return ClassUniform(found, data.class_uniform_share, data.class_uniform_until_epoch)
 
 
-def _pool(data, classes) -> Pool | None:
+def _pool(data: ml_collections.ConfigDict, classes: tuple[str, ...]) -> Pool | None:
     pool = data.pool
     if not pool.name:
         return None
@@ -155,7 +160,14 @@ def _pool(data, classes) -> Pool | None:
     )
 
 
-def _centroids(data, classes, builder, source, split, title="") -> centroids.Centroids:
+def _centroids(
+    data: ml_collections.ConfigDict,
+    classes: tuple[str, ...],
+    builder: SegmentationBuilder,
+    source: pipeline.Source,
+    split: str,
+    title: str = "",
+) -> centroids.Centroids:
     return centroids.prepare(
         source,
         Path(builder.data_dir) / "centroids",
@@ -166,7 +178,9 @@ def _centroids(data, classes, builder, source, split, title="") -> centroids.Cen
     )
 
 
-def _check_same_classes(data, label_spec: LabelSpec, theirs: Sequence[str]) -> None:
+def _check_same_classes(
+    data: ml_collections.ConfigDict, label_spec: LabelSpec, theirs: Sequence[str]
+) -> None:
     differing = differing_names(theirs, label_spec.names)
     if differing:
         raise ValueError(

@@ -103,19 +103,23 @@ def score_source(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    total, pending = 0, None
+    total = np.zeros((), np.int64)
+    pending: tuple[np.ndarray, jax.Array, jax.Array] | None = None
 
-    def counted(records, counts, finite):
-        counts, finite = jax.device_get((counts, finite))
-        bad = records[~finite[: len(records)]]
+    def counted(records: np.ndarray, counts: jax.Array, finite: jax.Array) -> np.ndarray:
+        words, are_finite = jax.device_get((counts, finite))
+        bad = records[~are_finite[: len(records)]]
         protocol_lib.refuse_not_finite([source[int(record)]["id"] for record in bad])
-        return confusion.whole(counts)
+        return confusion.whole(words)
 
     with Progress("evaluate", len(source)) as progress:
         for batch in batches:
-            results = evaluation_step(params, batch_stats, put_batch(batch, evaluation_batch(mesh)))
+            counts, finite = evaluation_step(
+                params, batch_stats, put_batch(batch, evaluation_batch(mesh))
+            )
             if pending is not None:  # fetched one batch late, so that decoding overlaps computing
                 total = total + counted(*pending)
-            pending = batch["records"], *results
+            pending = batch["records"], counts, finite
             progress.advance(len(batch["records"]))
+        assert pending is not None  # a source without images is refused
         return total + counted(*pending)

@@ -138,8 +138,9 @@ def predict_all(
     Returns:
       Logits `[B, H, W, C]` float32 of each protocol.
     """
-    size = images.shape[1:3]
-    floored = fusion.scaled_size
+    _, height, width, _ = images.shape
+    size = (height, width)
+    floored: fusion.ScaledSize = fusion.scaled_size
     others = dict.fromkeys(p.fusion.scaled_size for p in protocols)
     others.pop(floored, None)
     # Only where the sizes differ a scale runs once for each of them.

@@ -18,6 +18,7 @@ from data import parallel
 from data.files import READ_ERRORS
 from data.lock import held
 from hmsa_jax.input import decoding
+from hmsa_jax.input.source import Source
 from hmsa_jax.runtime.files import atomic_path
 from hmsa_jax.runtime.progress import tell, track
 
@@ -99,7 +100,7 @@ def of_label(label: np.ndarray, *, tile: int, classes: int) -> np.ndarray:
 
 
 def prepare(
-    source: Sequence[decoding.Record],
+    source: Source,
     directory: Path,
     *,
     split: str,
@@ -148,7 +149,7 @@ def _of_tile(label: np.ndarray, classes: int) -> Iterator[tuple[int, int, int]]:
         yield number, row, column
 
 
-def _find(source: Sequence[decoding.Record], title: str, tile: int, classes: int) -> Centroids:
+def _find(source: Source, title: str, tile: int, classes: int) -> Centroids:
     def of_record(index: int) -> np.ndarray:
         label = decoding.decode_label(source[index])
         return of_label(label, tile=tile, classes=classes)
@@ -169,7 +170,7 @@ def _find(source: Sequence[decoding.Record], title: str, tile: int, classes: int
     )
 
 
-def _key(source: Sequence[decoding.Record], split: str, tile: int, classes: int) -> str:
+def _key(source: Source, split: str, tile: int, classes: int) -> str:
     """A hash of all that centroids depend on, but for the data set as it is stored."""
     if not len(source):
         raise ValueError(f"split {split!r}: expected at least one record, got none.")

@@ -137,7 +137,9 @@ class Loss:
     check_crop: Callable | None = None
 
 
-def _rmi_with_terms(objective: Objective, logits: jax.Array, labels: jax.Array):
+def _rmi_with_terms(
+    objective: Objective, logits: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Region mutual information beside binary cross-entropy (Tao et al. 2020, section 4)."""
     rmi = objective.rmi
     bce = objective.mean_of(binary_cross_entropy, logits, labels)
@@ -148,7 +150,7 @@ def _rmi_with_terms(objective: Objective, logits: jax.Array, labels: jax.Array):
     return main, {"main": main, "bce": bce, "rmi": mutual}
 
 
-def _check_window(size: tuple[int, int], objective) -> None:
+def _check_window(size: tuple[int, int], objective: Objective) -> None:
     window = objective.rmi
     try:
         check_window(size, window.radius, window.pool, window.pooling)

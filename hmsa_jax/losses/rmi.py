@@ -6,6 +6,7 @@ which a TPU lacks; here float32 is enough, see `_log_determinant`.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -53,12 +54,14 @@ def region_mutual_information(
       ValueError: `pooling` is unknown, `pool` or `radius` is not positive, or the pooled image is
         smaller than a window.
     """
-    check_window(logits.shape[1:3], radius, pool, pooling)
+    _, height, width, _ = logits.shape
+    check_window((height, width), radius, pool, pooling)
     if logits.dtype != jnp.float64:
         logits = logits.astype(jnp.float32)
     # Without jax.checkpoint probabilities at full resolution are kept for the gradient.
-    maps = jax.checkpoint(_pooled_maps, static_argnums=(2, 3))(logits, labels, pool, pooling)
-    return 0.5 * _log_determinant(*maps, radius).mean(1).sum() / radius**2
+    pooled = jax.checkpoint(_pooled_maps, static_argnums=(2, 3))
+    p, y, difference = pooled(logits, labels, pool, pooling)
+    return 0.5 * _log_determinant(p, y, difference, radius).mean(1).sum() / radius**2
 
 
 def check_window(size: tuple[int, int], radius: int, pool: int, pooling: str) -> None:
@@ -79,7 +82,7 @@ def _pooled_size(size: int, pool: int, pooling: str) -> int:
     return size // pool if pooling == "interpolate" else (size + pool // 2 * 2) // pool
 
 
-def _pooled_maps(logits: jax.Array, labels: jax.Array, pool: int, pooling: str):
+def _pooled_maps(logits: jax.Array, labels: jax.Array, pool: int, pooling: str) -> list[jax.Array]:
     """Pooled probabilities p, labels y and y - p, each `[C, B, h, w]`."""
     classes = logits.shape[-1]
     labels = labels.astype(jnp.int32)[..., None]
@@ -122,7 +125,7 @@ def _maxima(x: jax.Array, pool: int) -> jax.Array:
     return _reduced(x, pool, -np.inf, jax.lax.max)
 
 
-def _reduced(x: jax.Array, pool: int, initial: float, combine) -> jax.Array:
+def _reduced(x: jax.Array, pool: int, initial: float, combine: Callable) -> jax.Array:
     """Combines windows of pool x pool pixels of `[B, H, W, C]`, padded with `initial`."""
     window, padding = (1, pool, pool, 1), (pool // 2, pool // 2)
     return jax.lax.reduce_window(
@@ -207,9 +210,9 @@ def _whitening(j: jax.Array) -> jax.Array:
 def _windows(maps: jax.Array, radius: int) -> jax.Array:
     """Centred windows `[B, 2 radius^2, h - radius + 1, w - radius + 1]` of maps `[B, 2, h, w]`.
 
-    Of a window not its pixels, but their cosine transform: neighbours are nearly equal, whereas
-    their sums and differences differ in size, which a Cholesky factor bears and a correlation does
-    not. The basis is orthonormal: determinants stay as they are.
+    The windows hold the cosine transform of their pixels. Neighbouring pixels are nearly equal,
+    while their sums and differences have different sizes: a Cholesky factor copes with different
+    sizes, but not with strong correlation. The basis is orthonormal, so determinants are unchanged.
     """
     steps = np.arange(radius)
     basis = np.cos(np.pi / radius * steps[:, None] * (steps + 0.5))
@@ -217,7 +220,7 @@ def _windows(maps: jax.Array, radius: int) -> jax.Array:
 
     def transformed(x, axis):
         count = x.shape[axis] - radius + 1
-        shifted = [jax.lax.slice_in_dim(x, i, i + count, axis=axis) for i in steps]
+        shifted = [jax.lax.slice_in_dim(x, i, i + count, axis=axis) for i in range(radius)]
         rows = [sum(float(b) * x for b, x in zip(row, shifted, strict=True)) for row in basis]
         return jnp.stack(rows, 2)
 
@@ -233,7 +236,7 @@ def _gram(x: jax.Array) -> jax.Array:
     return _product("biyx,bjyx->byij", x, x).sum(1)
 
 
-def _square(x: jax.Array) -> jax.Array:
+def _square(x: jax.Array | np.ndarray) -> jax.Array:
     return _product("cbik,cbjk->cbij", x, x)
 
 
