@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -18,11 +19,46 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
+# The files that take longest, longest first: the last file to start is then a short one.
+LONGEST = (
+    "test_hosts",
+    "test_train",
+    "test_step",
+    "test_published_parity",
+    "test_recipes",
+    "test_spatial",
+    "test_evaluation",
+    "test_rmi",
+    "test_autolabel",
+    "test_extensions",
+    "test_multiscale",
+    "test_pretrained",
+    "test_backends",
+    "test_resume",
+    "test_run",
+)
+
 if "PYTEST_XDIST_WORKER" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Brings the longest files to the front; all others keep their order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs(request):
+    """Programs of large networks take no memory when their file is done."""
+    yield
+    if request.path.stem in LONGEST:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,7 @@ WRONG = {
     ("train", "--workdir=a", "--step=1.5"): "--step: invalid int value: '1.5'",
     ("evaluate", "--workdir=a", "--out=b"): "evaluate takes no --out",
     ("train", "--workdir=w", "--images=d"): "train takes no --images",
+    ("train", "--workdir=w", "--from=a.pth"): "train takes no --from",
     ("autolabel", "--workdir=w", "--images=d"): "autolabel needs --out=DIR",
     ("autolabel", "--workdir=w", "--out=o"): "autolabel needs --images=WHERE",
     ("autolabel", "--images=d", "--out=o"): "autolabel needs --workdir=DIR",

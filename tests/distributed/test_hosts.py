@@ -20,6 +20,7 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from hmsa_jax.distributed import hosts, sharding
+from tests import quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
@@ -39,11 +40,6 @@ SETTINGS = {
     "optimizer.learning_rate": 1e-6,  # with more, rounding errors soon grow tenfold a step
     "evaluate.protocols": ("single",),
 }
-# Compiling takes most of the time; a process of several does not find what another one compiled.
-XLA_FLAGS = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_force_host_platform_device_count="
-)
 TIMEOUT = 600  # seconds, on a busy machine
 
 
@@ -52,7 +48,9 @@ class Running:
 
     def __init__(self, arguments, environment, processes, devices, second=()):
         where = f"localhost:{free_port()},{processes}"
-        environment = environment | {"XLA_FLAGS": f"{XLA_FLAGS}{devices}", "JAX_PLATFORMS": "cpu"}
+        count = f"--xla_force_host_platform_device_count={devices}"
+        flags = f"{quick_compilation.FLAGS} {count}"
+        environment = environment | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         self.processes, self.outputs = [], []
         for index in range(processes):
             with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as output:

@@ -13,9 +13,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+import main
+from tests import quick_compilation
+
 ROOT = pathlib.Path(__file__).parents[2]
-# Compiling takes most of the time.
-XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 STEPS = 40
 SETTINGS = {
     "steps": STEPS,
@@ -41,24 +42,21 @@ def command(camvid_tree, tmp_path_factory):
         **os.environ,
         "JAX_COMPILATION_CACHE_DIR": str(scratch / "compiled"),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": XLA_FLAGS,
+        "XLA_FLAGS": quick_compilation.FLAGS,
     }
 
-    def start(verb, workdir, *flags, **changes):
+    def typed(verb, workdir, *flags, **changes):
         settings = SETTINGS | {
             "data.dir": str(camvid_tree),
             "data.cache_dir": str(scratch / "data"),
             **{name.replace("__", "."): value for name, value in changes.items()},
         }
+        fields = (f"--config.{name}={value}" for name, value in settings.items())
+        return [verb, f"--workdir={workdir}", *flags, *fields]
+
+    def start(*arguments, **changes):
         return subprocess.Popen(
-            [
-                sys.executable,
-                "main.py",
-                verb,
-                f"--workdir={workdir}",
-                *flags,
-                *(f"--config.{name}={value}" for name, value in settings.items()),
-            ],
+            [sys.executable, "main.py", *typed(*arguments, **changes)],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
@@ -66,6 +64,7 @@ def command(camvid_tree, tmp_path_factory):
             text=True,
         )
 
+    start.typed = typed
     start.compiled = scratch / "compiled"
     return start
 
@@ -201,16 +200,6 @@ def test_run_starts_from_another_run(command, uninterrupted, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_convert_needs_a_file(command, tmp_path):
-    for verb, flags, problem in (
-        ("convert", (), "convert needs --from=FILE or --to=FILE"),
-        ("train", ("--from=a.pth",), "train takes no --from"),
-    ):
-        status, output = finish(command(verb, tmp_path / "run", *flags))
-        assert status == 1
-        assert problem in output
-
-
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(command, tmp_path):
     workdir = tmp_path / "run"
     changes = {"optimizer__learning_rate": 1e30, "checkpoint__every": 1}
@@ -224,30 +213,39 @@ def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(command, tmp_p
         assert np.isfinite(value).all(), name
 
 
-def test_workdir_of_another_config_is_refused(command, uninterrupted):
+def refused(command, capsys, *arguments, **changes):
+    """What a command says that ends before anything is compiled: in this process."""
+    with pytest.raises(SystemExit) as end:
+        main.main(command.typed(*arguments, data__batch_size=8, **changes))  # on eight devices
+    captured = capsys.readouterr()
+    return end.value.code, " ".join((captured.out + captured.err).split())
+
+
+def test_workdir_of_another_config_is_refused(command, uninterrupted, capsys):
     workdir, _ = uninterrupted
-    status, output = finish(command("train", workdir, seed=1, log_every=7))
+    status, output = refused(command, capsys, "train", workdir, seed=1, log_every=7)
     assert status == 1
     assert "belongs to another config" in output
     assert "seed: 0 there, 1 here" in output
     assert "log_every" not in output  # no part in the result, so it may change
 
 
-def test_errors_come_before_anything_expensive(command, tmp_path):
+def test_errors_come_before_anything_expensive(command, tmp_path, capsys):
     workdir = tmp_path / "run"
-    status, output = finish(command("train", workdir, data__crop_size=(8, 8), model__trunk="w49"))
+    wrong = {"data__crop_size": (8, 8), "model__trunk": "w49"}
+    status, output = refused(command, capsys, "train", workdir, **wrong)
     assert status == 1
     assert "data.crop_size is (8, 8)" in output
     assert "model.trunk is 'w49'; expected one of ('tiny', 'w18_small'" in output
     assert not workdir.exists()
-    status, output = finish(command("train", workdir, optimizer__learning_rat=1))
-    assert status == 1
+    status, output = refused(command, capsys, "train", workdir, optimizer__learning_rat=1)
+    assert status == 2
     assert "--config.optimizer.learning_rat: no such field" in output
     assert "did you mean optimizer.learning_rate?" in output
-    status, output = finish(command("train", workdir, data__dir="/nowhere"))
+    status, output = refused(command, capsys, "train", workdir, data__dir="/nowhere")
     assert status == 1
     assert "/nowhere" in output
-    status, output = finish(command("evaluate", tmp_path / "empty"))
+    status, output = refused(command, capsys, "evaluate", tmp_path / "empty")
     assert status == 1
     assert "which holds no checkpoint" in output
     assert not (tmp_path / "empty").exists()

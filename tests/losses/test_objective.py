@@ -11,7 +11,7 @@ from hmsa_jax.losses.rmi import region_mutual_information
 from hmsa_jax.models import fusion
 from hmsa_jax.models.multiscale import ScaleOutput
 from tests.models import numpy_reference
-from tests.models.quick_jit import quick_jit
+from tests.quick_compilation import quick_jit
 
 SIZE, CLASSES = (24, 40), 4
 

@@ -9,7 +9,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.rmi import POOLINGS, region_mutual_information
 from tests.comparison import check, relative_error
 from tests.fixtures.arrays import nhwc, read
-from tests.models.quick_jit import quick_jit
+from tests.quick_compilation import quick_jit
 
 # quick_jit: a compilation for each combination of options is what these tests cost.
 value_and_grad = quick_jit(

@@ -5,7 +5,7 @@ import pytest
 
 from hmsa_jax.models import fusion
 from tests.models import numpy_reference
-from tests.models.quick_jit import quick_jit
+from tests.quick_compilation import quick_jit
 
 STATIC = ("size", "resolution")
 hierarchical = quick_jit(fusion.hierarchical, static_argnames=STATIC)

@@ -9,7 +9,7 @@ from jax.extend import core
 from hmsa_jax.models import multiscale, remat
 from hmsa_jax.models.multiscale import Architecture
 from hmsa_jax.models.trunks import TRUNKS, hrnet
-from tests.models.quick_jit import quick_jit
+from tests.quick_compilation import quick_jit
 
 CLASSES = 5
 

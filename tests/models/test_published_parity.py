@@ -14,7 +14,7 @@ from tests.comparison import check
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER, nhwc, read
 from tests.models.published_network import RESNET, TINY, network
-from tests.models.quick_jit import quick_jit
+from tests.quick_compilation import quick_jit
 
 TOLERANCE = 1e-4  # of the largest value: what float32 deserves
 PROTOCOLS = {

@@ -20,6 +20,7 @@ from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.trunks import TRUNKS, hrnet
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
+from tests import quick_compilation
 
 CLASSES = 5
 ROWS, COLUMNS = 512, 32  # two rows of the coarsest features at scale 0.5 on each of 4 devices
@@ -34,8 +35,6 @@ ARCHITECTURE = multiscale.Architecture(
 )
 OBJECTIVE = Objective(main_loss="rmi", aux_loss="cross_entropy")
 NARROW = 9  # channels that logits do not exceed, nor columns of the loss's maps
-# Compiling is what these tests cost; what it compiles may be slow.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
 _EXCHANGE = re.compile(rf"= (.+?) ({_KINDS})(?:-start)?\(")
@@ -68,7 +67,7 @@ def step_on(spatial):
     labels[:, :20] = 255  # so that the devices have unequal numbers of labelled pixels
     images = rng.integers(0, 256, (1, ROWS, COLUMNS, 3), np.uint8)
     batch = sharding.put_batch({"image": images, "label": labels}, sharding.training_batch(mesh))
-    program = step.lower(current, batch).compile(QUICK)
+    program = step.lower(current, batch).compile(quick_compilation.OPTIONS)
     return *jax.device_get(program(current, batch)), program
 
 
@@ -123,7 +122,7 @@ def kinds(function, shape, spatial):
     def compiled_kinds(function, x):
         y = jax.eval_shape(function, x)
         step = jax.jit(function, in_shardings=rows_of(x), out_shardings=rows_of(y))
-        return [kind for kind, _ in exchanges(step.lower(x).compile(QUICK))], y
+        return [kind for kind, _ in exchanges(step.lower(x).compile(quick_compilation.OPTIONS))], y
 
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     forward, y = compiled_kinds(function, x)
@@ -221,7 +220,7 @@ def pyramid_on(spatial):
         in_shardings=(sharding.replicated(mesh), rows),
         out_shardings=((None, (rows, None)), (sharding.replicated(mesh), rows)),
     )
-    program = step.lower(params, features).compile(QUICK)
+    program = step.lower(params, features).compile(quick_compilation.OPTIONS)
     return jax.device_get(program(params, features)), program
 
 

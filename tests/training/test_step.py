@@ -13,13 +13,12 @@ from hmsa_jax.models.layers import convolution
 from hmsa_jax.models.trunks import TRUNKS, hrnet, resnet
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
+from tests import quick_compilation
 
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
     "least", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
 )
-# Compiling is what these tests cost; what it compiles may be slow.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
 
@@ -57,7 +56,7 @@ def run(
         **extras,
     )
     batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
-    compiled = step.lower(current, batch).compile(QUICK)
+    compiled = step.lower(current, batch).compile(quick_compilation.OPTIONS)
     metrics = []
     for _ in range(steps):
         current, figures = compiled(current, batch)
