@@ -64,9 +64,9 @@ def main() -> None:
             )
 
 
-def cost_as(shape, outputs, settings, merge_rows: bool, device) -> tuple[float, int]:
+def cost_as(shape, outputs, settings, rows_as_images: bool, device) -> tuple[float, int]:
     """The cost in one form, be it the one that the layer would choose or the other."""
-    with unittest.mock.patch.object(Conv, "merges_rows", return_value=merge_rows):
+    with unittest.mock.patch.object(Conv, "has_rows_as_images", return_value=rows_as_images):
         return cost(shape, outputs, settings, device)
 
 

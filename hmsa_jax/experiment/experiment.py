@@ -80,18 +80,18 @@ class Experiment:
         )
 
     def network_for(self, images: int, *, whole_rows: bool) -> nnx.GraphDef:
-        """The network in the form that suits a program: `Conv.merge_rows` says what there is.
+        """The network in the form that suits a program: see `Conv.features_by_rows`.
 
-        All rows are merged where a device has one image, or part of one, at a time. Those of
-        several images are merged where that is faster, and not where devices share them out.
+        All features are convolved by rows where a device has one image, or part of one, at a time;
+        of several images the narrow ones are, and none where devices share out the rows.
 
         Args:
           images: that a device has at a time in that program, or has parts of.
           whole_rows: whether they are the device's alone.
         """
-        merge_rows = "all" if images <= 1 else "narrow" if whole_rows else "none"
+        features_by_rows = "all" if images <= 1 else "narrow" if whole_rows else "none"
         network = nnx.merge(self.graphdef, self.params, self.batch_stats)
-        network.set_attributes(Conv, merge_rows=merge_rows)
+        network.set_attributes(Conv, features_by_rows=features_by_rows)
         return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
     def check_batch(self) -> None:

@@ -381,11 +381,11 @@ FIELDS: dict[str, Field] = {
         (),
         tuple_of(
             str,
-            lambda: f"a tuple of some, not all, of {multiscale.PARTS}",
-            lambda parts: set(parts) < set(multiscale.PARTS),
+            lambda: f"a tuple of some, not all, of {multiscale.COMPONENTS}",
+            lambda names: set(names) < set(multiscale.COMPONENTS),
         ),
-        "Parts of the network that are not trained, such as trunk. The running statistics of their"
-        " BatchNorm go on moving.",
+        "Components of the network that are not trained, such as trunk. The running statistics of"
+        " their BatchNorm go on moving.",
     ),
     "optimizer.accumulate": Field(
         1,

@@ -180,7 +180,7 @@ def predict_all(
         return predict(images)
     # A loop: half as much to compile as both views written out, and never both in memory.
     both = jax.lax.map(predict_view, jnp.array([False, True]))
-    return [(plain + mirrored) / 2 for plain, mirrored in both]
+    return [(logits + mirrored) / 2 for logits, mirrored in both]
 
 
 def _scales_of(protocols: Sequence[Protocol], scaled_size: fusion.ScaledSize) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Cross-entropy over labelled pixels."""
+"""Cross-entropies over labelled pixels: of all classes together, of images, of each class."""
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,29 @@ def image_weighted_cross_entropy(
     total = jnp.where(weight > 0, weight * per_pixel, 0).sum((1, 2))
     # Every class weighs at least 1, so that only an image without labelled pixels is below it.
     return (total / jnp.maximum(weight.sum((1, 2)), 1)).sum()
+
+
+def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Each class against all others: -log sigmoid(x) of a pixel's own, -log(1 - sigmoid(x)) else.
+
+    Summed over classes and the labelled pixels of the (global) batch, divided by their number
+    plus 1: a part of the main loss in Tao et al. 2020, and the published code's auxiliary loss.
+
+    Args:
+      logits: `[B, H, W, C]` float32.
+      labels: `[B, H, W]` integers; a pixel whose label is not below C is ignored.
+
+    Returns:
+      A scalar of the logits' type; 0 if no pixel is labelled.
+    """
+    classes = logits.shape[-1]
+    labels = labels.astype(jnp.int32)
+    valid = labels < classes
+    target = labels[..., None] == jnp.arange(classes)
+    # -log sigmoid(x) = softplus(-x), -log(1 - sigmoid(x)) = softplus(x): finite for any x.
+    per_pixel = jax.nn.softplus(jnp.where(target, -logits, logits)).sum(-1)
+    total = jnp.where(valid, per_pixel, 0).sum()
+    return total / (valid.sum() + 1).astype(logits.dtype)
 
 
 def _class_weights(counts: jax.Array, bound: float) -> jax.Array:

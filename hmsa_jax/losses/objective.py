@@ -5,8 +5,11 @@ from collections.abc import Callable
 
 import jax
 
-from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
-from hmsa_jax.losses.cross_entropy import cross_entropy, image_weighted_cross_entropy
+from hmsa_jax.losses.cross_entropy import (
+    binary_cross_entropy,
+    cross_entropy,
+    image_weighted_cross_entropy,
+)
 from hmsa_jax.losses.rmi import check_window, region_mutual_information
 from hmsa_jax.models import fusion
 from hmsa_jax.models.layers.resize import resize_bilinear

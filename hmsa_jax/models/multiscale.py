@@ -19,7 +19,7 @@ from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks import TRUNKS
 
-PARTS = ("trunk", "decoder", "semantic_head", "attention_head")  # of the parameters
+COMPONENTS = ("trunk", "decoder", "semantic_head", "attention_head")  # of params
 
 
 @jax.tree_util.register_dataclass

@@ -22,7 +22,7 @@ def layers_of(assembled, kind):
 
 @pytest.fixture
 def form_of_step(monkeypatch):
-    """Of the step that a call makes, `Conv.merge_rows` of all its convolutions."""
+    """Of the step that a call makes, `Conv.features_by_rows` of all its convolutions."""
     handed = []
     for module, maker in (
         (experiment, "make_train_step"),
@@ -36,7 +36,7 @@ def form_of_step(monkeypatch):
         make(*arguments)
         network = nnx.merge(handed[0], assembled.params, assembled.batch_stats)
         layers = [m for _, m in nnx.iter_modules(network) if isinstance(m, Conv)]
-        (merged,) = {layer.merge_rows for layer in layers}
+        (merged,) = {layer.features_by_rows for layer in layers}
         return merged
 
     return form

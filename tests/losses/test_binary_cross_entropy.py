@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
+from hmsa_jax.losses.cross_entropy import binary_cross_entropy
 from tests.comparison import check
 from tests.fixtures.arrays import nhwc, read
 

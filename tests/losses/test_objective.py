@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.distributed import sharding
-from hmsa_jax.losses.binary_cross_entropy import binary_cross_entropy
+from hmsa_jax.losses.cross_entropy import binary_cross_entropy
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.losses.rmi import region_mutual_information
 from hmsa_jax.models import fusion

@@ -34,8 +34,8 @@ class Conv(nnx.Module):
       bias: whether a bias is added.
 
     Attributes:
-      merge_rows: which convolutions may be computed with rows as images, see `convolve`: `all`,
-        those of `narrow` features, or `none`. Dilated ones never are.
+      features_by_rows: `all`, `narrow` or `none`: the features that are convolved with rows as
+        images, see `convolve`. A dilated convolution never is.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Conv(nnx.Module):
         self.stride = stride
         self.dilation = dilation
         self.dtype = layer.dtype
-        self.merge_rows = "all"
+        self.features_by_rows = "all"
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[B, H, W, inputs]` to `[B, ceil(H / stride), ceil(W / stride), outputs]`."""
@@ -67,13 +67,15 @@ class Conv(nnx.Module):
         if len(kernel) == 1 and self.stride == 1:
             y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
-            y = convolve(x, kernel, self.stride, self.dilation, self.merges_rows(x.shape[-1]))
+            rows_as_images = self.has_rows_as_images(x.shape[-1])
+            y = convolve(x, kernel, self.stride, self.dilation, rows_as_images)
             y = checkpoint_name(y, CONVOLUTION)
         return y if self.bias is None else y + self.bias.get_value().astype(self.dtype)
 
-    def merges_rows(self, channels: int) -> bool:
+    def has_rows_as_images(self, channels: int) -> bool:
         """Whether features of so many channels are computed with rows as images."""
-        worth_it = self.merge_rows == "all" or (self.merge_rows == "narrow" and channels <= _NARROW)
+        chosen = self.features_by_rows
+        worth_it = chosen == "all" or (chosen == "narrow" and channels <= _NARROW)
         return worth_it and self.dilation == 1
 
 

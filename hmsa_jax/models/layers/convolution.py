@@ -16,7 +16,7 @@ _ROWS = 1
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def convolve(
-    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1, merge_rows: bool = True
+    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1, rows_as_images: bool = True
 ) -> jax.Array:
     """Convolves, padded so that stride 1 keeps the size and stride 2 halves it (up).
 
@@ -25,21 +25,21 @@ def convolve(
       kernel: `[k, k, C, D]` in the dtype of `x`, k odd.
       stride: step of the window.
       dilation: distance between the samples of the window.
-      merge_rows: whether rows may become images. Not where devices share out the rows and have
+      rows_as_images: whether rows may become images. Not where devices share out the rows and have
         several images each: those rows would have to be gathered.
 
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), D]` in the dtype of `x`.
     """
-    return _forward(x, kernel, stride, dilation, merge_rows)
+    return _forward(x, kernel, stride, dilation, rows_as_images)
 
 
-def _forward_and_residuals(x, kernel, stride, dilation, merge_rows):
-    return _forward(x, kernel, stride, dilation, merge_rows), (x, kernel)
+def _forward_and_residuals(x, kernel, stride, dilation, rows_as_images):
+    return _forward(x, kernel, stride, dilation, rows_as_images), (x, kernel)
 
 
-def _gradients(stride, dilation, merge_rows, residuals, g):
-    return _backward(*residuals, g, stride, dilation, merge_rows)
+def _gradients(stride, dilation, rows_as_images, residuals, g):
+    return _backward(*residuals, g, stride, dilation, rows_as_images)
 
 
 convolve.defvjp(_forward_and_residuals, _gradients)
@@ -47,19 +47,19 @@ convolve.defvjp(_forward_and_residuals, _gradients)
 
 # Both are jitted so that a network traces each shape once.
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _forward(x, kernel, stride, dilation, merge_rows):
+def _forward(x, kernel, stride, dilation, rows_as_images):
     by_windows = functools.partial(of_windows, stride=stride, dilation=dilation)
     by_rows = functools.partial(of_rows, stride=stride, dilation=dilation)
-    if not merge_rows:
+    if not rows_as_images:
         return by_windows(x, kernel)
     return jax.lax.platform_dependent(x, kernel, tpu=by_rows, default=by_windows)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _backward(x, kernel, g, stride, dilation, merge_rows):
+def _backward(x, kernel, g, stride, dilation, rows_as_images):
     by_windows = functools.partial(gradients_of_windows, stride=stride, dilation=dilation)
     by_rows = functools.partial(gradients_of_rows, stride=stride, dilation=dilation)
-    if not merge_rows:
+    if not rows_as_images:
         return by_windows(x, kernel, g)
     return jax.lax.platform_dependent(x, kernel, g, tpu=by_rows, default=by_windows)
 

@@ -67,7 +67,7 @@ def test_conv_bn_ends_with_relu_unless_told_otherwise():
 
 
 @pytest.mark.parametrize(
-    ("merge_rows", "channels", "dilation", "merged"),
+    ("features_by_rows", "channels", "dilation", "merged"),
     [
         ("all", 512, 1, True),
         ("narrow", 64, 1, True),
@@ -76,9 +76,11 @@ def test_conv_bn_ends_with_relu_unless_told_otherwise():
         ("all", 512, 12, False),
     ],
 )
-def test_which_convolutions_have_rows_as_images_on_a_tpu(merge_rows, channels, dilation, merged):
+def test_which_convolutions_have_rows_as_images_on_a_tpu(
+    features_by_rows, channels, dilation, merged
+):
     convolution = conv(channels, 4, kernel=3, dilation=dilation)
-    convolution.merge_rows = merge_rows
+    convolution.features_by_rows = features_by_rows
     x = jax.ShapeDtypeStruct((2, 8, 6, channels), jnp.float32)
     program = jax.jit(convolution).trace(x).lower(lowering_platforms=("tpu",)).as_text()
     assert (f"tensor<16x6x{3 * channels}xf32>" in program) == merged

@@ -91,11 +91,11 @@ def test_gradient_of_every_element(form):
             np.testing.assert_allclose(gradient[index], expected, atol=1e-12)
 
 
-def text_for(platform, merge_rows):
+def text_for(platform, rows_as_images):
     """The program of `convolve` and its gradients."""
 
     def step(x, kernel, g):
-        y, backward = jax.vjp(lambda x, k: convolve(x, k, 1, 1, merge_rows), x, kernel)
+        y, backward = jax.vjp(lambda x, k: convolve(x, k, 1, 1, rows_as_images), x, kernel)
         return y, backward(g)
 
     kernel = jax.ShapeDtypeStruct((3, 3, 4, 4), jnp.bfloat16)
@@ -105,11 +105,11 @@ def text_for(platform, merge_rows):
 
 
 @pytest.mark.parametrize(
-    ("platform", "merge_rows", "merged"),
+    ("platform", "rows_as_images", "merged"),
     [("tpu", True, True), ("tpu", False, False), ("cuda", True, False), ("cpu", True, False)],
 )
-def test_rows_become_images_on_a_tpu(platform, merge_rows, merged):
-    program = text_for(platform, merge_rows)
+def test_rows_become_images_on_a_tpu(platform, rows_as_images, merged):
+    program = text_for(platform, rows_as_images)
     assert ("[b, 0, f]x[0, i, o]->[b, 0, f]" in program) == merged
     assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in program) != merged
 
