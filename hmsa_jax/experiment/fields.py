@@ -164,7 +164,7 @@ FIELDS: dict[str, Field] = {
         "bicubic",
         one_of(lambda: resampling.RESAMPLINGS),
         "How training scales images. 'bicubic' antialiases, as the published code does. 'bilinear'"
-        " has no filter and takes half the time.",
+        " has no filter and takes 40 % of the time.",
         before="bilinear",
     ),
     "data.placement": Field(
