@@ -48,7 +48,7 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
     text = (tmp_path / "backends.md").read_text()
     assert "| cpu:2 | evaluate | 4 | yes |" in text
     assert "python main.py backends\n" in text
-    assert "cpu:1 evaluate" in (tmp_path / "backends.svg").read_text()
+    assert "cpu:2 evaluate" in (tmp_path / "backends.svg").read_text()
 
     monkeypatch.setattr(backends, "_report_apart", failing)
     assert backends.backends(config, tmp_path, **options) == [row]
