@@ -1,5 +1,6 @@
 """A teacher labels images: hard labels where it is sure (paper section 4)."""
 
+import functools
 from collections.abc import Iterator
 from concurrent import futures
 
@@ -47,16 +48,12 @@ def make_labelling_step(
       describes them, and whether all logits of an image are finite, bool `[B]`.
     """
 
+    predict = functools.partial(
+        protocol_lib.predict_all, (protocol,), graphdef, resolution=fusion_resolution, flip=flip
+    )
+
     def labelling_step(params, batch_stats, images):
-        (logits,) = protocol_lib.predict_all(
-            (protocol,),
-            graphdef,
-            params,
-            batch_stats,
-            images,
-            resolution=fusion_resolution,
-            flip=flip,
-        )
+        (logits,) = predict(params, batch_stats, images)
         # The largest entry of the softmax, without the others.
         probability = jnp.exp(logits.max(-1) - jax.nn.logsumexp(logits, axis=-1))
         return (

@@ -1,6 +1,7 @@
 """A run, opened from Python: its config, classes and weights, and what can be done with them."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable
@@ -91,10 +92,11 @@ class Run:
           FloatingPointError: the network predicts what is not finite.
         """
         images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3:
+        is_image = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[-1] == 3
+        if not is_image or not len(images):
             raise ValueError(
                 f"images are {images.dtype} {list(images.shape)}; expected uint8 [H, W, 3] or"
-                " [B, H, W, 3]"
+                " [B, H, W, 3], of one image or more"
             )
         batch = images if images.ndim == 4 else images[None]
         way = protocols.of_prediction(protocol, self.config)
@@ -106,7 +108,7 @@ class Run:
         return classes if images.ndim == 4 else classes[0]
 
     def _step(self, way: protocol_lib.Protocol, flip: bool, images: int) -> Callable:
-        """The compiled prediction, with the weights on the device."""
+        """The prediction that suits so many images, given the weights."""
         key = (way, flip, images)
         if key not in self._steps:
             step = make_prediction_step(
@@ -115,9 +117,12 @@ class Run:
                 fusion_resolution=self.config.evaluate.fusion_resolution,
                 flip=flip,
             )
-            params, batch_stats = jax.device_put((self.params, self.batch_stats))
-            self._steps[key] = lambda batch: step(params, batch_stats, batch)
+            self._steps[key] = functools.partial(step, *self._weights_on_device)
         return self._steps[key]
+
+    @functools.cached_property
+    def _weights_on_device(self) -> tuple[dict, dict]:
+        return jax.device_put((self.params, self.batch_stats))
 
 
 def load(directory: str | os.PathLike, step: int | None = None) -> Run:

@@ -64,18 +64,19 @@ def resolve(
       overrides: fields that were typed -> their values.
 
     Raises:
-      ValueError: what was typed, or the file, has another value in a field that may not change;
-        each is listed with both.
+      ValueError: the file is no config that can be run; or what was typed, or the file, has another
+        value in a field that may not change; each is listed with both.
     """
     config = read_config(workdir)
     ours = schema.flatten(config)
     of_file = {}
     if file is not None:
-        theirs = schema.flatten(schema.override(file, overrides))
+        file = schema.override(file, overrides)
+        schema.check(file)
         of_file = {
-            name: theirs[name]
-            for name in sorted(theirs.keys() & ours.keys() - overrides.keys())
-            if theirs[name] != ours[name] and not _says_nothing(name, theirs[name])
+            name: value
+            for name, value in schema.flatten(file).items()
+            if name not in overrides and value != ours[name] and not _says_nothing(name, value)
         }
     changes = of_file | dict(overrides)
     refused = [
@@ -90,7 +91,7 @@ def resolve(
         )
     if of_file:
         lines = [f"{name}: {value!r}, not {ours[name]!r}" for name, value in of_file.items()]
-        tell(f"Of --config, where {workdir} has other values:\n  " + "\n  ".join(lines))
+        tell(f"Taken from --config, where {workdir} has other values:\n  " + "\n  ".join(lines))
     return schema.override(config, changes)
 
 

@@ -32,7 +32,7 @@ from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
 def train(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
 ) -> bool:
-    """trains to the last step, from the newest good checkpoint if there is one.
+    """Trains to the last step, from the newest good checkpoint if there is one.
 
     Ends with an evaluation. SIGTERM or Ctrl-C, in any process, saves a checkpoint and returns early
     in all of them; in the evaluation it interrupts.

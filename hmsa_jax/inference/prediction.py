@@ -1,5 +1,6 @@
 """The class of each pixel, by one protocol."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -26,17 +27,13 @@ def make_prediction_step(
       pixel, uint8 `[B, H, W]`, and whether all logits of an image are finite, bool `[B]`.
     """
 
+    predict = functools.partial(
+        protocol_lib.predict_all, (protocol,), graphdef, resolution=fusion_resolution, flip=flip
+    )
+
     @jax.jit
     def prediction_step(params, batch_stats, images):
-        (logits,) = protocol_lib.predict_all(
-            (protocol,),
-            graphdef,
-            params,
-            batch_stats,
-            images,
-            resolution=fusion_resolution,
-            flip=flip,
-        )
+        (logits,) = predict(params, batch_stats, images)
         return logits.argmax(-1).astype(jnp.uint8), protocol_lib.is_finite(logits)
 
     return prediction_step

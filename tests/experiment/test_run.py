@@ -84,6 +84,7 @@ def test_predictions_are_those_of_the_network(run):
         (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\]; expected uint8"),
         (np.zeros((4, 4), np.uint8), r"uint8 \[4, 4\]; expected"),
         (np.zeros((1, 0, 4, 3), np.uint8), "leaves"),
+        (np.zeros((0, 4, 4, 3), np.uint8), "of one image or more"),
     ],
 )
 def test_what_is_no_image_is_refused(run, images, message):

@@ -181,6 +181,18 @@ def test_a_file_beside_a_run_is_compared(tmp_path, capsys):
         run_directory.resolve(run, file, {})
 
 
+def test_a_file_that_is_no_config_is_refused_beside_a_run_too(tmp_path):
+    run = write_run(tmp_path / "run")
+    file = base.get_config()
+    file.data.bathc_size = 3
+    with pytest.raises(ValueError, match=r"data\.bathc_size: no such field; did you mean"):
+        run_directory.resolve(run, file, {})
+    recipe = base.get_config()
+    recipe.steps = 1000 // recipe.data.get_ref("batch_size")
+    with pytest.raises(ValueError, match=r"data\.batch_size is 0"):
+        run_directory.resolve(run, recipe, {"data.batch_size": 0})
+
+
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
     run = write_run(tmp_path / "run")
     fields = json.loads((run / "config.json").read_text())
