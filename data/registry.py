@@ -39,11 +39,6 @@ class Dataset:
         """Names of the classes in the order of their train ids."""
         return self.label_spec.names
 
-    @property
-    def num_classes(self) -> int:
-        """The number of classes, void not counted."""
-        return len(self.classes)
-
 
 _BUILDERS = {
     "street_scenes": street_scenes.StreetScenes,

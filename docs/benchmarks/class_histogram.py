@@ -41,7 +41,7 @@ def main():
         tile=options.tile,
         classes=dataset.classes,
     )
-    images = [len(np.unique(found.of_class(n)[:, 0])) for n in range(dataset.num_classes)]
+    images = [len(np.unique(found.of_class(n)[:, 0])) for n in range(len(dataset.classes))]
     columns = [100 * np.array(images) / len(source)]
     for share in SHARES:
         uniform = ClassUniform(found, share)
@@ -78,7 +78,7 @@ def count(config, source, dataset, crop_size, uniform):
     with contextlib.closing(batches):
         pixels = np.array(
             [
-                np.bincount(label.ravel(), minlength=256)[: dataset.num_classes]
+                np.bincount(label.ravel(), minlength=256)[: len(dataset.classes)]
                 for batch in itertools.islice(batches, CROPS // BATCH_SIZE)
                 for label in batch["label"]
             ]
