@@ -47,7 +47,12 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
         name: field.default if field.before is None else field.before
         for name, field in schema.FIELDS.items()
     }
-    return schema.unflatten(values | stored)
+    try:
+        return schema.unflatten(values | stored)
+    except ValueError as error:
+        raise ValueError(
+            f"{workdir / _CONFIG} is damaged ({error}); restore it from a copy"
+        ) from error
 
 
 def resolve(

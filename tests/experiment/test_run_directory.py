@@ -87,6 +87,12 @@ def test_a_damaged_config_is_named(tmp_path, content):
         run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
 
 
+def test_a_value_that_no_field_has_is_named_with_its_file(tmp_path):
+    run = write_run(tmp_path / "run", steps="x")
+    with pytest.raises(ValueError, match=r"run/config\.json is damaged \(steps is 'x'; expected"):
+        run_directory.read_config(run)
+
+
 def test_a_file_is_no_directory(tmp_path):
     path = tmp_path / "notes.txt"
     path.touch()
