@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from data import decoder_messages, header, parallel, problems
+from data import decoder_messages, header, problems
 from data.files import READ_ERRORS, File, is_utf8
 from data.label_spec import LabelSpec
 from data.pixels import decode_image, decode_label, decode_unchanged, grey_png, palette_of
 from data.problems import Kind, Problems
+from hmsa_jax.runtime import parallel
 from hmsa_jax.runtime.progress import track
 
 Colours = Mapping[int, tuple[int, int, int]]

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from data import checks, files, header, parallel
+from data import checks, files, header
 from data.builder import SegmentationBuilder
 from data.checks import Colours, Listing, Pair
 from data.pixels import encode_label, grey_png
 from data.problems import LEFT_OUT, Problems
 from data.tree import LeftOut
+from hmsa_jax.runtime import parallel
 
 
 class DirectoryBuilder(SegmentationBuilder):

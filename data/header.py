@@ -2,12 +2,19 @@
 
 A picture is what a viewer displays: turned as its EXIF orientation says. Its label may have been
 drawn over the pixels as they are stored, though; where sizes show that, they decide.
+
+Pillow reads headers, too, but decodes a whole PNG to find an orientation behind its pixels: here
+the sizes of a data set are read without decoding anything.
 """
 
+import contextlib
 import dataclasses
 import re
+import struct
+import warnings
 from collections.abc import Iterator
-from typing import Literal
+
+from PIL import ExifTags, Image
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -19,7 +26,9 @@ _JPEG_APP1, _JPEG_SCAN, _JPEG_END = 0xE1, 0xDA, 0xD9
 # What ends the pixels of a scan: a marker that is no stuffed byte, restart or fill byte.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXIF = b"Exif\0\0"
-_ORIENTATION = 0x0112
+
+# Damaged EXIF turns nothing: no word of it.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 # OpenCV decodes no more.
 MAX_PIXELS = 2**30
@@ -169,20 +178,10 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _orientation(exif: bytes) -> int:
     """The orientation in EXIF, which is a TIFF file; 1 where it says nothing that can be read."""
-    order: Literal["little", "big"]
-    if exif[:4] == b"II*\0":
-        order = "little"
-    elif exif[:4] == b"MM\0*":
-        order = "big"
-    else:
-        return 1
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(exif[at : at + size], order)
-
-    directory = number(4, 4)
-    for at in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
-        if number(at, 2) == _ORIENTATION:
-            value = number(at + 8, 4 if number(at + 2, 2) == 4 else 2)  # 4: 32 bits, else 16
-            return value if 1 <= value <= 8 else 1
+    tags = Image.Exif()
+    with contextlib.suppress(SyntaxError, struct.error, OSError, KeyError, ValueError):
+        tags.load(_EXIF + exif)
+        value = tags.get(ExifTags.Base.Orientation)
+        if isinstance(value, int) and 1 <= value <= 8:
+            return value
     return 1

@@ -9,10 +9,11 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data import built, camvid, cityscapes, folder, mapillary, street_scenes
+from data import built, camvid, cityscapes, folder, mapillary
 from data.builder import FORMAT, SegmentationBuilder
 from data.label_spec import IGNORE, LabelSpec
-from data.lock import held
+from data.street_scenes.data_set import StreetScenes
+from hmsa_jax.runtime import locks
 from hmsa_jax.runtime.console import stderr
 from hmsa_jax.runtime.paths import local_path
 
@@ -41,7 +42,7 @@ class Dataset:
 
 
 _BUILDERS = {
-    "street_scenes": street_scenes.StreetScenes,
+    "street_scenes": StreetScenes,
     "camvid": camvid.CamVid,
     "cityscapes": cityscapes.Cityscapes,
     "cityscapes_coarse": cityscapes.CityscapesCoarse,
@@ -142,7 +143,7 @@ def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBui
     home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
     data_dir = home / builder_class.name / str(builder_class.VERSION)
     home.mkdir(parents=True, exist_ok=True)
-    with held(home / "lock"), _quiet_tfds():
+    with locks.waiting_for(home / "lock"), _quiet_tfds():
         found = built.read(data_dir)
         if found is None:
             _remove_leftovers(data_dir)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from data import mapillary
-from data.streets import painter
+from data.street_scenes import painter
 from hmsa_jax.input import geometric, resampling
 from hmsa_jax.training import optimizer
 

@@ -13,7 +13,8 @@ from data.label_spec import IGNORE, LabelSpec, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
-from hmsa_jax.runtime.files import Lines, atomic_path, locked, write_atomically
+from hmsa_jax.runtime.files import Lines, atomic_path, write_atomically
+from hmsa_jax.runtime.locks import occupied
 
 _SETTINGS = "autolabel.json"
 _CLASSES = "classes.json"
@@ -105,7 +106,7 @@ class LabelledImages:
         """Raises ValueError while another process of the same index writes here."""
         path = self.directory / f"labelled-{self._name}.jsonl"
         with self._open as stack:
-            stack.enter_context(locked(self.directory, f"lock-{self._name}"))
+            stack.enter_context(occupied(self.directory, f"lock-{self._name}"))
             # A line that was cut short goes; the next one would be joined to it.
             write_atomically(path, "".join(_whole_lines(path)))
             self._record = stack.enter_context(Lines(path))

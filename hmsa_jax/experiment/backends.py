@@ -21,7 +21,8 @@ from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target
 from hmsa_jax.report import backends as report
 from hmsa_jax.report import memory_figure
-from hmsa_jax.runtime.files import locked, write_atomically
+from hmsa_jax.runtime.files import write_atomically
+from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.progress import console, tell
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def backends(
         "config": json.loads(json.dumps(schema.flatten(config))),
     }
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with occupied(out):
         rows = _earlier_rows(out / "backends.json", facts)
         kinds = _kinds_here(wanted)
         for target, step in wanted:

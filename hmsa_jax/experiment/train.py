@@ -21,7 +21,7 @@ from hmsa_jax.experiment import (
 )
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.performance.profiling import Profile
-from hmsa_jax.runtime.files import locked
+from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -71,7 +71,7 @@ def train(
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
     first = None if steps else _first_state(experiment)
     run_directory.claim(workdir, config, label_spec)
-    lock = locked(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
+    lock = occupied(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with Preemption() as preemption:
         with lock:
             state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)

@@ -14,11 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data import parallel
 from data.files import READ_ERRORS
-from data.lock import held
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
+from hmsa_jax.runtime import locks, parallel
 from hmsa_jax.runtime.files import atomic_path
 from hmsa_jax.runtime.progress import tell, track
 
@@ -129,7 +128,7 @@ def prepare(
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"tile{tile}-{_key(source, split, tile, len(classes))}.npz"
-    with held(directory / "lock"):
+    with locks.waiting_for(directory / "lock"):
         centroids = _read(path, len(source), len(classes))
         if centroids is None:
             centroids = _find(source, title or split, tile, len(classes))

@@ -7,7 +7,7 @@ of its centroids, and is placed so that it holds this pixel; a plain crop takes 
 
 import dataclasses
 
-from hmsa_jax.input import share
+from hmsa_jax.input import mixture
 from hmsa_jax.input.centroids import Centroids
 
 
@@ -31,7 +31,7 @@ class ClassUniform:
 
     def __post_init__(self):
         """Raises ValueError if a value is out of range."""
-        share.check("data.class_uniform_", self.share, self.until_epoch)
+        mixture.check("data.class_uniform_", self.share, self.until_epoch)
         if self.share and not len(self.centroids.occurring):
             raise ValueError(
                 "data.class_uniform_share: expected labels with pixels of some class, got none;"

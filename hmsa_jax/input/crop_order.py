@@ -12,13 +12,13 @@ import numpy as np
 
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.class_uniform import ClassUniform
+from hmsa_jax.input.mixture import Mixture
 from hmsa_jax.input.pool import Pool
-from hmsa_jax.input.share import Share
 
 CropPlace = tuple[int, tuple[int, int] | None]
 """Number of the record; row and column of the pixel that the crop holds, None if it is plain."""
 
-_NONE = Share(0)
+_NONE = Mixture(0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,9 +34,9 @@ class Stream:
     """
 
     plain: grain.MapDataset
-    class_uniform: Share = _NONE
+    class_uniform: Mixture = _NONE
     centroids: Centroids | None = None
-    boost: Share = _NONE
+    boost: Mixture = _NONE
     boosted: Centroids | None = None
 
     def crop(self, place: int, rng: np.random.Generator) -> CropPlace:
@@ -60,7 +60,7 @@ class CropOrder:
 
     train: Stream
     pool: Stream | None = None
-    from_pool: Share = _NONE
+    from_pool: Mixture = _NONE
 
     def crop(self, position: int, rng: np.random.Generator) -> CropPlace:
         """The crop at a position.
@@ -99,7 +99,7 @@ def crop_order(
     """
     uniform, centroids = _NONE, None
     if class_uniform is not None and class_uniform.share:
-        uniform = Share.until_epoch(class_uniform.share, class_uniform.until_epoch, records)
+        uniform = Mixture.until_epoch(class_uniform.share, class_uniform.until_epoch, records)
         centroids = class_uniform.centroids
     train = Stream(_passes(0, records, seed), uniform, centroids)
     return CropOrder(train) if pool is None else _mixed(train, records, seed, pool)
@@ -107,7 +107,7 @@ def crop_order(
 
 def _mixed(alone: Stream, records: int, seed: int, pool: Pool) -> CropOrder:
     """Mixes the pool into the crops of the train split `alone`."""
-    from_pool = Share.until_epoch(pool.share, pool.until_epoch, records)
+    from_pool = Mixture.until_epoch(pool.share, pool.until_epoch, records)
     train = dataclasses.replace(
         alone, class_uniform=alone.class_uniform.within(from_pool.count_others)
     )
@@ -121,7 +121,7 @@ def _mixed(alone: Stream, records: int, seed: int, pool: Pool) -> CropOrder:
         theirs = pool.centroids.renumbered(records)
         stream = dataclasses.replace(stream, centroids=theirs)
         if pool.boost_classes:
-            boost = Share.until_epoch(1, pool.boost_until_epoch, records)
+            boost = Mixture.until_epoch(1, pool.boost_until_epoch, records)
             train = dataclasses.replace(
                 train,
                 boost=boost.within(from_pool.count_others),

@@ -8,7 +8,7 @@ pool's images, too (`coarse_boost_classes` of the published code).
 
 import dataclasses
 
-from hmsa_jax.input import share
+from hmsa_jax.input import mixture
 from hmsa_jax.input.centroids import Centroids
 from hmsa_jax.input.source import Source
 
@@ -38,8 +38,8 @@ class Pool:
 
     def __post_init__(self):
         """Raises ValueError if a value is out of range, or the pool has nothing to show."""
-        share.check("data.pool.", self.share, self.until_epoch)
-        share.check("data.pool.boost_", 1, self.boost_until_epoch)
+        mixture.check("data.pool.", self.share, self.until_epoch)
+        mixture.check("data.pool.boost_", 1, self.boost_until_epoch)
         if not len(self.source):
             raise ValueError(
                 "data.pool.split: expected at least one record, got none; check the name of the"

@@ -18,6 +18,8 @@ class Source(Protocol):
 class JoinedSource:
     """The records of one source, and after them those of another.
 
+    Grain's `MapDataset.concatenate` would take a number beyond the last as one from the start.
+
     Attributes:
       first: the source whose records keep their numbers.
       second: the source whose record i has the number `len(first) + i` here.

@@ -4,9 +4,9 @@ A batch holds images of one size, so that a jitted program compiles once a size.
 images may be padded at the bottom and on the right: in black, as training pads its crops.
 """
 
-import collections
-import concurrent.futures
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.pipeline import Batch, Source, check_source, local_rows
+from hmsa_jax.runtime import parallel
 
-_THREADS = 4
 # Batches that are decoded before they are asked for: enough to hide a slow one, few enough for
 # full-size images to fit in memory.
 _BATCHES_AHEAD = 4
@@ -120,7 +120,8 @@ def image_batches(
 
     size_of = functools.partial(attempt, decoding.image_size)
     groups = _group_by_size(size_of, len(source), batch_size, size_multiple)
-    batches = _decode_ahead(groups, functools.partial(attempt, decoding.decode_image), fill_up)
+    decode = functools.partial(attempt, decoding.decode_image)
+    batches = _decode_ahead(groups, decode, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
 
 
@@ -128,25 +129,15 @@ def _decode_ahead(
     groups: Iterator[tuple[Size, list[int]]],
     load: Callable[[int], Any],
     fill_up: Callable[[Size, list[int], list], Batch],
-    rows: slice = slice(None),
+    rows: slice,
 ) -> Iterator[Batch]:
     """Yields the batch of every group of records, decoding `rows` of the next ones in threads."""
-    pool = concurrent.futures.ThreadPoolExecutor(_THREADS, "hmsa-decode")
-    ahead: collections.deque[tuple[Size, list[int], list]] = collections.deque()
-
-    def next_batch():
-        size, indices, examples = ahead.popleft()
-        return fill_up(size, indices, [example.result() for example in examples])
-
-    try:
+    ahead = _BATCHES_AHEAD * (rows.stop - rows.start)
+    groups, decoded = itertools.tee(groups)
+    wanted = (index for _, indices in decoded for index in indices[rows])
+    with contextlib.closing(parallel.in_order(load, wanted, ahead)) as examples:
         for size, indices in groups:
-            ahead.append((size, indices, [pool.submit(load, i) for i in indices[rows]]))
-            if len(ahead) > _BATCHES_AHEAD:
-                yield next_batch()
-        while ahead:
-            yield next_batch()
-    finally:
-        pool.shutdown(cancel_futures=True)
+            yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
 
 
 def _group_by_size(

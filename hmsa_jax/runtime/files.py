@@ -1,7 +1,6 @@
-"""Files that are whole or absent, or grow by lines, and directories that one process writes."""
+"""Files that are whole or absent, or grow by lines."""
 
 import contextlib
-import fcntl
 import pathlib
 import secrets
 from collections.abc import Iterator
@@ -62,25 +61,3 @@ class Lines:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
             raise
-
-
-@contextlib.contextmanager
-def locked(directory: pathlib.Path, name: str = "lock") -> Iterator[None]:
-    """Keeps other processes out of a directory; the lock ends with the process, however it ends.
-
-    Args:
-      directory: which one.
-      name: of the lock file in it; those who take different names do not keep each other out.
-
-    Raises:
-      ValueError: another process holds the directory.
-    """
-    with (directory / name).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{directory} is in use by another process; wait until it ends, or name another"
-                " directory"
-            ) from None
-        yield

@@ -1,5 +1,6 @@
 """Data sets by name: building street scenes, the cache, and wrong arguments."""
 
+import inspect
 import os
 import pickle
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
-from data import registry, street_scenes
-from data.streets import painter
+from data import registry
+from data.builder import SegmentationBuilder
+from data.street_scenes import data_set, painter
 
 ROOT = Path(__file__).parents[2]
 FEW = {"train": 3, "validation": 2}
@@ -20,7 +23,7 @@ FEW = {"train": 3, "validation": 2}
 
 @pytest.fixture
 def few_scenes(monkeypatch):
-    monkeypatch.setattr(street_scenes, "SIZES", FEW)
+    monkeypatch.setattr(data_set, "SIZES", FEW)
 
 
 def decode(encoded, flags=cv2.IMREAD_UNCHANGED):
@@ -33,10 +36,10 @@ def test_street_scenes_read_back_as_painted(few_scenes, tmp_path):
         source = registry.open_source(builder, split)
         assert len(source) == size
         for index, record in enumerate(source):
-            image, label = painter.paint(street_scenes.SEED, split, index)
+            image, label = painter.paint(data_set.SEED, split, index)
             assert record.keys() == {"image", "label", "id"}
             assert record["id"] == f"{split}-{index:04d}"
-            assert record["image"] == street_scenes.encode_image(image)
+            assert record["image"] == data_set.encode_image(image)
             np.testing.assert_array_equal(decode(record["label"]), label)
             error = np.abs(decode(record["image"])[..., ::-1].astype(int) - image)
             assert error.mean() < 3  # JPEG, in RGB order
@@ -93,8 +96,8 @@ def test_a_source_travels_to_a_spawned_worker(few_scenes, tmp_path):
 def test_two_processes_build_once_and_without_tensorflow(tmp_path):
     program = textwrap.dedent("""
         import sys
-        from data import registry, street_scenes
-        street_scenes.SIZES = {"train": 2, "validation": 1}
+        from data import registry; from data.street_scenes import data_set
+        data_set.SIZES = {"train": 2, "validation": 1}
         builder = registry.prepare("street_scenes", None, sys.argv[1])
         print(len(registry.open_source(builder, "train")[0]["image"]) > 0)
         print("tensorflow" in sys.modules)
@@ -160,3 +163,13 @@ def test_every_data_set_is_described_in_full(name, classes):
     assert dataset.ignore_label == 255
     assert dataset.builder.name == name
     assert dataset.label_spec.train_ids is None or len(dataset.label_spec.train_ids) == 256
+
+
+def test_the_private_name_of_tfds_is_as_it_was():
+    """The builders take its place, of no public interface."""
+    tried = ("4.9.10",)
+    builders = tfds.core.DatasetBuilder, tfds.core.GeneratorBasedBuilder, SegmentationBuilder
+    theirs, generated, ours = (
+        list(inspect.signature(builder._download_and_prepare).parameters) for builder in builders
+    )
+    assert theirs == generated == ours, f"TFDS {tfds.__version__}; these were tried: {tried}"

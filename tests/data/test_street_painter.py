@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data.streets import classes, painter
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, strip
+from data.street_scenes import classes, painter
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, strip
 
 
 @pytest.fixture(scope="module")

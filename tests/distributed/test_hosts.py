@@ -347,11 +347,11 @@ def test_a_command_that_takes_one_process(start, tmp_path):
 
 def test_both_processes_fail_alike(start, of_one):
     """Each leaves by itself, and one says why."""
-    flags = ("--config.seed=1",)
+    flags = ("--step=1",)
     statuses, outputs = start("evaluate", of_one, *flags, processes=2, devices=2).finish()
     assert statuses == [1, 1]
-    assert "seed: 0 there, 1 here" in outputs[0]
-    assert "there" not in outputs[1]
+    assert "--step is 1, but" in outputs[0]
+    assert "--step" not in outputs[1]
 
 
 def test_free_fields_that_differ_end_both(start, tmp_path):

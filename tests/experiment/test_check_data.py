@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from data import street_scenes
+from data.street_scenes import data_set
 from hmsa_jax.experiment import check_data
 from hmsa_jax.runtime.progress import console
 
@@ -156,7 +156,7 @@ def test_a_set_that_cannot_teach_is_not_fine(tree):
 
 
 def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
-    monkeypatch.setattr(street_scenes, "SIZES", {"train": 3, "validation": 2})
+    monkeypatch.setattr(data_set, "SIZES", {"train": 3, "validation": 2})
     config = config_of("street_scenes")
     config.data.cache_dir = str(tmp_path)
     fine, output = run(config)
@@ -166,7 +166,7 @@ def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
 
 
 def test_a_split_without_labels():
-    statistics = check_data.Statistics(street_scenes.StreetScenes.label_spec())
+    statistics = check_data.Statistics(data_set.StreetScenes.label_spec())
     statistics.add(check_data.Finding((4, 3), None, ()))
     names = street_scenes.classes.NAMES
     with console.capture() as capture:

@@ -150,7 +150,7 @@ def test_an_unfinished_convert_is_neither_a_checkpoint_nor_forgotten(config, run
     """What a kill leaves: the promise and the directory that orbax writes to."""
     convert.convert_to(config, run, tmp_path / "a.pth")
     new = tmp_path / "new"
-    label_spec = experiment.assemble(config).dataset.label_spec
+    label_spec = experiment.assemble(config).label_spec
     run_directory.claim(new, config, label_spec, weights_of=tmp_path / "a.pth")
     (new / "checkpoints" / "0.orbax-checkpoint-tmp" / "default").mkdir(parents=True)
     for name, command in commands(config, new, tmp_path).items():

@@ -10,8 +10,8 @@ from test_class_uniform import Streets, centroids_of
 
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.crop_order import crop_order
+from hmsa_jax.input.mixture import Mixture
 from hmsa_jax.input.pool import Pool
-from hmsa_jax.input.share import Share
 from hmsa_jax.input.source import JoinedSource
 from tests.input.memory_source import MemorySource, assert_equal, take
 
@@ -190,7 +190,7 @@ def test_boost_ends_at_its_epoch(share):
     end = 20 * OURS
     boosted = rows_drawn(300, share=share, boost_classes=(1, 2), boost_until_epoch=20)
     without = rows_drawn(300, share=share)
-    of_train = np.array([position not in Share(share) for position in range(300)])
+    of_train = np.array([position not in Mixture(share) for position in range(300)])
     lent = np.flatnonzero(of_train & (boosted >= 10))
     assert set(boosted[lent]) == {11, 12}
     assert end - 12 < lent.max() < end

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data import registry
+from data.street_scenes import data_set
 from hmsa_jax.input import remarks
 from hmsa_jax.runtime.progress import console
 
@@ -64,6 +65,6 @@ def test_absent_classes_and_remarks_are_told(tmp_path):
 
 
 def test_painted_scenes_are_not_checked(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry.street_scenes, "SIZES", {"train": 1, "validation": 1})
+    monkeypatch.setattr(data_set, "SIZES", {"train": 1, "validation": 1})
     builder = registry.prepare("street_scenes", None, str(tmp_path))
     remarks.check_classes([(builder, "train")])

@@ -11,14 +11,6 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_is_locked_once(tmp_path):
-    refused = pytest.raises(ValueError, match="in use by another process")
-    with files.locked(tmp_path), refused, files.locked(tmp_path):
-        pass
-    with files.locked(tmp_path):  # free again
-        pass
-
-
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"old")

@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from data.streets import classes, noise
-from data.streets.canvas import Canvas
+from data.street_scenes import classes, noise
+from data.street_scenes.canvas import Canvas
 
 
 @dataclasses.dataclass(frozen=True)

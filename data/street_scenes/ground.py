@@ -5,10 +5,10 @@ import dataclasses
 import cv2
 import numpy as np
 
-from data.streets import classes, noise
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas
-from data.streets.light import Light
+from data.street_scenes import classes, noise
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas
+from data.street_scenes.light import Light
 
 SETBACK = 0.6  # metres; the most that a house stands back from the pavement
 FAR = 400.0  # metres; the ground ends here, a few rows below the horizon

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from data.streets import classes, noise
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, strip
-from data.streets.light import Light
+from data.street_scenes import classes, noise
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, strip
+from data.street_scenes.light import Light
 
 
 def paint_tree(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data.streets import classes, noise
+from data.street_scenes import classes, noise
 
 # A pixel takes the class of what covers about half of it. Slightly less than half keeps a post that
 # is one pixel wide in one piece where it straddles two columns.

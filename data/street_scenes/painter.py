@@ -2,11 +2,20 @@
 
 import numpy as np
 
-from data.streets import buildings, classes, furniture, ground, light, people, traffic, vegetation
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, ellipse
-from data.streets.ground import Street
-from data.streets.light import Light
+from data.street_scenes import (
+    buildings,
+    classes,
+    furniture,
+    ground,
+    light,
+    people,
+    traffic,
+    vegetation,
+)
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, ellipse
+from data.street_scenes.ground import Street
+from data.street_scenes.light import Light
 
 # Raise it with every change of what is painted: data sets built before are then built anew.
 VERSION = 2

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from data.streets import classes
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, ellipse, strip
-from data.streets.light import Light
+from data.street_scenes import classes
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, ellipse, strip
+from data.street_scenes.light import Light
 
 _SKIN = ((224, 180, 152), (192, 144, 112), (134, 94, 70), (88, 60, 46))
 

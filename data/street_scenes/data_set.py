@@ -1,7 +1,7 @@
-"""The built-in data set: labelled street scenes that the project paints itself.
+"""The painted street scenes as a data set.
 
-It needs no download. `data.streets.painter` paints each scene from (seed, split, index), so the
-data set is the same on every machine that runs the same versions of numpy and OpenCV.
+It needs no download. `painter.paint` paints each scene from (seed, split, index), so the data set
+is the same on every machine that runs the same versions of numpy and OpenCV.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from data.builder import SegmentationBuilder
 from data.label_spec import LabelSpec
 from data.pixels import encode_image, encode_label
-from data.streets import classes, painter
+from data.street_scenes import classes, painter
 
 SEED = 0
 SIZES = {"train": 800, "validation": 100}

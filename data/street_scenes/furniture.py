@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data.streets import classes
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, ellipse, strip
-from data.streets.light import Light
+from data.street_scenes import classes
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, ellipse, strip
+from data.street_scenes.light import Light
 
 _POST_GREYS = ((70, 72, 74), (110, 112, 114), (150, 150, 148), (52, 70, 60))
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data.streets import classes
-from data.streets.buildings import NEAREST
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, ellipse
-from data.streets.light import Light
+from data.street_scenes import classes
+from data.street_scenes.buildings import NEAREST
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, ellipse
+from data.street_scenes.light import Light
 
 _DETAIL = 45.0  # metres; beyond it lamps and wheels are smaller than a pixel
 

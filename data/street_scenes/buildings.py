@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from data.streets import classes, noise
-from data.streets.camera import Camera
-from data.streets.canvas import Canvas, polygon_coverage
-from data.streets.light import Light
+from data.street_scenes import classes, noise
+from data.street_scenes.camera import Camera
+from data.street_scenes.canvas import Canvas, polygon_coverage
+from data.street_scenes.light import Light
 
 NEAREST = 2.5  # metres; what is nearer lies outside the image
 
