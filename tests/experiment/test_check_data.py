@@ -168,7 +168,7 @@ def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
 def test_a_split_without_labels():
     statistics = check_data.Statistics(data_set.StreetScenes.label_spec())
     statistics.add(check_data.Finding((4, 3), None, ()))
-    names = street_scenes.classes.NAMES
+    names = data_set.classes.NAMES
     with console.capture() as capture:
         console.print(check_data.to_table(names, statistics))
     assert row(capture.get(), "road") == ["0", "-", "0"]
