@@ -7,7 +7,7 @@ import pytest
 from test_rooms import ROOMS
 
 import main
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(

@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 
 from configs import street_scenes
+from hmsa_jax.config import fields, schema
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import experiment, feasibility, fields, protocols, schema
+from hmsa_jax.experiment import experiment, feasibility, protocols
 from hmsa_jax.losses.objective import LOSSES, Loss
 from hmsa_jax.metrics import confusion
 from hmsa_jax.models import fusion, pretrained

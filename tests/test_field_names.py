@@ -4,7 +4,7 @@ import ast
 import pathlib
 import re
 
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 
 ROOT = pathlib.Path(__file__).parents[1]
 GROUPS = sorted({name.partition(".")[0] for name in schema.FIELDS if "." in name})

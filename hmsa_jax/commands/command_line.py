@@ -103,7 +103,7 @@ def _overrides(command: Command, arguments: list[str]) -> tuple[dict[str, Any], 
     typed = [argument for argument in arguments if argument.startswith(_OVERRIDE)]
     if not typed or not command.reads_config:
         return {}, arguments
-    from hmsa_jax.experiment import schema
+    from hmsa_jax.config import schema
 
     overrides = {}
     for argument in typed:

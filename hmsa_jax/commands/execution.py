@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 
 from hmsa_jax.commands import config_file
 from hmsa_jax.commands.command import WORKDIR, Command
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import feasibility, run_directory, schema
+from hmsa_jax.experiment import feasibility, run_directory
 from hmsa_jax.runtime import system_errors
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import tell

@@ -8,7 +8,7 @@ from etils import epy
 from hmsa_jax.commands.command import Command, Flag, UsageError
 
 with epy.lazy_imports():  # the help needs none of it
-    from hmsa_jax.experiment import field_guide
+    from hmsa_jax.config import field_guide
 
 
 def check(options: argparse.Namespace) -> None:

@@ -15,7 +15,8 @@ import jax
 import ml_collections
 
 from data import registry
-from hmsa_jax.experiment import feasibility, protocols, schema
+from hmsa_jax.config import schema
+from hmsa_jax.experiment import feasibility, protocols
 from hmsa_jax.experiment.compile_report import STEPS
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target

@@ -14,7 +14,7 @@ from data.builder import SegmentationBuilder
 from data.checks import Finding, Pair
 from data.label_spec import LabelSpec
 from data.problems import Problems
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime.progress import console, tell
 

@@ -21,8 +21,8 @@ import ml_collections
 import numpy as np
 from jax.sharding import NamedSharding
 
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import schema
 from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.performance import compiled, flops
 from hmsa_jax.performance import target as target_lib

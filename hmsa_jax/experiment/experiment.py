@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 
 from data import registry
 from data.label_spec import IGNORE, LabelSpec
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import feasibility, protocols, schema
+from hmsa_jax.experiment import feasibility, protocols
 from hmsa_jax.inference.evaluation import make_evaluation_step
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective

@@ -12,8 +12,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.label_spec import LabelSpec
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment import evaluation, feasibility, protocols, run_directory, schema, start
+from hmsa_jax.experiment import evaluation, feasibility, protocols, run_directory, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.prediction import make_prediction_step

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from data import folder
 from data.label_spec import LabelSpec, differing_labels, differing_names
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import schema
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import tell
 

@@ -18,7 +18,8 @@ import ml_collections
 from data import registry
 from data.builder import SegmentationBuilder
 from data.label_spec import LabelSpec
-from hmsa_jax.experiment import run_directory, schema
+from hmsa_jax.config import schema
+from hmsa_jax.experiment import run_directory
 
 
 def check_run(

@@ -1,6 +1,7 @@
-"""Training: one loop, resumable at every checkpoint."""
+"""The command `train`: what is checked and prepared, the steps, and the evaluation after them."""
 
 import contextlib
+import functools
 import pathlib
 import time
 
@@ -8,8 +9,8 @@ import jax
 import ml_collections
 
 from data.label_spec import differing_names
-from hmsa_jax.distributed import hosts, sharding
-from hmsa_jax.distributed.preemption import LastStep, Preemption
+from hmsa_jax.distributed import hosts
+from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import (
     evaluation,
     feasibility,
@@ -25,8 +26,9 @@ from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
-from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
+from hmsa_jax.training.step_log import StepLog
 
 
 def train(
@@ -127,42 +129,27 @@ def _first_state(experiment):
 
 
 def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, preemption):
-    """Steps after `start_step` to the last, or to the one at which a signal stops it."""
-    config, mesh = experiment.config, experiment.mesh
+    """The state after the steps that this start takes, and the number of the last one."""
+    config = experiment.config
     with (
         contextlib.closing(batches),
         MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
         Progress("train", config.steps, start_step) as progress,
         Profile(config.profile, workdir / "profile") as profile,
-        jax.transfer_guard("disallow"),
     ):
-        shardings = sharding.training_batch(mesh)
-        batch = sharding.put_batch(next(batches), shardings)
-        hosts.wait_for_all("first batch")  # what is waited for here holds up no collective program
-        train_step, work = _compile_step(experiment, state, batch)
-        hosts.wait_for_all("train step")
-        last_step = LastStep(preemption, STEPS_AHEAD)
-        log = StepLog(
-            start_step, config.data.batch_size, work, experiment.schedule, writer, progress
+        return Loop(config.steps, config.log_every, config.checkpoint.every).run(
+            state,
+            start_step,
+            batches,
+            experiment.mesh,
+            compile_step=functools.partial(_compile_step, experiment),
+            make_log=lambda work: StepLog(
+                start_step, config.data.batch_size, work, experiment.schedule, writer, progress
+            ),
+            checkpoints=checkpoints,
+            profile=profile,
+            preemption=preemption,
         )
-        for step in range(start_step + 1, config.steps + 1):
-            profile.before(step)
-            state, step_metrics = train_step(state, batch)
-            profile.after(step, step_metrics)
-            if step < config.steps:  # the next batch travels while this step runs
-                batch = sharding.put_batch(next(batches), shardings)
-            log.add(step, step_metrics)
-            last = last_step.is_reached(step) or step == config.steps
-            save = last or step % config.checkpoint.every == 0
-            if save or step % config.log_every == 0:
-                log.check_finite(checkpoints)
-            if step % config.log_every == 0 or step == config.steps:
-                log.write()
-            if save:
-                checkpoints.save(state, step)
-            if last:
-                break
-    return state, step
 
 
 def _compile_step(experiment, state, batch):

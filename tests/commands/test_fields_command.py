@@ -1,7 +1,7 @@
 """What `fields` prints; tests/experiment/test_field_guide.py has what is in it."""
 
 import main
-from hmsa_jax.experiment import field_guide
+from hmsa_jax.config import field_guide
 
 
 def test_a_list_an_explanation_or_the_page_is_printed(capsys, monkeypatch):

@@ -16,7 +16,8 @@ import pytest
 import main
 from data import cityscapes
 from hmsa_jax.commands import command_line, execution
-from hmsa_jax.experiment import experiment, schema
+from hmsa_jax.config import schema
+from hmsa_jax.experiment import experiment
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROTOCOL = ROOT / "docs" / "paper_protocol.md"

@@ -8,7 +8,8 @@ import pytest
 
 from configs import base
 from data.label_spec import LabelSpec
-from hmsa_jax.experiment import run_directory, schema
+from hmsa_jax.config import schema
+from hmsa_jax.experiment import run_directory
 
 LABEL_SPEC = LabelSpec.of_raw_values(
     ("road", "sky", "pole"), ((1, 2, 3), (4, 5, 6), (7, 8, 9)), (7, 23, 17), (0, 255)

@@ -10,7 +10,8 @@ import pytest
 
 from configs import street_scenes as config_file
 from data import registry, street_scenes
-from hmsa_jax.experiment import schema, train_input
+from hmsa_jax.config import schema
+from hmsa_jax.experiment import train_input
 
 NAMES = ("road", "car", "post")
 SIZE = (64, 96)

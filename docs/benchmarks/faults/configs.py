@@ -9,7 +9,7 @@ import numpy as np
 from faults import damage
 from faults.bench import CLASSES, Bench
 from faults.trial import Trial
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 
 _FILES = {
     "": "no get_config",

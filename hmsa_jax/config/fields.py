@@ -7,7 +7,7 @@ paper's where the paper names one.
 
 from etils import epy
 
-from hmsa_jax.experiment.field import (
+from hmsa_jax.config.field import (
     Field,
     Kind,
     flag,

@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 
-from hmsa_jax.experiment import field_guide
-from hmsa_jax.experiment.fields import FIELDS
+from hmsa_jax.config import field_guide
+from hmsa_jax.config.fields import FIELDS
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "configuration.md"
 

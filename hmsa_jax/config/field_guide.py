@@ -3,9 +3,9 @@
 import textwrap
 from collections.abc import Iterable
 
-from hmsa_jax.experiment import schema
-from hmsa_jax.experiment.field import Field
-from hmsa_jax.experiment.fields import FIELDS, GROUPS
+from hmsa_jax.config import schema
+from hmsa_jax.config.field import Field
+from hmsa_jax.config.fields import FIELDS, GROUPS
 
 COMMAND = "python main.py fields --markdown > docs/configuration.md"
 _WIDEST_DEFAULT = 20  # characters, in the list
@@ -106,7 +106,7 @@ stands for.
 A field marked *free* may change whenever a run goes on or is used; the others stay as they were,
 because training depends on them. *Before* is what runs did that are older than the field.
 
-This page is made from [fields.py](../hmsa_jax/experiment/fields.py) by
+This page is made from [fields.py](../hmsa_jax/config/fields.py) by
 `{COMMAND}`."""
 _HEADER = ("| field | default | may be | meaning |", "|---|---|---|---|")
 

@@ -7,11 +7,11 @@ from typing import Any
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.experiment.fields import FIELDS
+from hmsa_jax.config.fields import FIELDS
 from hmsa_jax.runtime.paths import local_path
 
 with epy.lazy_imports():  # making a config needs no network
-    from hmsa_jax.experiment import contradictions
+    from hmsa_jax.config import contradictions
 
 _SHOWN = 200  # characters of a value, in an error
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 from hmsa_jax.input.photometric import Photometric
 
 CONFIGS = sorted(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmsa_jax.experiment import schema
+from hmsa_jax.config import schema
 
 
 def load():

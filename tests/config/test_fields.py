@@ -2,7 +2,7 @@
 
 import pytest
 
-from hmsa_jax.experiment.fields import FIELDS, GROUPS
+from hmsa_jax.config.fields import FIELDS, GROUPS
 from hmsa_jax.models import remat
 
 

@@ -1,0 +1,94 @@
+"""The loop over training steps: batches in, figures and checkpoints out, stopped by a signal."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import jax
+from jax.sharding import Mesh
+from jax.stages import Compiled
+
+from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.distributed.preemption import LastStep, Preemption
+from hmsa_jax.input.pipeline import Batch
+from hmsa_jax.performance.efficiency import StepWork
+from hmsa_jax.performance.profiling import Profile
+from hmsa_jax.training.checkpoint import Checkpoints
+from hmsa_jax.training.state import TrainState
+from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """What decides when something happens between the steps.
+
+    Attributes:
+      steps: the number of the last step; the first is 1.
+      log_every: steps between two lines of figures.
+      save_every: steps between two checkpoints; the last step has one, too.
+    """
+
+    steps: int
+    log_every: int
+    save_every: int
+
+    def run(
+        self,
+        state: TrainState,
+        start_step: int,
+        batches: Iterator[Batch],
+        mesh: Mesh,
+        *,
+        compile_step: Callable[[TrainState, dict[str, jax.Array]], tuple[Compiled, StepWork]],
+        make_log: Callable[[StepWork], StepLog],
+        checkpoints: Checkpoints,
+        profile: Profile,
+        preemption: Preemption,
+    ) -> tuple[TrainState, int]:
+        """Takes the steps after `start_step` to the last, or to the one at which a signal stops it.
+
+        Nothing travels between host and devices but a batch a step, and figures now and then.
+
+        Args:
+          state: after `start_step` steps, on the devices of the mesh; its memory is used again.
+          start_step: below `steps`.
+          batches: this process's, from that of step `start_step` + 1 on.
+          mesh: the devices.
+          compile_step: given a state and a batch on the devices, the compiled step and its work.
+          make_log: given that work, what takes the figures.
+          checkpoints: takes the states.
+          profile: traces some steps.
+          preemption: says when to stop.
+
+        Returns:
+          The state after the last step done, and its number.
+
+        Raises:
+          FloatingPointError: figures of a step are not finite.
+        """
+        shardings = sharding.training_batch(mesh)
+        step = start_step
+        with jax.transfer_guard("disallow"):
+            batch = sharding.put_batch(next(batches), shardings)
+            hosts.wait_for_all("first batch")  # what is waited for here holds up no collective
+            train_step, work = compile_step(state, batch)
+            hosts.wait_for_all("train step")
+            last_step = LastStep(preemption, STEPS_AHEAD)
+            log = make_log(work)
+            for step in range(start_step + 1, self.steps + 1):
+                profile.before(step)
+                state, metrics = train_step(state, batch)
+                profile.after(step, metrics)
+                if step < self.steps:  # the next batch travels while this step runs
+                    batch = sharding.put_batch(next(batches), shardings)
+                log.add(step, metrics)
+                last = last_step.is_reached(step) or step == self.steps
+                save = last or step % self.save_every == 0
+                if save or step % self.log_every == 0:
+                    log.check_finite(checkpoints)
+                if step % self.log_every == 0 or step == self.steps:
+                    log.write()
+                if save:
+                    checkpoints.save(state, step)
+                if last:
+                    break
+        return state, step

@@ -1,0 +1,42 @@
+"""A trunk of two convolutions, for tests of what stands around a network: compiling is their cost.
+
+`python -m tests.short_network VERB ...` is `python main.py VERB ...`, which knows this trunk.
+"""
+
+from flax import nnx
+
+import main
+from hmsa_jax.models.layers.conv import ConvBN
+from hmsa_jax.models.trunks import TRUNKS
+from hmsa_jax.models.trunks.trunk import Trunk
+
+
+class ShortTrunk(nnx.Module):
+    """Stride 4 and eight channels."""
+
+    channels = 8
+
+    def __init__(self, layer, *, remat):
+        del remat
+        self.first = ConvBN(3, 8, layer, kernel=3, stride=2)
+        self.second = ConvBN(8, 8, layer, kernel=3, stride=2)
+
+    def __call__(self, images, *, train):
+        return self.second(self.first(images, train=train), train=train)
+
+
+TRUNK = Trunk(
+    build=ShortTrunk,
+    decoder="ocr",
+    coarsest_stride=4,
+    published_names={
+        "trunk.first": ("backbone.conv1", "backbone.bn1"),
+        "trunk.second": ("backbone.conv2", "backbone.bn2"),
+    },
+    renamed={},
+    dropped="^$",
+)
+
+if __name__ == "__main__":
+    TRUNKS.register("short", TRUNK)
+    main.start()
