@@ -23,6 +23,9 @@ import jax
 import numpy as np
 import pytest
 
+from hmsa_jax.models.trunks import TRUNKS
+from tests import short_network
+
 # The files that take longest, longest first: the last file to start is then a short one.
 LONGEST = (
     "test_hosts",
@@ -59,6 +62,13 @@ def forget_programs(request):
     if request.path.stem in LONGEST:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module")
+def short_trunk():
+    """The trunk "short", whose programs compile in seconds; see `short_network`."""
+    with TRUNKS.holding("short", short_network.TRUNK):
+        yield
 
 
 @pytest.fixture(scope="session")

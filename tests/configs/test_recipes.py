@@ -274,6 +274,8 @@ def program(name):
 @pytest.mark.parametrize("name", {program(name): name for name in reversed(RECIPES)}.values())
 def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
     config = with_directories(load(name), directories)
+    if config.model.trunk == "w48" and name != "cityscapes_sota":
+        config.model.trunk = "w18_small"  # with W48's strides; W48 itself takes seconds to trace
     before = bytes_on_devices()
     assembled = experiment.assemble(config)
     state = jax.eval_shape(assembled.initial_state)
@@ -283,7 +285,7 @@ def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
         "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
     }
     successor, metrics = jax.eval_shape(assembled.train_step(), state, batch)
-    assert bytes_on_devices() - before < 2**20  # the parameters alone have over 100 MB
+    assert bytes_on_devices() - before < 2**20  # the parameters alone have over 10 MB
     assert jax.tree.structure(successor) == jax.tree.structure(state)
     for new, old in zip(jax.tree.leaves(successor), jax.tree.leaves(state), strict=True):
         assert (new.shape, new.dtype) == (old.shape, old.dtype)

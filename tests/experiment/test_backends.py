@@ -107,8 +107,9 @@ def test_quick_is_for_tpus_and_not_mixed_with_others(config, tmp_path, monkeypat
         backends.backends(config, tmp_path, **options)
 
 
-def test_train_step_is_the_one_of_the_config(config):
+def test_train_step_is_the_one_of_the_config(config, short_trunk):
     """On two of the simulated devices: the batch, the mesh and the work are as asked for."""
+    config.model.trunk = "short"
     config.model.attention = "none"  # and one scale: half as much to compile
     config.objective.scales = (1.0,)
     row = compile_report.of_step(config, target_lib.parse("cpu:2"), "train", images_per_device=3)

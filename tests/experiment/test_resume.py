@@ -16,6 +16,8 @@ from tests.experiment.test_start import cache, config, config_of, nothing_is_com
 
 __all__ = ["cache", "config", "nothing_is_compiled", "pictures"]  # fixtures
 
+pytestmark = pytest.mark.usefixtures("short_trunk")
+
 STEPS = 3
 
 

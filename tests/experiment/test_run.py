@@ -16,11 +16,14 @@ from hmsa_jax.experiment import experiment, run_directory
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("short_trunk")
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def a_config():
     config = street_scenes.get_config()
+    config.model.trunk = "short"
     config.model.ocr_channels = 16
     config.model.ocr_key_channels = 8
     config.model.head_channels = 8

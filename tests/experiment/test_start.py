@@ -22,6 +22,8 @@ from hmsa_jax.experiment import (
 )
 from hmsa_jax.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("short_trunk")
+
 CLASSES = ("road", "sky", "pole")
 
 
@@ -72,6 +74,7 @@ def config(pictures, cache):
 
 def config_of(pictures, cache):
     config = street_scenes.get_config()
+    config.model.trunk = "short"
     config.data.name, config.data.dir = "folder", str(pictures)
     config.data.cache_dir = str(cache)
     config.data.batch_size, config.data.crop_size = 8, (32, 64)

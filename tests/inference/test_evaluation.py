@@ -15,9 +15,9 @@ CLASSES = 5
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(short_trunk):
     architecture = multiscale.Architecture(
-        "tiny", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
+        "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
     )
     return multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
 

@@ -173,7 +173,7 @@ def test_initialization_follows_the_seed():
 
 @pytest.fixture(scope="module")
 def minimal_trunk():
-    size = hrnet.HRNetSize((4, 4, 4, 4), (1, 1, 1), blocks=1, stage1_blocks=1, stage1_channels=4)
+    size = hrnet.HRNetSize((4, 4, 4, 4), (0, 0, 1), blocks=1, stage1_blocks=1, stage1_channels=4)
     with TRUNKS.holding("minimal", hrnet.trunk(size)):
         yield "minimal"
 

@@ -53,9 +53,9 @@ def exchanges(program):
     ]
 
 
-def step_on(spatial):
-    """A step on one image: the state after it, the metrics and the program."""
-    mesh = mesh_of(spatial)
+def step_on(data, spatial):
+    """A step on two images: the state after it, the metrics and the program."""
+    mesh = sharding.make_mesh(data, spatial, jax.devices()[: data * spatial])
     graphdef, *values = multiscale.initialize(ARCHITECTURE, dtype="float64", remat="none", seed=0)
     values = jax.tree.map(lambda x: x.astype("float64"), values)
     # Without decay the momentum after the first step is the gradient.
@@ -63,9 +63,9 @@ def step_on(spatial):
     current = state.initial_state(*values, sgd, sharding.replicated(mesh))
     step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=OBJECTIVE, seed=0)
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, CLASSES, (1, ROWS, COLUMNS), np.uint8)
-    labels[:, :20] = 255  # so that the devices have unequal numbers of labelled pixels
-    images = rng.integers(0, 256, (1, ROWS, COLUMNS, 3), np.uint8)
+    labels = rng.integers(0, CLASSES, (2, ROWS, COLUMNS), np.uint8)
+    labels[0, :20] = 255  # so that the devices have unequal numbers of labelled pixels
+    images = rng.integers(0, 256, (2, ROWS, COLUMNS, 3), np.uint8)
     batch = sharding.put_batch({"image": images, "label": labels}, sharding.training_batch(mesh))
     program = step.lower(current, batch).compile(quick_compilation.OPTIONS)
     return *jax.device_get(program(current, batch)), program
@@ -77,13 +77,21 @@ def on_one_device():
     """Of the least network with every path between HRNet's branches."""
     size = hrnet.HRNetSize((4, 4, 8, 8), (0, 0, 1), 1, 1, 4)
     with TRUNKS.holding("least", hrnet.trunk(size)), jax.enable_x64(True):
-        yield step_on(1)
+        yield step_on(1, 1)
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[(1, 2, "windows"), (2, 4, "rows")])
 def shared_out(request, on_one_device):
-    with jax.enable_x64(True):
-        return step_on(request.param)
+    """Convolutions in the form for CPUs and GPUs, and in that for TPUs."""
+    data, spatial, form = request.param
+    with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
+        if form == "rows":
+            patch.setattr(convolution, "of_windows", convolution.of_rows)
+            patch.setattr(convolution, "gradients_of_windows", convolution.gradients_of_rows)
+            jax.clear_caches()  # of what was traced in the other form
+        result = step_on(data, spatial)
+    jax.clear_caches()
+    return result
 
 
 def assert_equal_trees(got, expected, *, rtol, atol):

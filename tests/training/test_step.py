@@ -1,4 +1,4 @@
-"""The step on a mesh of devices equals the step on one."""
+"""The step on a mesh of devices equals the step on one; `test_spatial` has HRNet in it."""
 
 import dataclasses
 
@@ -9,15 +9,14 @@ import pytest
 from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.layers import convolution
-from hmsa_jax.models.trunks import TRUNKS, hrnet, resnet
+from hmsa_jax.models.trunks import TRUNKS, resnet
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
 from tests import quick_compilation
 
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
-    "least", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
+    "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
 )
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
@@ -71,23 +70,15 @@ def a_batch():
     return {"image": rng.integers(0, 256, (4, 256, 32, 3), np.uint8), "label": labels}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_trunk():
-    """The least network with all of HRNet's parts: compiling is what these tests cost."""
-    size = hrnet.HRNetSize((4, 4, 8, 8), (1, 1, 1), 1, 1, 4)
-    with TRUNKS.holding("least", hrnet.trunk(size)):
-        yield
-
-
 # In float64: BatchNorm over the few pixels of a small crop magnifies rounding.
 @pytest.fixture(scope="module")
-def on_one_device(small_trunk):
+def on_one_device(short_trunk):
     with jax.enable_x64(True):
         return run(sharding.make_mesh(1, 1, jax.devices()[:1]), "float64", steps=2)
 
 
 @pytest.fixture(scope="module")
-def on_eight_devices(small_trunk):
+def on_eight_devices(short_trunk):
     with jax.enable_x64(True):
         return run(sharding.make_mesh(4, 2), "float64", steps=2)
 
@@ -106,24 +97,6 @@ def test_sharded_deeplab_equals_unsharded():
     with jax.enable_x64(True), TRUNKS.holding("least", resnet.trunk(size)):
         one, eight = (run(mesh, "float64", 1, architecture, objective) for mesh in meshes)
     assert_equal_runs(one, eight)
-
-
-@pytest.fixture
-def rows_as_images(monkeypatch):
-    """Convolutions in the form for TPUs."""
-    jax.clear_caches()  # of what was traced in the other form
-    monkeypatch.setattr(convolution, "of_windows", convolution.of_rows)
-    monkeypatch.setattr(convolution, "gradients_of_windows", convolution.gradients_of_rows)
-    yield
-    jax.clear_caches()
-
-
-def test_rows_as_images_change_nothing(on_one_device, rows_as_images):
-    """On eight devices, two of which share out the rows of an image."""
-    with jax.enable_x64(True):
-        eight = run(sharding.make_mesh(4, 2), "float64", 2)
-    assert_equal_runs(on_one_device, eight)
-    assert "all-gather" not in eight[2].as_text()
 
 
 def assert_equal_runs(one, eight):
@@ -181,10 +154,12 @@ def test_extras_all_at_once(on_one_device):
     np.testing.assert_allclose(metrics[0]["loss"], whole["loss"], rtol=0.05)
 
 
-def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(on_one_device):
+def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(
+    on_one_device,
+):
     """After one step the average is 3/4 the initial weights and 1/4 the new ones."""
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
-    last, metrics, _ = run(mesh, "bfloat16", steps=1, ema_decay=0.75)
+    last, metrics, _ = run(mesh, "bfloat16", 1, ARCHITECTURE, ema_decay=0.75)
     leaves = jax.tree.leaves((last.params, last.batch_stats, last.ema_params))
     assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
     _, reference, _ = on_one_device
