@@ -10,6 +10,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from hmsa_jax.runtime.files import Lines, write_atomically
+from hmsa_jax.runtime.progress import tell
 from hmsa_jax.runtime.system_errors import named
 
 _SECONDS_BETWEEN_FLUSHES = 30  # of what TensorBoard reads
@@ -92,11 +93,19 @@ class NoWriter:
 
 
 def _lines_up_to(path: pathlib.Path, step: int) -> str:
-    kept = []
-    for line in path.read_text().splitlines():
+    """The lines of steps up to `step`; tells which lines have none, but for one cut short."""
+    kept, without = [], []
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+            is_kept = json.loads(line)["step"] <= step
         except (json.JSONDecodeError, KeyError, TypeError):
-            continue  # the line that a killed process did not finish
+            if line.endswith("\n"):  # else a process was killed when it wrote it
+                without.append(number)
+            continue
+        if is_kept:
+            kept.append(line if line.endswith("\n") else f"{line}\n")
+    if without:
+        numbers = ", ".join(map(str, without[:5])) + (", ..." if len(without) > 5 else "")
+        tell(f"{path} goes on without {len(without)} lines that hold no step: {numbers}.", "yellow")
     return "".join(kept)

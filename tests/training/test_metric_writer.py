@@ -24,6 +24,15 @@ def test_resuming_drops_later_steps_and_a_torn_line(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
+def test_lines_that_hold_no_step_are_told(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\nnotes\n{"step": "x"}\n\xff\n[]\n{"step": 2}')
+    with MetricWriter(tmp_path, 5):
+        assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    output = " ".join(capsys.readouterr().out.split())
+    assert output == f"{path} goes on without 4 lines that hold no step: 2, 3, 4, 5."
+
+
 def test_a_full_disk_ends_the_run_and_leaves_whole_lines(tmp_path, full_disk):
     def write():
         with MetricWriter(tmp_path, 0) as writer:
