@@ -143,7 +143,8 @@ def our_jobs(folder: pathlib.Path, _):
     taken = f"in {middle - begin:.0f} s and {time.perf_counter() - middle:.0f} s"
 
     def prediction():
-        return jax.block_until_ready(predict(state.params, state.batch_stats, batch["image"]))[0]
+        (output,) = predict(state.params, state.batch_stats, batch["image"])
+        return jax.block_until_ready(output.logits)
 
     def step():
         nonlocal state

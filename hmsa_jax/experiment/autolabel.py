@@ -78,13 +78,9 @@ def autolabel(
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
     experiment = assemble(config, label_spec=label_spec, mesh=mesh)
     teacher = labelling.Teacher(
-        experiment.network_for(config.evaluate.images_per_device, whole_rows=True),
-        mesh,
+        experiment.predictor((way,), flip=flip),
         weights,
-        way,
         threshold=threshold,
-        flip=flip,
-        fusion_resolution=config.evaluate.fusion_resolution,
         images_per_device=config.evaluate.images_per_device,
         size_multiple=config.evaluate.size_multiple,
     )

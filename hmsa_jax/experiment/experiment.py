@@ -18,6 +18,8 @@ from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import feasibility, protocols
 from hmsa_jax.inference.evaluation import make_evaluation_step
+from hmsa_jax.inference.predictor import Predictor
+from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input.photometric import Photometric
 from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
@@ -128,14 +130,34 @@ class Experiment:
         Raises:
           ValueError: every protocol needs attention of a kind that the network does not have.
         """
+        predictor = self.predictor(protocols.of_evaluation(self.config))
+        return make_evaluation_step(predictor, classes=len(self.classes))
+
+    def predictor(
+        self,
+        protocols: tuple[Protocol, ...],
+        *,
+        flip: bool | None = None,
+        images: int | None = None,
+        each_scale: bool = False,
+    ) -> Predictor:
+        """The network, ready to predict.
+
+        Args:
+          protocols: how.
+          flip: as for `Predictor`; None: as `evaluate.flip` says.
+          images: that a device has at a time; None: as `evaluate.images_per_device` says.
+          each_scale: as for `Predictor`.
+        """
         settings = self.config.evaluate
-        return make_evaluation_step(
-            self.network_for(settings.images_per_device, whole_rows=True),
+        images = settings.images_per_device if images is None else images
+        return Predictor(
+            self.network_for(images, whole_rows=True),
             self.mesh,
-            protocols.of_evaluation(self.config),
-            classes=len(self.classes),
-            fusion_resolution=settings.fusion_resolution,
-            flip=settings.flip,
+            protocols,
+            settings.fusion_resolution,
+            settings.flip if flip is None else flip,
+            each_scale,
         )
 
     def step_work(self, traced: Traced, *arguments: Any) -> StepWork:

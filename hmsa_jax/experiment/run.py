@@ -103,7 +103,7 @@ class Run:
         way = protocols.of_prediction(protocol, self.config)
         feasibility.check_scales("protocol", way.scales, batch.shape[1:3])
         flip = self.config.evaluate.flip if flip is None else flip
-        classes, finite = jax.device_get(self._step(way, flip, len(batch))(batch))
+        classes, finite = jax.device_get(self._step(way, flip, len(batch))({"image": batch}))
         bad = [f"image {number}" for number in np.flatnonzero(~finite)]
         protocol_lib.refuse_not_finite(bad)
         return classes if images.ndim == 4 else classes[0]
@@ -113,10 +113,7 @@ class Run:
         key = (way, flip, images)
         if key not in self._steps:
             step = make_prediction_step(
-                self._experiment.network_for(images, whole_rows=True),
-                way,
-                fusion_resolution=self.config.evaluate.fusion_resolution,
-                flip=flip,
+                self._experiment.predictor((way,), flip=flip, images=images)
             )
             self._steps[key] = functools.partial(step, *self._weights_on_device)
         return self._steps[key]

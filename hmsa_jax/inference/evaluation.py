@@ -1,41 +1,29 @@
 """Scoring a network on labelled images, under several protocols at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
-from hmsa_jax.distributed.sharding import evaluation_batch, put_batch, replicated
-from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.distributed.sharding import evaluation_batch, replicated
+from hmsa_jax.inference import predictor as predictor_lib
+from hmsa_jax.inference.predictor import Predictor
+from hmsa_jax.inference.protocol import ProtocolOutput
 from hmsa_jax.input import pipeline, whole_images
 from hmsa_jax.metrics import confusion
 from hmsa_jax.runtime.progress import Progress
 
 
-def make_evaluation_step(
-    graphdef: nnx.GraphDef,
-    mesh: Mesh,
-    protocols: tuple[Protocol, ...],
-    *,
-    classes: int,
-    fusion_resolution: str,
-    flip: bool = False,
-) -> jax.stages.Wrapped:
+def make_evaluation_step(predictor: Predictor, *, classes: int) -> jax.stages.Wrapped:
     """Compiles to `(params, batch_stats, batch) -> (counts, finite)`, once for each image size.
 
     The batch is shared out over all devices, those of the 'spatial' axis too.
 
     Args:
-      graphdef: the network.
-      mesh: from `sharding.make_mesh`.
-      protocols: what to score.
+      predictor: the network and what to score.
       classes: number of classes.
-      fusion_resolution: one of `fusion.RESOLUTIONS`.
-      flip: as for `protocol_lib.predict_all`.
 
     Returns:
       A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`. It
@@ -43,27 +31,15 @@ def make_evaluation_step(
       as `metrics.sum_in_words` has it, and whether all logits of an image are finite, bool `[B]`.
     """
 
-    def evaluation_step(params, batch_stats, batch):
-        logits = protocol_lib.predict_all(
-            protocols,
-            graphdef,
-            params,
-            batch_stats,
-            batch["image"],
-            resolution=fusion_resolution,
-            flip=flip,
-        )
-        counts = [
-            confusion.confusion_matrices(batch["label"], x.argmax(-1), classes) for x in logits
+    def counts(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> jax.Array:
+        of_each = [
+            confusion.confusion_matrices(batch["label"], output.logits.argmax(-1), classes)
+            for output in outputs
         ]
-        finite = [protocol_lib.is_finite(x) for x in logits]
-        return confusion.sum_in_words(jnp.stack(counts, 1)), jnp.stack(finite).all(0)
+        return confusion.sum_in_words(jnp.stack(of_each, 1))
 
-    return jax.jit(
-        evaluation_step,
-        in_shardings=(replicated(mesh), replicated(mesh), evaluation_batch(mesh)),
-        out_shardings=(replicated(mesh), replicated(mesh)),
-    )
+    mesh = predictor.mesh
+    return predictor.step(counts, evaluation_batch(mesh), replicated(mesh))
 
 
 def score_source(
@@ -104,22 +80,10 @@ def score_source(
         process_count=jax.process_count(),
     )
     total = np.zeros((), np.int64)
-    pending: tuple[np.ndarray, jax.Array, jax.Array] | None = None
-
-    def counted(records: np.ndarray, counts: jax.Array, finite: jax.Array) -> np.ndarray:
-        words, are_finite = jax.device_get((counts, finite))
-        bad = records[~are_finite[: len(records)]]
-        protocol_lib.refuse_not_finite([source[int(record)]["id"] for record in bad])
-        return confusion.whole(words)
-
     with Progress("evaluate", len(source)) as progress:
-        for batch in batches:
-            counts, finite = evaluation_step(
-                params, batch_stats, put_batch(batch, evaluation_batch(mesh))
-            )
-            if pending is not None:  # fetched one batch late, so that decoding overlaps computing
-                total = total + counted(*pending)
-            pending = batch["records"], counts, finite
-            progress.advance(len(batch["records"]))
-        assert pending is not None  # a source without images is refused
-        return total + counted(*pending)
+        for batch, counts in predictor_lib.summaries(
+            evaluation_step, params, batch_stats, batches, source, evaluation_batch(mesh)
+        ):
+            total = total + confusion.whole(counts)
+            progress.advance(len(batch["index"]))
+    return total

@@ -43,10 +43,56 @@ class Protocol:
     ) -> jax.Array:
         """Logits `[B, *size, C]` from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
+        return self._fuse(logits, outputs, size, resolution)
+
+    def by_scale(
+        self, outputs: dict[float, ScaleOutput], size: tuple[int, int], resolution: str
+    ) -> "ByScale":
+        """What each scale says by itself, from the outputs of at least these scales."""
+        logits = {scale: outputs[scale].logits for scale in self.scales}
+        each = fusion.each_resized(
+            logits, size, resolution=resolution, scaled_size=self.fusion.scaled_size
+        )
+        weights = None
+        if self.fusion.is_linear:
+            shares = self._fuse(fusion.indicators(logits), outputs, size, resolution)
+            weights = fusion.by_scale(shares, self.scales)
+        return ByScale(dict(zip(reversed(self.scales), each, strict=True)), weights)
+
+    def _fuse(self, logits, outputs, size, resolution):
         if self.fusion.attention is None:
             return self.fusion.fuse(logits, size, resolution=resolution)
         attention = {scale: outputs[scale].attention for scale in self.scales}
         return self.fusion.fuse(logits, attention, size, resolution=resolution)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ByScale:
+    """What each scale of a protocol says by itself.
+
+    Attributes:
+      logits: scale -> `[B, H, W, C]` float32.
+      weights: scale -> its share in the fused logits, `[B, H, W, 1]` float32, which sum to 1 over
+        the scales; None where the method is not linear in the logits.
+    """
+
+    logits: dict[float, jax.Array]
+    weights: dict[float, jax.Array] | None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ProtocolOutput:
+    """What a protocol predicts.
+
+    Attributes:
+      logits: `[B, H, W, C]` float32.
+      scales: what its scales say by themselves, where that was asked for.
+    """
+
+    logits: jax.Array
+    scales: ByScale | None = None
 
 
 def expected() -> str:
@@ -120,7 +166,8 @@ def predict_all(
     *,
     resolution: str,
     flip: bool,
-) -> list[jax.Array]:
+    each_scale: bool = False,
+) -> list[ProtocolOutput]:
     """The logits of each protocol. Each scale runs once, however many protocols use it.
 
     The published average rounds the sizes of scaled images, the hierarchy cuts them off: where
@@ -134,9 +181,10 @@ def predict_all(
       images: uint8 `[B, H, W, 3]`.
       resolution: one of `fusion.RESOLUTIONS`.
       flip: whether to take the mean with the logits of the mirror image (paper section 5.1.1).
+      each_scale: whether to return what each scale says, too.
 
     Returns:
-      Logits `[B, H, W, C]` float32 of each protocol.
+      What each protocol predicts, at the size of the images.
     """
     _, height, width, _ = images.shape
     size = (height, width)
@@ -168,19 +216,24 @@ def predict_all(
                     outputs[floored] | run(scales, train=False, scaled_size=scaled_size)[0]
                 )
         return [
-            protocol.predict(outputs[protocol.fusion.scaled_size], size, resolution)
+            ProtocolOutput(
+                protocol.predict(outputs[protocol.fusion.scaled_size], size, resolution),
+                protocol.by_scale(outputs[protocol.fusion.scaled_size], size, resolution)
+                if each_scale
+                else None,
+            )
             for protocol in protocols
         ]
 
     def predict_view(is_mirrored):
-        logits = predict(jnp.where(is_mirrored, images[:, :, ::-1], images))
-        return [jnp.where(is_mirrored, x[:, :, ::-1], x) for x in logits]
+        outputs = predict(jnp.where(is_mirrored, images[:, :, ::-1], images))
+        return jax.tree.map(lambda x: jnp.where(is_mirrored, x[:, :, ::-1], x), outputs)
 
     if not flip:
         return predict(images)
     # A loop: half as much to compile as both views written out, and never both in memory.
     both = jax.lax.map(predict_view, jnp.array([False, True]))
-    return [(logits + mirrored) / 2 for logits, mirrored in both]
+    return jax.tree.map(lambda of_both: (of_both[0] + of_both[1]) / 2, both)
 
 
 def _scales_of(protocols: Sequence[Protocol], scaled_size: fusion.ScaledSize) -> tuple[float, ...]:

@@ -48,7 +48,7 @@ def eval_batches(
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
-      uint8 `[b, H, W]`, 'valid': bool `[b]`, 'records': int `[n]`}, with the n <= batch_size
+      uint8 `[b, H, W]`, 'valid': bool `[b]`, 'index': int `[n]`}, with the n <= batch_size
       records that the global batch holds, in its order.
 
     Raises:
@@ -65,7 +65,7 @@ def eval_batches(
             "image": _stack(images, (count, *size, 3), 0),
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
-            "records": np.array(indices),
+            "index": np.array(indices),
         }
 
     groups = _group_by_size(

@@ -9,7 +9,7 @@ equation 1 are taken:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -182,15 +182,29 @@ def attention_weights(attention: Scales, size: Size, *, resolution: str) -> dict
     >>> {scale: float(weight[0, 0, 0, 0]) for scale, weight in weights.items()}
     {0.5: 0.25, 1.0: 0.1875, 2.0: 0.5625}
     """
-    scales = sorted(attention)
-    indicators = {
-        scale: jnp.broadcast_to(
-            jnp.eye(len(scales), dtype=a.dtype)[i], (*a.shape[:-1], len(scales))
-        )
-        for i, (scale, a) in enumerate((scale, attention[scale]) for scale in scales)
+    shares = hierarchical(indicators(attention), attention, size, resolution=resolution)
+    return by_scale(shares, attention)
+
+
+def indicators(arrays: Scales) -> dict[float, jax.Array]:
+    """In place of logits: what is linear in them then returns the share of each scale.
+
+    Args:
+      arrays: scale -> `[B, h_r, w_r, ...]`, of which the shapes count.
+
+    Returns:
+      scale -> `[B, h_r, w_r, scales]` float32, 1 in the channel of that scale, in ascending order.
+    """
+    ones = jnp.eye(len(arrays), dtype=jnp.float32)
+    return {
+        scale: jnp.broadcast_to(ones[i], (*arrays[scale].shape[:3], len(arrays)))
+        for i, scale in enumerate(sorted(arrays))
     }
-    shares = hierarchical(indicators, attention, size, resolution=resolution)
-    return {scale: shares[..., i : i + 1] for i, scale in enumerate(scales)}
+
+
+def by_scale(shares: jax.Array, scales: Iterable[float]) -> dict[float, jax.Array]:
+    """scale -> `[B, H, W, 1]`, from the channels `[B, H, W, scales]` that `indicators` has."""
+    return {scale: shares[..., i : i + 1] for i, scale in enumerate(sorted(scales))}
 
 
 def _descending(logits: Scales, resolution: str) -> list[float]:
@@ -220,21 +234,23 @@ class Fusion:
       attention: name in `attentions.ATTENTIONS` of what it needs of the network; None for nothing.
       scaled_size: says how large the image is at each scale.
       takes_one_scale: whether it takes scale 1 alone.
+      is_linear: whether the result is linear in the logits: each scale has a share in it.
     """
 
     fuse: Callable[..., jax.Array]
     attention: str | None = None
     scaled_size: ScaledSize = scaled_size
     takes_one_scale: bool = False
+    is_linear: bool = False
 
 
 FUSIONS: Registry[Fusion] = Registry(
     "fusion",
     {
-        "single": Fusion(single, takes_one_scale=True),
-        "average": Fusion(average, scaled_size=rounded_size),
+        "single": Fusion(single, takes_one_scale=True, is_linear=True),
+        "average": Fusion(average, scaled_size=rounded_size, is_linear=True),
         "max": Fusion(maximum, scaled_size=rounded_size),
-        "hierarchical": Fusion(hierarchical, attention="hierarchical"),
-        "explicit": Fusion(explicit, attention="explicit"),
+        "hierarchical": Fusion(hierarchical, attention="hierarchical", is_linear=True),
+        "explicit": Fusion(explicit, attention="explicit", is_linear=True),
     },
 )

@@ -29,7 +29,9 @@ def form_of_step(monkeypatch):
         (experiment, "make_evaluation_step"),
         (labelling, "make_labelling_step"),
     ):
-        monkeypatch.setattr(module, maker, lambda graphdef, *_, **__: handed.append(graphdef))
+        monkeypatch.setattr(
+            module, maker, lambda given, *_, **__: handed.append(getattr(given, "graphdef", given))
+        )
 
     def form(assembled, make, *arguments):
         handed.clear()
@@ -79,11 +81,10 @@ def test_each_program_has_the_form_for_its_own_batch(
     weights = types.SimpleNamespace(params=assembled.params, batch_stats=assembled.batch_stats)
 
     def teacher():
-        way = protocol_lib.parse("single")
-        graphdef = assembled.network_for(images, whole_rows=True)
-        options = {"fusion_resolution": "features", "images_per_device": images}
-        options |= {"threshold": 0.5, "flip": False, "size_multiple": 1}
-        return labelling.Teacher(graphdef, assembled.mesh, weights, way, **options)
+        predictor = assembled.predictor((protocol_lib.parse("single"),))
+        return labelling.Teacher(
+            predictor, weights, threshold=0.5, images_per_device=images, size_multiple=1
+        )
 
     assert form_of_step(assembled, assembled.train_step) == training
     assert form_of_step(assembled, assembled.evaluation_step) == inference

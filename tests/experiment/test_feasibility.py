@@ -8,7 +8,7 @@ import pytest
 
 from configs import base, street_scenes
 from hmsa_jax.experiment import experiment, feasibility
-from tests.experiment.test_schema import CONFIGS
+from tests.config.test_schema import CONFIGS
 
 MEMORY = 64 * 10**9
 

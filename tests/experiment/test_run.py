@@ -66,7 +66,7 @@ def test_it_holds_config_classes_and_weights(run, directory):
 def test_predictions_are_those_of_the_network(run):
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
     got = run.predict(images, protocol="single", flip=False)
-    (logits,) = protocol_lib.predict_all(
+    (output,) = protocol_lib.predict_all(
         (protocol_lib.parse("single"),),
         experiment.assemble(a_config()).graphdef,
         run.params,
@@ -75,7 +75,7 @@ def test_predictions_are_those_of_the_network(run):
         resolution="features",
         flip=False,
     )
-    agreeing = (got == np.argmax(logits, -1)).mean()
+    agreeing = (got == np.argmax(output.logits, -1)).mean()
     assert got.shape == (2, 48, 64)
     assert agreeing > 0.999  # sums are in another order where rows are merged
     np.testing.assert_array_equal(run.predict(images[0], protocol="single", flip=False), got[0])

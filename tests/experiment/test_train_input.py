@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from configs import street_scenes as config_file
-from data import registry, street_scenes
+from data import registry
+from data.street_scenes import data_set
 from hmsa_jax.config import schema
 from hmsa_jax.experiment import train_input
 
@@ -67,7 +68,7 @@ def take(data, steps, start_step=0):
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_training_reads_the_config(tmp_path, monkeypatch, share):
-    monkeypatch.setattr(street_scenes, "SIZES", {"train": 4, "validation": 1})
+    monkeypatch.setattr(data_set, "SIZES", {"train": 4, "validation": 1})
     data = config_file.get_config().data
     assert data.class_uniform_share == 0
     data.cache_dir = str(tmp_path)

@@ -8,6 +8,7 @@ import pytest
 from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import evaluation
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import multiscale
 
@@ -41,9 +42,8 @@ def test_every_image_counts_once(network, source):
     graphdef, params, batch_stats = network
     protocols = protocol_lib.parse_all(("single", "average:0.5,1", "hierarchical:0.5,1"))
     mesh = sharding.make_mesh(4, 2)
-    step = evaluation.make_evaluation_step(
-        graphdef, mesh, protocols, classes=CLASSES, fusion_resolution="features", flip=True
-    )
+    predictor = Predictor(graphdef, mesh, protocols, "features", flip=True)
+    step = evaluation.make_evaluation_step(predictor, classes=CLASSES)
     state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
     total = evaluation.score_source(
         step, *state, source, mesh, images_per_device=1, ignore_label=255

@@ -126,9 +126,10 @@ def test_the_average_rounds_odd_sizes_and_the_hierarchy_cuts_them_off(runs, reso
     size = (75, 101)
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
     texts = ("single", "average:0.5,1,1.5", "max:0.5,1,1.5", "hierarchical:0.5,1")
-    single, average, largest, hierarchical = protocol_lib.predict_all(
+    outputs = protocol_lib.predict_all(
         parse_all(texts), None, None, None, images, resolution=resolution, flip=False
     )
+    single, average, largest, hierarchical = (output.logits for output in outputs)
     assert runs == [(37, 50), (75, 101), (38, 50), (112, 152)]
     whole = np.asarray(normalize(images), np.float64)
     low, high = (
@@ -140,6 +141,35 @@ def test_the_average_rounds_odd_sizes_and_the_hierarchy_cuts_them_off(runs, reso
     np.testing.assert_allclose(average, (low + whole + high) / 3, rtol=0, atol=1e-6)
     np.testing.assert_allclose(largest, np.maximum(np.maximum(low, whole), high), rtol=0, atol=1e-6)
     np.testing.assert_allclose(hierarchical, 0.25 * floored + 0.75 * whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_each_scale_by_itself_adds_up_by_its_weights(runs, flip):
+    """What a scale says, and its weight, make the whole again; a maximum has no weights."""
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    texts = ("single", "average:0.5,1,2", "hierarchical:0.25,0.5,1,2", "max:0.5,1")
+    *linear, largest = protocol_lib.predict_all(
+        parse_all(texts),
+        None,
+        None,
+        None,
+        images,
+        resolution="features",
+        flip=flip,
+        each_scale=True,
+    )
+    assert [sorted(output.scales.logits) for output in linear] == [
+        [1],
+        [0.5, 1, 2],
+        [0.25, 0.5, 1, 2],
+    ]
+    for output in linear:
+        by_scale = output.scales
+        whole = sum(by_scale.weights[scale] * by_scale.logits[scale] for scale in by_scale.logits)
+        np.testing.assert_allclose(sum(by_scale.weights.values()), 1, rtol=1e-6)
+        np.testing.assert_allclose(whole, output.logits, rtol=0, atol=1e-5)
+    assert linear[2].scales.weights[2].mean() < 0.5
+    assert largest.scales.weights is None
 
 
 def test_each_size_runs_once(runs):

@@ -56,7 +56,7 @@ def test_one_size_keeps_the_order_and_pads_only_the_end():
     batches = list(eval_batches(MemorySource([(6, 6)] * 5), batch_size=2, ignore_label=IGNORE))
     assert [batch["label"][:, 0, 0].tolist() for batch in batches] == [[0, 1], [2, 3], [4, IGNORE]]
     assert [batch["valid"].tolist() for batch in batches] == [[True] * 2, [True] * 2, [True, False]]
-    assert [batch["records"].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert [batch["index"].tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
 
 
 def test_it_reads_ahead_but_not_far():

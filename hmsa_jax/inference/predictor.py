@@ -1,0 +1,150 @@
+"""The one way from images to what a network predicts of them: the step and the loop around it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+
+from hmsa_jax.distributed.sharding import put_batch, replicated
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
+from hmsa_jax.input.pipeline import Batch, Source
+
+Summarize = Callable[[list[ProtocolOutput], dict[str, jax.Array]], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A network and how it predicts; weights come when it does.
+
+    Attributes:
+      graphdef: the network.
+      mesh: from `sharding.make_mesh`; its devices share out the images of a batch.
+      protocols: the ways to predict.
+      fusion_resolution: one of `fusion.RESOLUTIONS`.
+      flip: whether to take the mean with the logits of the mirror image (paper section 5.1.1).
+      each_scale: whether `ProtocolOutput.scales` is there.
+    """
+
+    graphdef: nnx.GraphDef
+    mesh: Mesh
+    protocols: tuple[Protocol, ...]
+    fusion_resolution: str
+    flip: bool
+    each_scale: bool = False
+
+    def step(
+        self, summarize: Summarize, batch: dict[str, NamedSharding], summary: NamedSharding
+    ) -> jax.stages.Wrapped:
+        """Compiles to `(params, batch_stats, batch) -> (summary, finite)`, once for each size.
+
+        Args:
+          summarize: given what each protocol predicts and the batch, what leaves the device: no
+            logits of a whole image need to.
+          batch: shardings of the arrays of a batch, by name; uint8 `image` `[B, H, W, 3]` is one.
+          summary: of all arrays of the summary.
+
+        Returns:
+          A jitted function. `finite`, bool `[B]`, says whether all logits of an image are.
+        """
+
+        def step(params, batch_stats, arrays):
+            outputs = protocol_lib.predict_all(
+                self.protocols,
+                self.graphdef,
+                params,
+                batch_stats,
+                arrays["image"],
+                resolution=self.fusion_resolution,
+                flip=self.flip,
+                each_scale=self.each_scale,
+            )
+            finite = [protocol_lib.is_finite(output.logits) for output in outputs]
+            return summarize(outputs, arrays), jnp.stack(finite).all(0)
+
+        weights = replicated(self.mesh)
+        return jax.jit(
+            step,
+            in_shardings=(weights, weights, batch),
+            out_shardings=(summary, replicated(self.mesh)),
+        )
+
+
+def summaries(
+    step: Callable,
+    params: dict,
+    batch_stats: dict,
+    batches: Iterable[Batch],
+    source: Source,
+    shardings: dict[str, NamedSharding],
+) -> Iterator[tuple[Batch, Any]]:
+    """Yields each batch with its summary on the host, one batch late: reading overlaps computing.
+
+    Args:
+      step: from `Predictor.step`.
+      params: of the network, on the devices.
+      batch_stats: of the network, on the devices.
+      batches: their 'index', int `[n]`, holds the numbers of the records of the whole batch, in
+        its order; what follows them in a batch is padding.
+      source: the records, for the names of images in errors.
+      shardings: as for `Predictor.step`.
+
+    Raises:
+      FloatingPointError: the network predicts what is not finite; names the images.
+    """
+
+    def fetched(batch: Batch, computed: Any) -> tuple[Batch, Any]:
+        summary, finite = jax.device_get(computed)
+        records = batch["index"]
+        bad = records[~finite[: len(records)]]
+        protocol_lib.refuse_not_finite([source[int(record)]["id"] for record in bad])
+        return batch, summary
+
+    pending: tuple[Batch, Any] | None = None
+    for batch in batches:
+        computed = step(params, batch_stats, put_batch(batch, shardings))
+        if pending is not None:
+            yield fetched(*pending)
+        pending = batch, computed
+    if pending is not None:
+        yield fetched(*pending)
+
+
+def without_padding(batch: Batch, arrays: Any) -> Iterator[Any]:
+    """Yields for each image of a batch what a summary holds of it, cut to the size of the image.
+
+    Args:
+      batch: of `whole_images.image_batches`.
+      arrays: a tree of host arrays `[B, H, W, ...]`.
+    """
+    for i, (rows, columns) in enumerate(batch["size"]):
+        yield jax.tree.map(
+            lambda array, i=i, rows=rows, columns=columns: np.ascontiguousarray(
+                array[i, :rows, :columns]
+            ),
+            arrays,
+        )
+
+
+def most_probable(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The most probable class of each pixel, and its probability.
+
+    Args:
+      logits: `[B, H, W, C]`.
+
+    Returns:
+      uint8 `[B, H, W]`, and float32 `[B, H, W]` by softmax, of which only the largest entry is
+      computed.
+    """
+    probability = jnp.exp(logits.max(-1) - jax.nn.logsumexp(logits, axis=-1))
+    return logits.argmax(-1).astype(jnp.uint8), probability
+
+
+def to_byte(probability: jax.Array | np.ndarray) -> jax.Array:
+    """255 times a number from 0 to 1, rounded, uint8."""
+    return jnp.round(255 * probability).astype(jnp.uint8)
