@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-_JPEG_START = b"\xff\xd8"
+JPEG_START = b"\xff\xd8"
 # The start-of-frame markers are C0..CF, except for DHT, JPG and DAC, which share the range.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
@@ -83,20 +83,25 @@ def read(data: bytes) -> Header:
         can hold or OpenCV decodes.
     """
     read_form = _read_png if data.startswith(PNG_SIGNATURE) else _read_jpeg
-    header = read_form(data) if data.startswith((PNG_SIGNATURE, _JPEG_START)) else None
+    header = read_form(data) if data.startswith((PNG_SIGNATURE, JPEG_START)) else None
     if header is None:
         raise ValueError(
             f"expected a whole PNG or JPEG file, got {len(data)} bytes starting {data[:8]!r}"
         )
     rows, columns = header.stored
+    check_size(rows, columns)
+    if rows * columns > _most_pixels(data, header):
+        raise ValueError(f"it claims {columns}x{rows} pixels, which {len(data)} bytes cannot hold")
+    return header
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Raises ValueError if a picture has no pixel, or more than OpenCV decodes."""
     if not 0 < rows * columns <= MAX_PIXELS or max(rows, columns) > MAX_SIDE:
         raise ValueError(
             f"it claims {columns}x{rows} pixels; expected 1 to {MAX_PIXELS}, and at most {MAX_SIDE}"
             " a side"
         )
-    if rows * columns > _most_pixels(data, header):
-        raise ValueError(f"it claims {columns}x{rows} pixels, which {len(data)} bytes cannot hold")
-    return header
 
 
 def png_size(data: bytes | None) -> Size | None:
@@ -158,7 +163,7 @@ def _read_jpeg(data: bytes) -> Header | None:
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yields marker, start and end of the content of each segment, to the end of the picture."""
-    at = len(_JPEG_START)
+    at = len(JPEG_START)
     while at + 2 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte before the marker

@@ -36,12 +36,15 @@ def encode_label(label: np.ndarray) -> bytes:
     return cv2.imencode(".png", label)[1].tobytes()
 
 
-def decode_image(data: bytes, label_size: header.Size | None = None) -> np.ndarray:
+def decode_image(
+    data: bytes, label_size: header.Size | None = None, *, upright: bool = True
+) -> np.ndarray:
     """The picture in a JPEG or PNG file as it is displayed, or as it was labelled.
 
     Args:
       data: the file.
       label_size: rows and columns of the label; None if there is none.
+      upright: whether it is turned at all.
 
     Returns:
       RGB, uint8 `[H, W, 3]`.
@@ -49,7 +52,7 @@ def decode_image(data: bytes, label_size: header.Size | None = None) -> np.ndarr
     Raises:
       ValueError: it is no such file, is damaged, or claims more than its bytes can hold.
     """
-    turn = header.read(data).turn(label_size)
+    turn = header.read(data).turn(label_size) if upright else 1
     return _turned(_opencv(data, _IMAGE_FLAGS), turn)
 
 

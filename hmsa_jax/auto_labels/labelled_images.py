@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
-import json
 from pathlib import Path
+from typing import Any
 
 import cv2
+import jax
 import numpy as np
 
 from data import folder, header
@@ -13,14 +14,16 @@ from data.label_spec import IGNORE, LabelSpec, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
-from hmsa_jax.runtime.files import Lines, atomic_path, write_atomically
-from hmsa_jax.runtime.locks import occupied
+from hmsa_jax.runtime import work_record
+from hmsa_jax.runtime.files import store, write_atomically
+from hmsa_jax.runtime.work_record import WorkRecord
 
-_SETTINGS = "autolabel.json"
+_COMMAND = "autolabel"
 _CLASSES = "classes.json"
 _SPLIT = "train"
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Prediction:
     """What a teacher says of an image.
@@ -31,9 +34,9 @@ class Prediction:
       kept: whether the probability exceeds the threshold, bool `[H, W]`.
     """
 
-    classes: np.ndarray
-    probability: np.ndarray
-    kept: np.ndarray
+    classes: Any  # arrays of JAX on the device, of numpy when they are fetched
+    probability: Any
+    kept: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,33 +99,20 @@ class LabelledImages:
         self.directory = directory
         self._label_spec = label_spec
         self._previews = previews
-        directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(directory / _SETTINGS, json.dumps(settings, indent=2) + "\n")
+        self._record = WorkRecord(directory, _COMMAND, "labelled", settings, process_index)
         write_atomically(directory / _CLASSES, folder.classes_text(label_spec))
-        self._name = f"{process_index:05d}"
-        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> "LabelledImages":
         """Raises ValueError while another process of the same index writes here."""
-        path = self.directory / f"labelled-{self._name}.jsonl"
-        with self._open as stack:
-            stack.enter_context(occupied(self.directory, f"lock-{self._name}"))
-            # A line that was cut short goes; the next one would be joined to it.
-            write_atomically(path, "".join(_whole_lines(path)))
-            self._record = stack.enter_context(Lines(path))
-            self._open = stack.pop_all()
+        self._record.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._open.close()
+        self._record.__exit__(*exception)
 
     def done(self) -> dict[str, Labelled]:
         """The images that are labelled, by any process, by id."""
-        lines = [
-            Labelled(**json.loads(line))
-            for path in sorted(self.directory.glob("labelled-*.jsonl"))
-            for line in _whole_lines(path)
-        ]
+        lines = [Labelled(**line) for line in self._record.done()]
         return {line.id: line for line in lines if self._path("masks", line.id, ".png").exists()}
 
     def write(
@@ -144,13 +134,13 @@ class LabelledImages:
         values[: len(self._label_spec.names)] = self._label_spec.class_values
         mask = encode_label(cv2.LUT(labels, np.frombuffer(values, np.uint8)))
         probability = encode_label(prediction.probability)
-        _write(self._path("masks", name, ".png"), mask)
-        _write(self._path("probabilities", name, ".png"), probability)
+        store(self._path("masks", name, ".png"), mask)
+        store(self._path("probabilities", name, ".png"), probability)
         if self._previews:
             preview = pictures.beside(
                 decoding.decode_image(record), labels, self._label_spec.palette
             )
-            _write(self._path("previews", name, ".jpg"), encode_image(preview))
+            store(self._path("previews", name, ".jpg"), encode_image(preview))
         suffix = ".png" if header.read(record["image"]).form == "PNG" else ".jpg"
         _link(self._path("images", name, suffix), record["image"], original)
         count = len(self._label_spec.names)
@@ -165,7 +155,7 @@ class LabelledImages:
 
     def record(self, labelled: Labelled) -> None:
         """Puts on record that an image is done."""
-        self._record.append(json.dumps(dataclasses.asdict(labelled)))
+        self._record.add(dataclasses.asdict(labelled))
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"
@@ -183,38 +173,12 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
       ValueError: it holds something else, or labels made in another way; all that differs is
         listed.
     """
-    path = directory / _SETTINGS
-    if path.exists():
-        theirs = json.loads(path.read_text())
-        differing = [
-            f"{name}: {theirs.get(name)!r} there, {settings.get(name)!r} here"
-            for name in sorted(theirs.keys() | settings.keys())
-            if theirs.get(name) != settings.get(name)
-        ]
-        if (directory / _CLASSES).exists():
-            classes = folder.read_classes(directory / _CLASSES)
-            differing += differing_names(classes.names, label_spec.names)
-            differing = differing or differing_labels(classes, label_spec)
-        if differing:
-            raise ValueError(
-                f"{directory} holds labels that were made in another way; name another --out, or"
-                " undo:\n  " + "\n  ".join(differing)
-            )
-        return
-    if directory.exists() and any(directory.iterdir()):
-        raise ValueError(f"{directory} holds other files; name a new directory as --out")
-
-
-def _whole_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _write(path: Path, encoded: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_bytes(encoded)
+    others: list[str] = []
+    if (directory / _CLASSES).exists() and (directory / f"{_COMMAND}.json").exists():
+        classes = folder.read_classes(directory / _CLASSES)
+        others = differing_names(classes.names, label_spec.names)
+        others = others or differing_labels(classes, label_spec)
+    work_record.check(directory, _COMMAND, settings, others)
 
 
 def _link(path: Path, encoded: bytes, original: Path | None) -> None:
@@ -223,4 +187,4 @@ def _link(path: Path, encoded: bytes, original: Path | None) -> None:
         with contextlib.suppress(OSError):  # another file system, or one without links
             path.hardlink_to(original)
     if not path.exists():
-        _write(path, encoded)
+        store(path, encoded)

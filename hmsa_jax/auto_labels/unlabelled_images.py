@@ -1,13 +1,11 @@
-"""The images that a user names for auto-labelling: where they are, and which are left to do."""
+"""The images that a user names for auto-labelling."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import ml_collections
 
 from data import registry
-from hmsa_jax.input.decoding import Record
-from hmsa_jax.input.image_directory import ImageDirectory
+from hmsa_jax.input.image_files import ImageFiles
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.input.source import Source
 from hmsa_jax.runtime.paths import local_path
@@ -41,7 +39,7 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
     directory = directory.resolve()
     if directory in (out.resolve(), *out.resolve().parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
-    source = ImageDirectory(directory)
+    source = ImageFiles.below(directory)
     if source.left_out:
         tell(f"--images: {source.left_out}.")
     return source, str(directory)
@@ -55,41 +53,3 @@ def _open_split(name: str, split: str, config: ml_collections.ConfigDict) -> tup
     tell_remarks(builder)
     origin = f"{name}/{split}" + (f" of {directory}" if directory else "")
     return registry.open_source(builder, split), origin
-
-
-def id_of(source: Source, index: int) -> str:
-    """The id of an image, without reading it where it is a file."""
-    return source.id(index) if isinstance(source, ImageDirectory) else source[index]["id"]
-
-
-class Selection:
-    """Some records of a source.
-
-    Args:
-      source: all records.
-      indices: the numbers of those that are selected.
-    """
-
-    def __init__(self, source: Source, indices: list[int]):
-        self._source = source
-        self._indices = indices
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __getitem__(self, index: int) -> Record:
-        return self._source[self._indices[index]]
-
-    def path(self, index: int) -> Path | None:
-        """Where the image of a record lies, if it is a file."""
-        if isinstance(self._source, ImageDirectory):
-            return self._source.path(self._indices[index])
-        return None
-
-    def describe(self, errors: Mapping[int, ValueError]) -> list[str]:
-        """A line for each record that cannot be read, with its file if there is one, and why."""
-        lines = []
-        for index, error in sorted(errors.items()):
-            path = self.path(index)
-            lines.append(f"{path}: {error.__cause__ or error}" if path else str(error))
-        return lines

@@ -13,6 +13,7 @@ from hmsa_jax.auto_labels.labelled_images import LabelledImages
 from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import assemble
+from hmsa_jax.inference.image_job import ImagePredictor
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -77,10 +78,11 @@ def autolabel(
     labelled_images.check(out, label_spec, settings)
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
     experiment = assemble(config, label_spec=label_spec, mesh=mesh)
-    teacher = labelling.Teacher(
+    teacher = ImagePredictor(
         experiment.predictor((way,), flip=flip),
-        weights,
-        threshold=threshold,
+        weights.params,
+        weights.batch_stats,
+        labelling.labels_above(threshold),
         images_per_device=config.evaluate.images_per_device,
         size_multiple=config.evaluate.size_multiple,
     )

@@ -11,13 +11,14 @@ Only what no program can do without is counted, so that nothing is refused that 
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 
 import jax
 import ml_collections
 
 from hmsa_jax.input import decoding
+from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.source import Source
 from hmsa_jax.losses.objective import LOSSES
 from hmsa_jax.models.attentions import ATTENTIONS
@@ -54,7 +55,11 @@ def check_training(config: ml_collections.ConfigDict) -> None:
 
 
 def check_inference(
-    config: ml_collections.ConfigDict, source: Source, field: str, scales: Iterable[float]
+    config: ml_collections.ConfigDict,
+    source: Source,
+    field: str,
+    scales: Iterable[float],
+    size_of: Callable[[Record], Size] = decoding.image_size,
 ) -> None:
     """Raises ValueError, naming the fields, if no memory holds a batch of whole images.
 
@@ -63,9 +68,10 @@ def check_inference(
       source: the images; the first that can be read stands for all.
       field: what names the scales, for errors.
       scales: all that an image is predicted at.
+      size_of: reads rows and columns of a record's image.
     """
     scales = tuple(scales)
-    size = _first_size(source)
+    size = _first_size(source, size_of)
     if size is not None:
         check_scales(field, scales, size)
     settings = config.evaluate
@@ -134,10 +140,10 @@ def out_of_memory(error: BaseException) -> str | None:
     )
 
 
-def _first_size(source: Source) -> Size | None:
+def _first_size(source: Source, size_of: Callable[[Record], Size]) -> Size | None:
     for index in range(min(len(source), _TRIED)):
         try:
-            return decoding.image_size(source[index])
+            return size_of(source[index])
         except ValueError:  # damaged: told by name where it is decoded
             continue
     return None

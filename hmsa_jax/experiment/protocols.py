@@ -62,7 +62,7 @@ def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
     protocol = protocol_lib.parse(text)
     if protocol.fusion.attention not in (None, attention):
         raise ValueError(
-            f"--protocol is {text}, but the teacher's model.attention is {attention!r}; name"
+            f"--protocol is {text}, but the run's model.attention is {attention!r}; name"
             " single, average:... or max:..., or a protocol of that attention"
         )
     if protocol.fusion.attention is not None and fixed and protocol.scales != trained:

@@ -80,6 +80,8 @@ def image_batches(
     batch_size: int,
     size_multiple: int = 1,
     unreadable: dict[int, ValueError] | None = None,
+    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
+    decode: Callable[[decoding.Record], np.ndarray] = decoding.decode_image,
 ) -> Iterator[Batch]:
     """Yields images without their labels, every record once.
 
@@ -89,6 +91,8 @@ def image_batches(
       size_multiple: what divides rows and columns of a padded image.
       unreadable: takes number and error of the records that cannot be read, which are left out
         then; without it the first of them ends the iteration.
+      size_of: reads rows and columns of a record's image; ValueError if it cannot.
+      decode: reads the image itself, uint8 `[H, W, 3]`; ValueError if it cannot.
 
     Returns:
       An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`, 'size': int `[n, 2]`}, with
@@ -118,10 +122,10 @@ def image_batches(
             "size": np.array([image.shape[:2] for image in images]),
         }
 
-    size_of = functools.partial(attempt, decoding.image_size)
-    groups = _group_by_size(size_of, len(source), batch_size, size_multiple)
-    decode = functools.partial(attempt, decoding.decode_image)
-    batches = _decode_ahead(groups, decode, fill_up, slice(0, batch_size))
+    sizes = functools.partial(attempt, size_of)
+    groups = _group_by_size(sizes, len(source), batch_size, size_multiple)
+    images = functools.partial(attempt, decode)
+    batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
 
 

@@ -1,11 +1,19 @@
-"""Labels as pictures."""
+"""Labels and predictions as pictures."""
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_PANEL = 640  # columns of a picture in a grid, at most
+_GAP, _LINE, _TEXT = 8, 24, 16  # pixels
+_INK, _PAPER = (20, 20, 20), 255
+
+Palette = Sequence[tuple[int, int, int]]
 
 
-def coloured(label: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.ndarray:
+def coloured(label: np.ndarray, palette: Palette) -> np.ndarray:
     """The colour of each pixel's class; black for a number that is no class.
 
     Args:
@@ -20,8 +28,49 @@ def coloured(label: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> np.n
     return colours[label]
 
 
-def beside(
-    image: np.ndarray, label: np.ndarray, palette: Sequence[tuple[int, int, int]]
-) -> np.ndarray:
+def beside(image: np.ndarray, label: np.ndarray, palette: Palette) -> np.ndarray:
     """An image `[H, W, 3]` and on its right its coloured label, uint8 `[H, 2 W, 3]`."""
     return np.concatenate([image, coloured(label, palette)], axis=1)
+
+
+def overlay(image: np.ndarray, label: np.ndarray, palette: Palette) -> np.ndarray:
+    """The mean of an image `[H, W, 3]` and its coloured label, uint8 `[H, W, 3]`."""
+    return cv2.addWeighted(image, 0.5, coloured(label, palette), 0.5, 0)
+
+
+def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
+    """The classes in their colours, a line each, uint8 `[H, W, 3]`."""
+    font = ImageFont.load_default(_TEXT)
+    width = int(max(font.getlength(name) for name in names)) + 3 * _GAP + _LINE
+    picture = Image.new("RGB", (width, _GAP + (_LINE + _GAP) * len(names)), (_PAPER,) * 3)
+    draw = ImageDraw.Draw(picture)
+    for i, (name, colour) in enumerate(zip(names, palette, strict=True)):
+        top = _GAP + (_LINE + _GAP) * i
+        draw.rectangle((_GAP, top, _GAP + _LINE, top + _LINE), tuple(colour), _INK)
+        draw.text((2 * _GAP + _LINE, top + _LINE // 2), name, _INK, font, anchor="lm")
+    return np.asarray(picture)
+
+
+def grid(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]]) -> np.ndarray:
+    """Pictures of one size in rows, each below its title, uint8 `[H, W, 3]`.
+
+    Args:
+      rows: of titles and pictures, uint8 `[H, W, 3]` or grey `[H, W]`; None leaves a place empty.
+        Wide ones are reduced.
+    """
+    shape = next(p.shape for row in rows for _, p in row if p is not None)
+    width = min(shape[1], _PANEL)
+    height = max(round(shape[0] * width / shape[1]), 1)
+    columns = max(map(len, rows))
+    step = width + _GAP, height + _LINE + _GAP
+    size = (_GAP + step[0] * columns, _GAP + step[1] * len(rows))
+    sheet = Image.new("RGB", size, (_PAPER,) * 3)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
+    for i, row in enumerate(rows):
+        for j, (title, picture) in enumerate(row):
+            left, top = _GAP + step[0] * j, _GAP + step[1] * i
+            draw.text((left, top + _LINE // 2), title, _INK, font, anchor="lm")
+            if picture is not None:
+                reduced = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+                sheet.paste(Image.fromarray(reduced), (left, top + _LINE))
+    return np.asarray(sheet)

@@ -30,6 +30,13 @@ def write_atomically(path: pathlib.Path, text: str) -> None:
         partial.write_text(text)
 
 
+def store(path: pathlib.Path, data: bytes) -> None:
+    """Writes bytes in the same way, to a path whose folders are made if they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_bytes(data)
+
+
 class Lines:
     """A file that grows by whole lines: a line that cannot be written leaves nothing behind.
 

@@ -1,7 +1,5 @@
 """What a config is made into."""
 
-import types
-
 import jax
 import pytest
 from flax import nnx
@@ -9,6 +7,7 @@ from flax import nnx
 from configs import street_scenes
 from hmsa_jax.auto_labels import labelling
 from hmsa_jax.experiment import compile_report, experiment
+from hmsa_jax.inference import image_job
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.conv import Conv
@@ -27,7 +26,7 @@ def form_of_step(monkeypatch):
     for module, maker in (
         (experiment, "make_train_step"),
         (experiment, "make_evaluation_step"),
-        (labelling, "make_labelling_step"),
+        (image_job.Predictor, "step"),
     ):
         monkeypatch.setattr(
             module, maker, lambda given, *_, **__: handed.append(getattr(given, "graphdef", given))
@@ -78,12 +77,16 @@ def test_each_program_has_the_form_for_its_own_batch(
     config.data.crop_size = (256, 256)
     config.evaluate.images_per_device = images
     assembled = experiment.assemble(config)
-    weights = types.SimpleNamespace(params=assembled.params, batch_stats=assembled.batch_stats)
 
     def teacher():
         predictor = assembled.predictor((protocol_lib.parse("single"),))
-        return labelling.Teacher(
-            predictor, weights, threshold=0.5, images_per_device=images, size_multiple=1
+        return image_job.ImagePredictor(
+            predictor,
+            assembled.params,
+            assembled.batch_stats,
+            labelling.labels_above(0.5),
+            images_per_device=images,
+            size_multiple=1,
         )
 
     assert form_of_step(assembled, assembled.train_step) == training

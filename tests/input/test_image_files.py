@@ -1,4 +1,4 @@
-"""A directory of images without labels: which files it takes, and how it reads them."""
+"""Image files without labels: which files it takes, and how it reads them."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hmsa_jax.input import decoding
-from hmsa_jax.input.image_directory import ImageDirectory
+from hmsa_jax.input.image_files import ImageFiles
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from tests.data import pictures
@@ -24,7 +24,7 @@ def test_links_are_followed_and_what_is_left_out_is_told(tmp_path):
     (folder / "loop").symlink_to(folder)
     os.mkfifo(folder / "fifo.png")
     (folder / "b.webp").touch()
-    images = ImageDirectory(folder)
+    images = ImageFiles.below(folder)
     assert [record["id"] for record in images] == ["linked/a"]
     assert images.path(0).read_bytes() == (far / "a.png").read_bytes()
     for text in ("b.webp", "fifo.png", "loop"):
@@ -34,13 +34,13 @@ def test_links_are_followed_and_what_is_left_out_is_told(tmp_path):
 def test_an_error_says_what_lies_there_instead(tmp_path):
     (tmp_path / "a.webp").touch()
     with pytest.raises(FileNotFoundError, match=r"found none \(1 left out, .*a\.webp\)"):
-        ImageDirectory(tmp_path)
+        ImageFiles.below(tmp_path)
 
 
 def test_names_that_are_not_utf8_are_listed_in_a_line(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
     with pytest.raises(ValueError, match=r"1 images have names that .*caf\\udce9\.png; rename"):
-        ImageDirectory(tmp_path)
+        ImageFiles.below(tmp_path)
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
@@ -48,7 +48,7 @@ def test_an_image_is_read_as_displayed_also_beside_a_label_of_that_size(tmp_path
     """A label made for what is displayed means the same to whoever trains on it."""
     pixels = cv2.resize(pictures.image("a", (3, 4)), (64, 48))
     (tmp_path / "a.jpg").write_bytes(pictures.jpeg(pixels, orientation))
-    (record,) = ImageDirectory(tmp_path)
+    (record,) = ImageFiles.below(tmp_path)
     image = decoding.decode_image(record)
     turned = np.rot90(pixels, {3: 2, 6: -1}[orientation])
     assert image.shape[:2] == decoding.image_size(record) == turned.shape[:2]

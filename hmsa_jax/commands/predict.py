@@ -1,0 +1,46 @@
+"""`predict`: a trained network labels a user's own images."""
+
+import argparse
+
+from etils import epy
+from ml_collections import ConfigDict
+
+from hmsa_jax.commands.command import DISTRIBUTED, STEP, WORKDIR, Command, Flag
+
+with epy.lazy_imports():  # the help needs none of it
+    from hmsa_jax.commands import execution
+    from hmsa_jax.experiment import predict
+    from hmsa_jax.predictions import predicted_images
+
+
+def run(config: ConfigDict, options: argparse.Namespace) -> bool:
+    """Predicts all images that are not done yet."""
+    return predict.predict(
+        config,
+        execution.path_of(options, "workdir"),
+        options.images,
+        execution.path_of(options, "out"),
+        save=predicted_images.parse_kinds(options.save),
+        protocol=options.protocol,
+        flip=options.flip,
+        upright=options.exif,
+        step=options.step,
+    )
+
+
+COMMAND = Command(
+    summary="labels images of your own with a trained network",
+    example="python main.py predict --workdir=RUN --images=PHOTOS --out=PREDICTED",
+    run=run,
+    flags=(
+        WORKDIR,
+        Flag("images", "a file, a directory or a pattern", value="WHERE", needed=True),
+        Flag("out", "directory of the result", value="DIR", needed=True),
+        Flag("save", "some of mask,color,overlay,probability,scales", "mask", value="KINDS"),
+        Flag("protocol", "how to predict, as in evaluate.protocols", value="METHOD:SCALES"),
+        Flag("flip", "averages with the mirror image, or not; else as evaluate.flip", None, bool),
+        Flag("exif", "leaves EXIF orientations out; else images are as displayed", True, bool),
+        STEP,
+        DISTRIBUTED,
+    ),
+)

@@ -1,0 +1,140 @@
+"""The command `predict`: a run labels a user's own images, of any common format."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import ml_collections
+
+from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.experiment import feasibility, protocols, splits, start
+from hmsa_jax.experiment.experiment import assemble
+from hmsa_jax.inference.image_job import ImagePredictor, work_through
+from hmsa_jax.input.any_image import SUFFIXES, AnyImage
+from hmsa_jax.input.image_files import ImageFiles
+from hmsa_jax.predictions import predicted_images
+from hmsa_jax.predictions.image_prediction import summarize
+from hmsa_jax.predictions.predicted_images import PredictedImages
+from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.progress import tell
+from hmsa_jax.training import checkpoint, checkpoint_reading
+
+
+def predict(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    images: str,
+    out: pathlib.Path,
+    *,
+    save: Sequence[str] = ("mask",),
+    protocol: str | None = None,
+    flip: bool | None = None,
+    upright: bool = True,
+    step: int | None = None,
+) -> bool:
+    """Labels images with the newest good checkpoint of a run, or with a named one.
+
+    A stopped command goes on where it was. Several processes share out the images, and each shares
+    its own out to its devices.
+
+    Args:
+      config: of the run.
+      workdir: of the run; its data set need not be there.
+      images: a file, a directory or a pattern; see `ImageFiles.matching`.
+      out: directory of the result; see `PredictedImages`.
+      save: some of `predicted_images.KINDS`.
+      protocol: how to predict; None: as in the paper, over the scales 0.5, 1 and 2.
+      flip: whether to take the mean with the logits of the mirror image; None: as `evaluate.flip`
+        says.
+      upright: whether an EXIF orientation turns the images; the masks fit what is predicted.
+      step: of the checkpoint, from `--step`.
+
+    Returns:
+      Whether all images are done.
+
+    Raises:
+      ValueError: an argument or the config cannot be used; or, when all others are done, some
+        images cannot be read.
+      FileNotFoundError: the run has no checkpoint, or there are no images.
+    """
+    label_spec = start.check_run(config, workdir, needs_data=False)
+    checkpoint_reading.find_step(workdir, "--workdir", step)
+    way = protocols.of_prediction(protocol, config)
+    reader = AnyImage(upright)
+    source = _open(images, out)
+    feasibility.check_inference(config, source, "--protocol", way.scales, reader.size)
+    splits.check_agreement({"--images": source}, label_spec, step)
+    weights = checkpoint.read_weights(workdir, "--workdir", step)
+    flip = config.evaluate.flip if flip is None else flip
+    settings = {
+        "run": str(workdir.resolve()),
+        "step": weights.step,
+        "images": images,
+        "protocol": way.name,
+        "flip": flip,
+        "fusion_resolution": config.evaluate.fusion_resolution,
+        "exif": upright,
+        "save": list(save),
+    }
+    predicted_images.check(out, settings)
+    mesh = sharding.make_mesh(-1, 1, jax.local_devices())
+    experiment = assemble(config, label_spec=label_spec, mesh=mesh)
+    network = ImagePredictor(
+        experiment.predictor((way,), flip=flip, each_scale="scales" in save),
+        weights.params,
+        weights.batch_stats,
+        summarize,
+        images_per_device=config.evaluate.images_per_device,
+        size_multiple=config.evaluate.size_multiple,
+        size_of=reader.size,
+        decode=reader.decode,
+    )
+    index, count = jax.process_index(), jax.process_count()
+    with hosts.first_before_others("directory of predictions"):
+        target = PredictedImages(out, label_spec, settings, reader, process_index=index)
+    with target:
+        hosts.wait_for_all("records")  # from now on each is found by all
+        unreadable = work_through(
+            COMMAND,
+            source,
+            range(index, len(source), count),
+            target.done(),
+            predict=network.predictions,
+            write=lambda todo, number, prediction: target.write(todo[number], prediction),
+            record=target.record,
+        )
+    gathered = hosts.gathered("predictions", json.dumps(unreadable))
+    unreadable = [line for text in gathered for line in json.loads(text)]
+    return _tell_result(out, len(source), len(target.done()), unreadable)
+
+
+COMMAND = predicted_images.COMMAND
+
+
+def _open(images: str, out: pathlib.Path) -> ImageFiles:
+    """The images; tells what lies beside them."""
+    source = ImageFiles.matching(str(local_path(images, "--images")), SUFFIXES)
+    inside = out.resolve()
+    among = [i for i in range(len(source)) if inside in source.path(i).resolve().parents]
+    if among:
+        raise ValueError(
+            f"--out is {out}, where {source.path(among[0])} of --images lies; name another"
+            " directory"
+        )
+    if source.left_out:
+        tell(f"--images: {source.left_out}.")
+    return source
+
+
+def _tell_result(out: pathlib.Path, count: int, done: int, unreadable: list[str]) -> bool:
+    if done + len(unreadable) < count:
+        tell(f"Stopped with {done} of {count} images done. The same command goes on.")
+        return False
+    tell(f"{done} of {count} images are in {out}.")
+    if unreadable:
+        raise ValueError(
+            f"{len(unreadable)} of {count} images cannot be read; replace them and give the same"
+            " command again:\n  " + "\n  ".join(unreadable)
+        )
+    return True

@@ -1,0 +1,137 @@
+"""Work through images with a network: what is not done yet, until a signal stops it."""
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent import futures
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from hmsa_jax.distributed import sharding
+from hmsa_jax.distributed.preemption import Preemption
+from hmsa_jax.inference import predictor as predictor_lib
+from hmsa_jax.inference.predictor import Predictor, Summarize
+from hmsa_jax.input import decoding, whole_images
+from hmsa_jax.input.decoding import Record
+from hmsa_jax.input.image_files import Selection, id_of
+from hmsa_jax.input.pipeline import Source
+from hmsa_jax.runtime.progress import Progress
+
+_WRITERS = 4  # threads
+
+_Prediction = TypeVar("_Prediction")
+_Written = TypeVar("_Written")
+
+
+class ImagePredictor:
+    """A network with its weights on the devices of this process, ready for unlabelled images.
+
+    Args:
+      predictor: the network and its protocol.
+      params: of the network.
+      batch_stats: of the network.
+      summarize: as for `Predictor.step`: arrays `[B, H, W, ...]`.
+      images_per_device: images of a batch on each device.
+      size_multiple: as for `whole_images.image_batches`.
+      size_of: as for `whole_images.image_batches`.
+      decode: as for `whole_images.image_batches`.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        params: dict,
+        batch_stats: dict,
+        summarize: Summarize,
+        *,
+        images_per_device: int,
+        size_multiple: int,
+        size_of: Callable[[Record], tuple[int, int]] = decoding.image_size,
+        decode: Callable[[Record], np.ndarray] = decoding.decode_image,
+    ):
+        mesh = predictor.mesh
+        self._images = {"image": sharding.whole_images(mesh)}
+        self._weights = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+        self._step = predictor.step(summarize, self._images, self._images["image"])
+        self._batches = functools.partial(
+            whole_images.image_batches,
+            batch_size=images_per_device * mesh.size,
+            size_multiple=size_multiple,
+            size_of=size_of,
+            decode=decode,
+        )
+
+    def predictions(
+        self, source: Source, unreadable: dict[int, ValueError]
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        """Yields the numbers of the images of a batch and the summary of each, without padding.
+
+        Args:
+          source: the images.
+          unreadable: as for `whole_images.image_batches`.
+
+        Raises:
+          FloatingPointError: logits are not finite; names the images.
+        """
+        params, batch_stats = self._weights
+        batches = self._batches(source, unreadable=unreadable)
+        for batch, summary in predictor_lib.summaries(
+            self._step, params, batch_stats, batches, source, self._images
+        ):
+            numbers = [int(index) for index in batch["index"]]
+            yield numbers, list(predictor_lib.without_padding(batch, summary))
+
+
+def work_through(
+    title: str,
+    source: Source,
+    mine: Iterable[int],
+    done: Collection[str],
+    *,
+    predict: Callable[
+        [Selection, dict[int, ValueError]], Iterator[tuple[list[int], list[_Prediction]]]
+    ],
+    write: Callable[[Selection, int, _Prediction], _Written],
+    record: Callable[[_Written], None],
+) -> list[str]:
+    """Predicts this process's images that are not done, and writes what is predicted.
+
+    A signal stops all processes after the batch that they are at.
+
+    Args:
+      title: what the progress bar says.
+      source: the images of all processes.
+      mine: the numbers of those of this process.
+      done: ids of the images that are done.
+      predict: given the images that are left, yields numbers and predictions of a batch; puts those
+        that cannot be read into the dict, as `whole_images.image_batches` does.
+      write: given the images that are left, a number and its prediction; called in threads.
+      record: takes what `write` returns, in order: only then an image is done.
+
+    Returns:
+      The images that cannot be read, a line each that says why.
+    """
+    numbers = list(mine)
+    # Without any done, no image is read for its id alone.
+    left = [i for i in numbers if id_of(source, i) not in done] if done else numbers
+    todo = Selection(source, left)
+    unreadable: dict[int, ValueError] = {}
+
+    def write_one(index: int, prediction: _Prediction) -> _Written:
+        return write(todo, index, prediction)
+
+    with (
+        Progress(title, len(numbers), len(numbers) - len(todo)) as progress,
+        Preemption() as preemption,
+        futures.ThreadPoolExecutor(_WRITERS, "hmsa-write") as pool,
+    ):
+        if not len(todo):
+            return []
+        for indices, predictions in predict(todo, unreadable):
+            for written in pool.map(write_one, indices, predictions):
+                record(written)
+                progress.advance()
+            if preemption.requested_of_any():
+                break
+    return todo.describe(unreadable)

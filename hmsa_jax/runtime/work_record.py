@@ -1,0 +1,115 @@
+"""A directory that is filled item by item: by several processes, and gone on with after a stop."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hmsa_jax.runtime.files import Lines, write_atomically
+from hmsa_jax.runtime.locks import occupied
+
+
+class WorkRecord:
+    """What a directory was begun with, and which items are done: a line of JSON each.
+
+    Use as a context manager, in which lines can be added.
+
+    Args:
+      directory: made if it is missing.
+      command: the verb that fills it: `COMMAND.json` holds the settings.
+      done: what an item is then: `DONE-PROCESS.jsonl` holds the lines.
+      settings: all that the items depend on, as JSON has it.
+      process_index: which process this is: each has lines of its own.
+
+    Raises:
+      ValueError: the directory holds something else, or was begun with other settings.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        command: str,
+        done: str,
+        settings: Mapping[str, Any],
+        process_index: int = 0,
+    ):
+        check(directory, command, settings)
+        self._directory, self._done = directory, done
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / f"{command}.json", json.dumps(settings, indent=2) + "\n")
+        self._process = f"{process_index:05d}"
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "WorkRecord":
+        """Raises ValueError while another process of the same index is at work here."""
+        path = self._directory / f"{self._done}-{self._process}.jsonl"
+        with self._open as stack:
+            stack.enter_context(occupied(self._directory, f"lock-{self._process}"))
+            # A line that was cut short goes; the next one would be joined to it.
+            write_atomically(path, "".join(_whole_lines(path)))
+            self._lines = stack.enter_context(Lines(path))
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.close()
+
+    def done(self) -> list[dict[str, Any]]:
+        """The lines of all processes."""
+        paths = sorted(self._directory.glob(f"{self._done}-*.jsonl"))
+        return [json.loads(line) for path in paths for line in _whole_lines(path)]
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Puts on record that an item is done."""
+        self._lines.append(json.dumps(line))
+
+
+def check(
+    directory: Path, command: str, settings: Mapping[str, Any], others: Iterable[str] = ()
+) -> None:
+    """Makes sure that a directory is new, or was begun with the same settings; writes nothing.
+
+    Args:
+      directory: as for `WorkRecord`.
+      command: as for `WorkRecord`.
+      settings: as for `WorkRecord`.
+      others: lines on what else differs.
+
+    Raises:
+      ValueError: it holds something else, or what was begun in another way; all that differs is
+        listed.
+    """
+    path = directory / f"{command}.json"
+    if not path.exists():
+        if directory.exists() and any(directory.iterdir()):
+            raise ValueError(f"{directory} holds other files; name a new directory as --out")
+        return
+    theirs = _read(path)
+    differing = [
+        f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} here"
+        for key in sorted(theirs.keys() | settings.keys())
+        if theirs.get(key) != settings.get(key)
+    ]
+    differing += others
+    if differing:
+        raise ValueError(
+            f"{directory} holds what was made in another way; name another --out, or undo:\n  "
+            + "\n  ".join(differing)
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); name another --out") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds no settings; name another --out")
+    return settings
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,208 @@
+"""`predict` on images of a user's own: masks, pictures, what cannot be read, going on."""
+
+import json
+import os
+import pathlib
+import shutil
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import street_scenes
+from data.label_spec import LabelSpec
+from hmsa_jax.distributed import preemption
+from hmsa_jax.experiment import experiment, predict, run_directory
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.predictions.predicted_images import KINDS, parse_kinds
+from hmsa_jax.training import checkpoint
+
+pytestmark = pytest.mark.usefixtures("short_trunk")
+
+SPEC = LabelSpec.of_raw_values(
+    ("road", "sky [blue]", "pole"), ((128, 64, 128), (70, 130, 180), (9, 9, 9)), (7, 23, 17), (0,)
+)
+PROTOCOL = "hierarchical:0.5,1"
+SIZES = ((48, 64), (48, 64), (40, 56))
+
+
+def a_config():
+    config = street_scenes.get_config()
+    config.model.trunk = "short"
+    config.data.name, config.data.dir = "folder", "/gone"
+    config.model.ocr_channels, config.model.ocr_key_channels = 16, 8
+    config.model.head_channels = 8
+    config.evaluate.images_per_device = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that was moved, and whose data set is gone."""
+    first = tmp_path_factory.mktemp("first") / "run"
+    assembled = experiment.assemble(a_config(), label_spec=SPEC)
+    run_directory.claim(first, a_config(), SPEC)
+    with checkpoint.Checkpoints(first, keep=1) as checkpoints:
+        checkpoints.save(assembled.initial_state(), 3)
+    return pathlib.Path(shutil.move(first, tmp_path_factory.mktemp("moved") / "run"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root = tmp_path_factory.mktemp("my photos [2020]")
+    rng = np.random.default_rng(0)
+    for (rows, columns), name in zip(
+        SIZES, ("a.jpg", "Straße/b.TIF", "Straße/c.webp"), strict=True
+    ):
+        (root / name).parent.mkdir(exist_ok=True)
+        pixels = cv2.resize(rng.integers(0, 256, (5, 6, 3), np.uint8), (columns, rows))
+        Image.fromarray(pixels).save(root / name)
+    (root / "notes.txt").touch()
+    return root
+
+
+@pytest.fixture(scope="module")
+def predicted(run, images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("predicted") / "out"
+    assert do(run, images, out, save=KINDS)
+    return out
+
+
+def do(run, images, out, **options):
+    config = run_directory.resolve(run, None, {})
+    return predict.predict(config, run, str(images), out, **{"protocol": PROTOCOL} | options)
+
+
+def read(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def test_masks_are_those_of_the_network(run, images, predicted):
+    assembled = experiment.assemble(a_config(), label_spec=SPEC)
+    for path, name in ((images / "a.jpg", "a"), (images / "Straße/b.TIF", "Straße/b")):
+        pixels = cv2.imread(str(path))[None, ..., ::-1]
+        (output,) = protocol_lib.predict_all(
+            (protocol_lib.parse(PROTOCOL),),
+            assembled.graphdef,
+            assembled.params,
+            assembled.batch_stats,
+            np.ascontiguousarray(pixels),
+            resolution="features",
+            flip=False,
+        )
+        mask = read(predicted / "masks" / f"{name}.png")
+        expected = np.array([7, 23, 17])[np.argmax(output.logits[0], -1)]
+        assert mask.shape == pixels.shape[1:3]
+        assert (mask == expected).mean() > 0.999  # rounding may decide a tie
+        probability = np.asarray(jax.nn.softmax(output.logits[0])).max(-1)
+        stored = read(predicted / "probability" / f"{name}.png")
+        assert np.abs(stored - 255 * probability).max() < 0.6
+
+
+def test_every_kind_is_there_and_fits(predicted):
+    names = ["Straße/b", "Straße/c", "a"]
+    for folder, suffix in (("masks", "png"), ("color", "png"), ("overlay", "jpg")):
+        found = sorted((predicted / folder).rglob(f"*.{suffix}"))
+        assert [
+            p.relative_to(predicted / folder).with_suffix("").as_posix() for p in found
+        ] == names
+        assert [read(p).shape[:2] for p in found] == [SIZES[1], SIZES[2], SIZES[0]]
+    mask, colour = (read(predicted / kind / "a.png") for kind in ("masks", "color"))
+    for value, rgb in zip((7, 23, 17), SPEC.palette, strict=True):
+        assert (colour[mask == value] == rgb[::-1]).all()
+    shares = [read(predicted / "shares" / scale / "a.png").astype(int) for scale in ("0.5", "1")]
+    assert np.abs(sum(shares) - 255).max() <= 1
+    assert read(predicted / "scales" / "a.png").shape[2] == 3
+    assert read(predicted / "legend.png").shape[2] == 3
+    assert json.loads((predicted / "predict.json").read_text())["protocol"] == (
+        "hierarchical (0.5, 1)"
+    )
+    assert not list(predicted.rglob("*.partial"))
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_done(run, images, tmp_path, capsys):
+    root, out = tmp_path / "mixed", tmp_path / "out"
+    shutil.copytree(images, root)
+    (root / "no.bmp").write_bytes(b"no picture")
+    (root / "cut.png").write_bytes(cv2.imencode(".png", np.zeros((48, 64, 3)))[1].tobytes()[:60])
+    os.mkfifo(root / "pipe.png")
+    for _ in range(2):  # the second time only what is left is tried
+        with pytest.raises(ValueError, match=r"^2 of 5 images cannot be read") as error:
+            do(run, root, out)
+        assert [line.partition(": ")[0].strip() for line in str(error.value).splitlines()[1:]] == [
+            str(root / "cut.png"),
+            str(root / "no.bmp"),
+        ]
+        assert len(list((out / "masks").rglob("*.png"))) == 3
+    assert "pipe.png" in capsys.readouterr().out
+    (root / "no.bmp").unlink()
+    (root / "cut.png").unlink()
+    lines = (out / "predicted-00000.jsonl").read_text().splitlines()
+    assert do(run, root, out)
+    assert (out / "predicted-00000.jsonl").read_text().splitlines() == lines
+
+
+def test_a_stopped_command_goes_on(run, images, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption.Preemption, "requested_of_any", lambda self: True)
+        assert not do(run, images, out)
+    first = list((out / "masks").rglob("*.png"))
+    times = [path.stat().st_mtime_ns for path in first]
+    assert 1 <= len(first) < 3
+    assert f"Stopped with {len(first)} of 3 images done." in capsys.readouterr().out
+    assert do(run, images, out)
+    assert len(list((out / "masks").rglob("*.png"))) == 3
+    assert [path.stat().st_mtime_ns for path in first] == times
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [("a.jpg", ["a"]), ("Straße", ["b", "c"]), ("**/*.[Tw]*", ["Straße/b", "Straße/c"])],
+)
+def test_a_file_a_directory_or_a_pattern(run, images, tmp_path, what, names, monkeypatch):
+    monkeypatch.chdir(images)
+    assert do(run, what, tmp_path / "out")
+    found = sorted((tmp_path / "out" / "masks").rglob("*.png"))
+    got = [path.relative_to(tmp_path / "out" / "masks").with_suffix("") for path in found]
+    assert [path.as_posix() for path in got] == names
+
+
+def test_a_turned_photo_has_a_mask_as_it_is_shown_or_as_it_is_stored(run, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    for upright, size in ((True, (56, 40)), (False, (40, 56))):
+        out = tmp_path / f"out-{upright}"
+        assert do(run, tmp_path / "a.jpg", out, upright=upright, protocol="single")
+        assert read(out / "masks" / "a.png").shape == size
+
+
+def test_errors_come_before_anything_is_compiled(run, images, predicted, tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(predict, "work_through", refuse)
+    (tmp_path / "thesis.tex").touch()
+    (tmp_path / "twice").mkdir()
+    for suffix in ("jpg", "png"):
+        (tmp_path / "twice" / f"a.{suffix}").touch()
+    for where, out, options, message in (
+        (images / "none", tmp_path / "o", {}, "none: there is no such file or directory"),
+        (images, images / "out", {}, None),
+        (images, images, {}, "--out is .*, where .* of --images lies"),
+        (images, tmp_path, {}, "holds other files"),
+        (images, predicted, {"protocol": "single"}, r"protocol: 'hierarchical \(0.5, 1\)' there"),
+        (images, tmp_path / "o", {"protocol": "explicit:0.5,1"}, "model.attention is"),
+        (images, tmp_path / "o", {"protocol": "hierarchical:0.001,1"}, "scale 0.001 leaves"),
+        (images, tmp_path / "o", {"step": 9}, "--step is 9"),
+        (tmp_path / "twice", tmp_path / "o", {}, "same name with other suffixes"),
+    ):
+        if message is not None:
+            with pytest.raises((ValueError, FileNotFoundError), match=message):
+                do(run, where, out, **options)
+            assert not (tmp_path / "o").exists()
+    with pytest.raises(ValueError, match="--save is 'masks'; expected some of mask,color"):
+        parse_kinds("masks")
