@@ -1,0 +1,39 @@
+"""Pictures of labels hold what they were made of."""
+
+import numpy as np
+
+from hmsa_jax.report import pictures
+
+PALETTE = ((10, 20, 30), (200, 100, 0))
+
+
+def test_a_class_has_its_colour_and_no_class_is_black():
+    label = np.array([[0, 1], [255, 1]], np.uint8)
+    colours = pictures.coloured(label, PALETTE)
+    assert colours.tolist() == [[[10, 20, 30], [200, 100, 0]], [[0, 0, 0], [200, 100, 0]]]
+    image = np.full((2, 2, 3), 50, np.uint8)
+    np.testing.assert_array_equal(
+        pictures.beside(image, label, PALETTE), np.hstack([image, colours])
+    )
+    half = (image.astype(float) + colours) / 2
+    assert np.abs(pictures.overlay(image, label, PALETTE) - half).max() <= 0.5
+
+
+def test_a_legend_has_a_line_for_each_class():
+    legend = pictures.legend(
+        ("road", "a [class] with a long name, \N{LATIN SMALL LETTER SHARP S}"), PALETTE
+    )
+    assert legend.dtype == np.uint8
+    for colour in PALETTE:
+        assert (legend == colour).all(-1).sum() > 300
+    assert legend.shape[1] > pictures.legend(("road", "sky"), PALETTE).shape[1]
+
+
+def test_a_grid_shows_every_picture_below_its_title():
+    image = np.full((30, 40, 3), (9, 99, 199), np.uint8)
+    grey = np.full((30, 40), 77, np.uint8)
+    sheet = pictures.grid([[("image", image), ("again", image)], [("", None), ("share", grey)]])
+    assert (sheet == (9, 99, 199)).all(-1).sum() == 2 * 30 * 40
+    assert (sheet == 77).all(-1).sum() >= 30 * 40
+    wide = pictures.grid([[("wide", np.zeros((100, 5000, 3), np.uint8))]])
+    assert wide.shape[1] < 700
