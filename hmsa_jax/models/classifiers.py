@@ -46,7 +46,9 @@ def with_classes(params: dict, drawn: dict, theirs: Sequence[str], ours: Sequenc
     return result
 
 
-def _rearranged(leaf: np.ndarray, drawn: np.ndarray, here, there) -> np.ndarray:
+def _rearranged(
+    leaf: np.ndarray, drawn: np.ndarray, here: list[int], there: list[int]
+) -> np.ndarray:
     result = np.array(drawn)
     result[..., here] = leaf[..., there]
     return result

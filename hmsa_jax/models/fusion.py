@@ -148,7 +148,7 @@ def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
     Arguments as above; the logits are those of images of `rounded_size`.
     """
     each = each_resized(logits, size, resolution=resolution, scaled_size=rounded_size)
-    return sum(each) / len(logits)
+    return sum(each[1:], each[0]) / len(logits)
 
 
 def maximum(logits: Scales, size: Size, *, resolution: str) -> jax.Array:

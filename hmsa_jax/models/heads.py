@@ -6,6 +6,7 @@ from flax import nnx
 
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 from hmsa_jax.models.layers.layer import Layer
+from hmsa_jax.models.trunks.trunk import PublishedNames
 
 PUBLISHED = "published"
 SEMANTIC_HEADS = ("paper", PUBLISHED)
@@ -70,7 +71,7 @@ def attention_head(inputs: int, hidden: int, outputs: int, layer: Layer) -> Dens
 
 
 # Our layer -> the published convolution and BatchNorm, or the convolution alone.
-PUBLISHED_ATTENTION_NAMES = {
+PUBLISHED_ATTENTION_NAMES: PublishedNames = {
     "attention_head.hidden.{0}": ("scale_attn.conv{0}", "scale_attn.bn{0}"),
     "attention_head.output": "scale_attn.conv2",
 }

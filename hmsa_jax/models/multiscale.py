@@ -1,6 +1,7 @@
 """The paper's networks: a shared trunk, run at several scales, and the heads."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ class MultiscaleNetwork(nnx.Module):
         self.weighed_scales = a.scales if attention.weighs_together else ()
         self.trunk = TRUNKS.get(a.trunk).build(layer, remat=remat)
         self.decoder = a.decoder.build(self.trunk, a, layer)
-        pixels = self.decoder.channels
+        pixels: int = self.decoder.channels  # type: ignore[attr-defined]
         self.semantic_head = heads.semantic_head(
             pixels,
             a.head_channels,
@@ -108,10 +109,9 @@ class MultiscaleNetwork(nnx.Module):
             bias=a.decoder.head_has_bias,
         )
         maps = attention.maps(a.scales)
-        if maps:
-            self.attention_head = heads.attention_head(maps * pixels, a.head_channels, maps, layer)
-        else:
-            self.attention_head = None
+        self.attention_head = (
+            heads.attention_head(maps * pixels, a.head_channels, maps, layer) if maps else None
+        )
 
     def __call__(
         self,
@@ -136,9 +136,11 @@ class MultiscaleNetwork(nnx.Module):
         Returns:
           scale -> output at a quarter of that size.
         """
-        outputs, pixels = {}, {}
+        outputs: dict[float, ScaleOutput] = {}
+        pixels: dict[float, jax.Array] = {}
+        _, rows, columns, _ = images.shape
         for i, scale in enumerate(sorted(scales)):
-            scaled = resize_bilinear(images, scaled_size(images.shape[1:3], scale))
+            scaled = resize_bilinear(images, scaled_size((rows, columns), scale))
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
             outputs[scale], pixels[scale] = self.run_scale(scaled, train=train, dropout_key=key)
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
@@ -160,7 +162,7 @@ class MultiscaleNetwork(nnx.Module):
         return heads_of(self, features)
 
     def run_heads(
-        self, features, *, train: bool, dropout_key: jax.Array | None
+        self, features: Any, *, train: bool, dropout_key: jax.Array | None
     ) -> tuple[ScaleOutput, jax.Array]:
         """Decoder and heads, from the trunk's features."""
         pixels, aux_logits = self.decoder(features, train=train, dropout_key=dropout_key)
@@ -188,6 +190,7 @@ class MultiscaleNetwork(nnx.Module):
         together = jnp.concatenate(
             [resize_bilinear(pixels[scale], size) for scale in self.weighed_scales], axis=-1
         )
+        assert self.attention_head is not None  # some attention weighs these scales
         shares = jax.nn.softmax(self.attention_head(together, train=train), axis=-1)
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
 
@@ -200,7 +203,7 @@ def initialize(
     batch_norm_group: int = 0,
     initialization: str = "he",
     seed: int,
-):
+) -> tuple[nnx.GraphDef, dict, dict]:
     """Builds the network and takes it apart: modules describe, pure functions run.
 
     Args:
@@ -221,8 +224,7 @@ def initialize(
     if initialization == "published":
         draw_as_published(network, rng)
     network.set_attributes(BatchNorm, group=batch_norm_group)
-    graphdef, params, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(batch_stats)
+    return _split(network)
 
 
 def apply(
@@ -248,5 +250,11 @@ def apply(
     network = nnx.merge(graphdef, params, batch_stats, copy=True)
     network.set_attributes(BatchNorm, shares=shares)
     outputs = network(images, scales, train=train, dropout_key=dropout_key, scaled_size=scaled_size)
-    _, _, batch_stats = nnx.split(network, nnx.Param, nnx.BatchStat)
-    return outputs, nnx.to_pure_dict(batch_stats)
+    return outputs, _split(network)[2]
+
+
+def _split(network: MultiscaleNetwork) -> tuple[nnx.GraphDef, dict, dict]:
+    """A static description of a network, its parameters and its running statistics."""
+    graphdef, *states = nnx.split(network, nnx.Param, nnx.BatchStat)
+    params, batch_stats = (nnx.to_pure_dict(state) for state in states)
+    return graphdef, params, batch_stats

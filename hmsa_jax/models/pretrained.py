@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +117,7 @@ def export(
     return dict(sorted(tensors.items()))
 
 
-def take_matching(ours: dict, theirs: dict) -> tuple[dict, Coverage]:
+def take_matching(ours: dict, theirs: dict) -> tuple[Any, Coverage]:
     """Our tree with every leaf of theirs that has the same path and shape.
 
     Args:
@@ -130,7 +131,13 @@ def take_matching(ours: dict, theirs: dict) -> tuple[dict, Coverage]:
     return _fill(ours, named, _path, np.asarray, np.asarray)
 
 
-def _fill(tree, tensors, name_of: Callable, to_ours: Callable, to_theirs: Callable):
+def _fill(
+    tree: Any,
+    tensors: Mapping[str, Any],
+    name_of: Callable,
+    to_ours: Callable,
+    to_theirs: Callable,
+) -> tuple[dict, Coverage]:
     """Every leaf from the tensor of its name, if that has its shape; and how the two fit."""
     taken, missing, mismatched = [], [], []
 
@@ -221,7 +228,9 @@ def _namer(architecture: Architecture) -> Callable[[Iterable], str]:
             if match := pattern.fullmatch(".".join(layer)):
                 *numbers, kind = match.groups()
                 is_bn = kind == ".bn"
-                module = (bn if is_bn else conv).format(*(_Number(n) for n in numbers))
+                template = bn if is_bn else conv
+                assert template is not None  # a convolution alone has no BatchNorm
+                module = template.format(*(_Number(n) for n in numbers))
                 return f"{module}.{(_BN_LEAVES if is_bn else _CONV_LEAVES)[leaf]}"
         raise KeyError(_path(path))
 

@@ -12,13 +12,14 @@ from hmsa_jax.models.heads import SEMANTIC_HEADS
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
+from hmsa_jax.models.trunks.trunk import PublishedNames
 
 _CHANNELS = 256  # of each branch of the pyramid, and of the pyramid in the decoder
 _FINE_CHANNELS = 48  # of the trunk's features at stride 4 in the decoder
 _RATES = (12, 24, 36)  # dilations at output stride 8
 
 # Our layer -> the published convolution and BatchNorm, or the convolution alone.
-PUBLISHED_NAMES = {
+PUBLISHED_NAMES: PublishedNames = {
     "decoder.pyramid.branches.{0}": ("aspp.features.{0}.0", "aspp.features.{0}.1"),
     "decoder.pyramid.image": ("aspp.img_conv.0", "aspp.img_conv.1"),
     "decoder.fine": "bot_fine",

@@ -13,10 +13,11 @@ from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import DenseHead
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 from hmsa_jax.models.layers.layer import Layer
+from hmsa_jax.models.trunks.trunk import PublishedNames
 
 _CONTEXT = "ocr.ocr_distri_head.object_context_block"
 # Our layer -> the published convolution and BatchNorm, or the convolution alone.
-PUBLISHED_NAMES = {
+PUBLISHED_NAMES: PublishedNames = {
     "decoder.features": ("ocr.conv3x3_ocr.0", "ocr.conv3x3_ocr.1.0"),
     "decoder.aux_head.hidden.0": ("ocr.aux_head.0", "ocr.aux_head.1.0"),
     "decoder.aux_head.output": "ocr.aux_head.2",
@@ -32,7 +33,7 @@ PUBLISHED_NAMES = {
     ),
 }
 # The head of the published code is linear. The paper's is not in it: it is numbered like DeepLab's.
-PUBLISHED_HEAD_NAMES = {
+PUBLISHED_HEAD_NAMES: Mapping[str, PublishedNames] = {
     "published": {"semantic_head.output": "ocr.cls_head"},
     "paper": {
         "semantic_head.hidden.0": ("ocr.cls_head.0", "ocr.cls_head.1"),
@@ -111,6 +112,7 @@ class OCR(nnx.Module):
         context = self.up(self._attend(pixels, regions, train=train), train=train)
         result = self.output(jnp.concatenate([context, pixels], axis=-1), train=train)
         if train and self.dropout:
+            assert dropout_key is not None  # as its type says, for whoever trains
             result = drop_channels(result, self.dropout, dropout_key)
         return result, aux_logits
 
@@ -169,7 +171,7 @@ DECODER = Decoder(
     widths=("ocr_channels", "ocr_key_channels"),
     weights=_weights,
     published_names={
-        kind: PUBLISHED_NAMES | of_head for kind, of_head in PUBLISHED_HEAD_NAMES.items()
+        kind: {**PUBLISHED_NAMES, **of_head} for kind, of_head in PUBLISHED_HEAD_NAMES.items()
     },
     renamed=RENAMED,
     head_has_bias=True,

@@ -1,6 +1,7 @@
 """Batch normalisation, over the global batch or over groups of images."""
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -65,7 +66,14 @@ class BatchNorm(nnx.Module):
 
 # Both are jitted so that a network of hundreds of layers traces each shape once.
 @functools.partial(jax.jit, static_argnames="dtype")
-def normalize(x, mean, var, scale, bias, dtype):
+def normalize(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    dtype: jnp.dtype,
+) -> jax.Array:
     """(x - mean) / sqrt(var + EPSILON) x scale + bias in the dtype of `scale`, then cast."""
     # Not x x factor + shift: where |mean| is large beside the deviation both are, and cancel.
     return ((x.astype(scale.dtype) - mean) * _factor(var, scale) + bias).astype(dtype)
@@ -73,8 +81,15 @@ def normalize(x, mean, var, scale, bias, dtype):
 
 @functools.partial(jax.jit, static_argnames=("group", "dtype", "shares"))
 def normalize_batch(
-    x, running_mean, running_var, scale, bias, group, dtype, shares: tuple[int, int] = (1, 1)
-):
+    x: jax.Array,
+    running_mean: jax.Array,
+    running_var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    group: int,
+    dtype: jnp.dtype,
+    shares: tuple[int, int] = (1, 1),
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`normalize` with statistics of each `group` images; returns also the running ones, moved.
 
     E[x^2] - E[x]^2 loses all digits where |mean| is large beside the deviation. Each share
@@ -128,7 +143,7 @@ class _Split(NamedTuple):
     rows: int
 
     @classmethod
-    def of(cls, shape, group: int, shares: tuple[int, int]) -> "_Split":
+    def of(cls, shape: tuple[int, ...], group: int, shares: tuple[int, int]) -> "_Split":
         batch, rows = shape[:2]
         of_batch, of_rows = shares
         # What the shares do not divide, as the single row of a pooled image, stays whole.
@@ -164,7 +179,7 @@ class _Split(NamedTuple):
         return values.reshape(groups * i * images, j * rows, 1, channels)
 
 
-def _known_to_all(*values: jax.Array) -> jax.Array:
+def _known_to_all(*values: jax.Array) -> Sequence[jax.Array]:
     """Values of each share, `[groups, shares, C]`, on all devices.
 
     As a sum of what is zero but for the own share, they are one all-reduce.

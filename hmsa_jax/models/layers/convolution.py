@@ -77,7 +77,9 @@ def of_windows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> j
     )
 
 
-def gradients_of_windows(x, kernel, g, stride: int, dilation: int) -> tuple[jax.Array, jax.Array]:
+def gradients_of_windows(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
+) -> tuple[jax.Array, jax.Array]:
     """Of x and kernel, for the gradient `g` of the result of `of_windows`."""
     run = functools.partial(of_windows, stride=stride, dilation=dilation)
     return jax.vjp(run, x, kernel)[1](g)
@@ -87,8 +89,8 @@ def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.
     """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns."""
     size, _, inputs, outputs = kernel.shape
     padding = size // 2 * dilation
-    windows = [_rows_from(x, tap * dilation - padding, stride) for tap in range(size)]
-    windows = jnp.concatenate(windows, axis=-1)
+    shifted = [_rows_from(x, tap * dilation - padding, stride) for tap in range(size)]
+    windows = jnp.concatenate(shifted, axis=-1)
     batch, rows, columns, channels = windows.shape
     y = jax.lax.conv_general_dilated(
         windows.reshape(batch * rows, columns, channels),
@@ -101,7 +103,9 @@ def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.
     return y.reshape(batch, rows, -1, outputs)
 
 
-def gradients_of_rows(x, kernel, g, stride: int, dilation: int) -> tuple[jax.Array, jax.Array]:
+def gradients_of_rows(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
+) -> tuple[jax.Array, jax.Array]:
     """Of x and kernel, for the gradient `g` of the result of `of_rows`."""
     run = functools.partial(of_rows, stride=stride, dilation=dilation)
     # Else the compiler would keep the shifted rows of x from the forward pass on, twice its size.

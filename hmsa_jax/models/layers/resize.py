@@ -101,8 +101,8 @@ def _interpolate(x: jax.Array, axis: int, target: int) -> jax.Array:
     low, high, weight = _taps(x.shape[axis], target)
     shape = [1] * x.ndim
     shape[axis] = -1
-    weight = jnp.asarray(weight.reshape(shape), x.dtype)
-    return jnp.take(x, low, axis) * (1 - weight) + jnp.take(x, high, axis) * weight
+    of_high = jnp.asarray(weight.reshape(shape), x.dtype)
+    return jnp.take(x, low, axis) * (1 - of_high) + jnp.take(x, high, axis) * of_high
 
 
 def _multiply(x: jax.Array, target: int) -> jax.Array:

@@ -132,13 +132,13 @@ class Exchange(nnx.Module):
     def __call__(self, branches: list[jax.Array], *, train: bool) -> list[jax.Array]:
         outputs = []
         for i, target in enumerate(branches):
-            total = None
+            terms = []
             for j, branch in enumerate(branches):
                 term = branch if i == j else self.paths[f"{i}_{j}"](branch, train=train)
                 if j > i:
                     term = resize_bilinear(term, target.shape[1:3])
-                total = term if total is None else total + term
-            outputs.append(jax.nn.relu(total))
+                terms.append(term)
+            outputs.append(jax.nn.relu(sum(terms[1:], terms[0])))
         return outputs
 
 
@@ -206,8 +206,9 @@ class HRNet(nnx.Module):
                 for i in range(size.stage1_blocks)
             )
         )
-        self.transitions, self.stages = nnx.List(), nnx.List()
-        previous = (stage1_width,)
+        self.transitions: nnx.List = nnx.List()
+        self.stages: nnx.List = nnx.List()
+        previous: tuple[int, ...] = (stage1_width,)
         for branches, modules in zip((2, 3, 4), size.modules, strict=True):
             widths = size.widths[:branches]
             self.transitions.append(Transition(previous, widths, layer))

@@ -69,7 +69,7 @@ class ResNet(nnx.Module):
     def __init__(self, size: ResNetSize, layer: Layer, *, remat: str):
         self.remat = remat
         self.stem = ConvBN(3, _STEM_CHANNELS, layer, kernel=7, stride=2)
-        self.stages = nnx.List()
+        self.stages: nnx.List = nnx.List()
         inputs = _STEM_CHANNELS
         for i, (blocks, dilation) in enumerate(zip(size.blocks, _DILATIONS, strict=True)):
             channels = size.channels * 2**i
