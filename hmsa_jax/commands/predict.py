@@ -20,12 +20,18 @@ def run(config: ConfigDict, options: argparse.Namespace) -> bool:
         execution.path_of(options, "workdir"),
         options.images,
         execution.path_of(options, "out"),
-        save=predicted_images.parse_kinds(options.save),
+        save=predicted_images.parse_kinds(_kinds(options)),
         protocol=options.protocol,
         flip=options.flip,
         upright=options.exif,
+        server=options.submission,
         step=options.step,
     )
+
+
+def _kinds(options: argparse.Namespace) -> str:
+    """A submission is of masks."""
+    return f"mask,{options.save}" if options.submission else options.save
 
 
 COMMAND = Command(
@@ -40,6 +46,7 @@ COMMAND = Command(
         Flag("protocol", "how to predict, as in evaluate.protocols", value="METHOD:SCALES"),
         Flag("flip", "averages with the mirror image, or not; else as evaluate.flip", None, bool),
         Flag("exif", "leaves EXIF orientations out; else images are as displayed", True, bool),
+        Flag("submission", "packs the masks for a server: cityscapes", value="SERVER"),
         STEP,
         DISTRIBUTED,
     ),

@@ -13,7 +13,7 @@ from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.inference.image_job import ImagePredictor, work_through
 from hmsa_jax.input.any_image import SUFFIXES, AnyImage
 from hmsa_jax.input.image_files import ImageFiles
-from hmsa_jax.predictions import predicted_images
+from hmsa_jax.predictions import predicted_images, submission
 from hmsa_jax.predictions.image_prediction import summarize
 from hmsa_jax.predictions.predicted_images import PredictedImages
 from hmsa_jax.runtime.paths import local_path
@@ -31,6 +31,7 @@ def predict(
     protocol: str | None = None,
     flip: bool | None = None,
     upright: bool = True,
+    server: str | None = None,
     step: int | None = None,
 ) -> bool:
     """Labels images with the newest good checkpoint of a run, or with a named one.
@@ -48,6 +49,7 @@ def predict(
       flip: whether to take the mean with the logits of the mirror image; None: as `evaluate.flip`
         says.
       upright: whether an EXIF orientation turns the images; the masks fit what is predicted.
+      server: one of `submission.SERVERS`, for which the masks are checked and packed.
       step: of the checkpoint, from `--step`.
 
     Returns:
@@ -64,6 +66,8 @@ def predict(
     reader = AnyImage(upright)
     source = _open(images, out)
     feasibility.check_inference(config, source, "--protocol", way.scales, reader.size)
+    if server is not None:
+        submission.check(server, source, label_spec, reader.size)
     splits.check_agreement({"--images": source}, label_spec, step)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     flip = config.evaluate.flip if flip is None else flip
@@ -76,6 +80,7 @@ def predict(
         "fusion_resolution": config.evaluate.fusion_resolution,
         "exif": upright,
         "save": list(save),
+        "submission": server,
     }
     predicted_images.check(out, settings)
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
@@ -106,7 +111,10 @@ def predict(
         )
     gathered = hosts.gathered("predictions", json.dumps(unreadable))
     unreadable = [line for text in gathered for line in json.loads(text)]
-    return _tell_result(out, len(source), len(target.done()), unreadable)
+    all_done = _tell_result(out, len(source), len(target.done()), unreadable)
+    if all_done and server is not None and index == 0:
+        tell(f"For the server: {submission.write(out)}")
+    return all_done
 
 
 COMMAND = predicted_images.COMMAND

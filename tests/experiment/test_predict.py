@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import zipfile
 
 import cv2
 import jax
@@ -12,10 +13,12 @@ import pytest
 from PIL import Image
 
 from configs import street_scenes
+from data import cityscapes
 from data.label_spec import LabelSpec
 from hmsa_jax.distributed import preemption
 from hmsa_jax.experiment import experiment, predict, run_directory
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.predictions import submission
 from hmsa_jax.predictions.predicted_images import KINDS, parse_kinds
 from hmsa_jax.training import checkpoint
 
@@ -206,3 +209,55 @@ def test_errors_come_before_anything_is_compiled(run, images, predicted, tmp_pat
             assert not (tmp_path / "o").exists()
     with pytest.raises(ValueError, match="--save is 'masks'; expected some of mask,color"):
         parse_kinds("masks")
+
+
+CITY = "berlin_000000_00000{}_leftImg8bit.png"
+
+
+@pytest.fixture
+def small_server(monkeypatch):
+    """A server that wants three images of 40 x 56 pixels."""
+    monkeypatch.setattr(submission, "_IMAGES", 3)
+    monkeypatch.setattr(submission, "_SIZE", (40, 56))
+
+
+def test_a_submission_has_label_ids_and_the_names_of_the_images(tmp_path, small_server):
+    config = a_config()
+    config.data.name = "cityscapes"
+    workdir, out, root = tmp_path / "run", tmp_path / "out", tmp_path / "test"
+    assembled = experiment.assemble(config, label_spec=cityscapes.LABEL_SPEC)
+    run_directory.claim(workdir, config, cityscapes.LABEL_SPEC)
+    with checkpoint.Checkpoints(workdir, keep=1) as checkpoints:
+        checkpoints.save(assembled.initial_state(), 1)
+    for i in range(3):
+        path = root / ("berlin" if i else "bonn") / CITY.format(i)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.random.default_rng(i).integers(0, 256, (40, 56, 3), np.uint8))
+    options = {"protocol": "single", "server": "cityscapes"}
+    assert do(workdir, root, out, **options)
+    with zipfile.ZipFile(out / "submission.zip") as archive:
+        assert archive.namelist() == [CITY.format(i) for i in (1, 2, 0)]
+        masks = [
+            cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+            for name in archive.namelist()
+        ]
+    ids = {7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33}
+    for mask in masks:
+        assert mask.shape == (40, 56)
+        assert set(mask.ravel().tolist()) <= ids
+
+    cv2.imwrite(str(root / "bonn" / "other.png"), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"would refuse:\n  there are 4 .*\n  1 images are called"):
+        do(workdir, root, tmp_path / "again", **options)
+    (root / "bonn" / "other.png").unlink()
+    cv2.imwrite(str(root / "bonn" / CITY.format(0)), np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ValueError, match="1 images are not of 56 x 40 pixels: berlin"):
+        do(workdir, root, tmp_path / "again", **options)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_run_of_other_classes_has_no_submission(run, images, tmp_path):
+    with pytest.raises(ValueError, match=r"would refuse:\n  class 1 is 'sky .blue.' there and"):
+        do(run, images, tmp_path / "out", server="cityscapes")
+    with pytest.raises(ValueError, match="--submission is 'kitti'; expected one of cityscapes"):
+        do(run, images, tmp_path / "out", server="kitti")
