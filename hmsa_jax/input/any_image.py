@@ -91,7 +91,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _is_upright(image: Image.Image) -> bool:
-    """Whether Pillow turns it itself: a TIFF has the size that is displayed, and is so loaded."""
+    """Whether Pillow turns it itself, as it does a TIFF, whose size is then the displayed one."""
     return image.format == "TIFF"
 
 

@@ -187,7 +187,7 @@ def attention_weights(attention: Scales, size: Size, *, resolution: str) -> dict
 
 
 def indicators(arrays: Scales) -> dict[float, jax.Array]:
-    """In place of logits: what is linear in them then returns the share of each scale.
+    """Logits that mark each scale: what is linear in logits makes the shares of scales of them.
 
     Args:
       arrays: scale -> `[B, h_r, w_r, ...]`, of which the shapes count.

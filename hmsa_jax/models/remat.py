@@ -20,7 +20,7 @@ POLICIES = {
 
 
 def with_policy(run: Callable, name: str) -> Callable:
-    """`run` with another memory, and the same results.
+    """`run`, which computes again in the backward pass what the policy does not keep.
 
     Args:
       run: a function of a module and arrays; `jax.checkpoint` by itself would lose the running

@@ -153,7 +153,7 @@ class _Split(NamedTuple):
         return cls(batch // group, i, group // i, j, rows // j)
 
     def mean(self, x: jax.Array) -> jax.Array:
-        """Of each channel in each share: `[B, H, W, C]` to `[groups, i x j, C]`."""
+        """The mean of each channel in each share: `[B, H, W, C]` to `[groups, i x j, C]`."""
         # The large array keeps its shape where it can: a TPU then adds up what leaves the
         # convolution, without a read.
         channels = x.shape[-1]
@@ -167,7 +167,7 @@ class _Split(NamedTuple):
         return of_images.mean(2).reshape(self.groups, -1, channels)
 
     def spread(self, values: jax.Array) -> jax.Array:
-        """Of each share, or each group, beside its pixels: `[B or 1, H or 1, 1, C]`."""
+        """Repeats the values of each share, or group, for its pixels: `[B or 1, H or 1, 1, C]`."""
         groups, of_group, channels = values.shape
         if groups * of_group == 1:
             return values[:, :, None]

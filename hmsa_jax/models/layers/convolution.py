@@ -80,7 +80,7 @@ def of_windows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> j
 def gradients_of_windows(
     x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Of x and kernel, for the gradient `g` of the result of `of_windows`."""
+    """The gradients of x and kernel, given the gradient `g` of the result of `of_windows`."""
     run = functools.partial(of_windows, stride=stride, dilation=dilation)
     return jax.vjp(run, x, kernel)[1](g)
 
@@ -106,7 +106,7 @@ def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.
 def gradients_of_rows(
     x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Of x and kernel, for the gradient `g` of the result of `of_rows`."""
+    """The gradients of x and kernel, given the gradient `g` of the result of `of_rows`."""
     run = functools.partial(of_rows, stride=stride, dilation=dilation)
     # Else the compiler would keep the shifted rows of x from the forward pass on, twice its size.
     x, g = jax.lax.optimization_barrier((x, g))
@@ -116,7 +116,7 @@ def gradients_of_rows(
 
 
 def _turned(kernel: jax.Array) -> jax.Array:
-    """The kernel that leads from the gradient of a result of stride 1 to that of what it is of."""
+    """The kernel that maps the gradient of a result of stride 1 to the gradient of its input."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 

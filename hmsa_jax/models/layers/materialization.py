@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def materialize(x):
-    """The same, stored in memory on a CPU, forward and backward, before anything reads it.
+    """Stores arrays in memory on a CPU, forward and backward, before anything reads them.
 
     Args:
       x: arrays of any shape and dtype, in any tree.
