@@ -72,7 +72,7 @@ def bilinear(
 def nearest(
     label: np.ndarray, scaled_size: tuple[int, int], first: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
-    """Takes the source pixel of a label `[H, W]` that holds each centre. Arguments as for `bicubic`.
+    """Takes the source pixel of a label `[H, W]` that holds each centre. Arguments as in `bicubic`.
 
     In whole numbers, floor((i + 1/2) * source / scaled). cv2.INTER_NEAREST leaves out the half, and
     how the exact variants break ties differs between the versions of OpenCV.
