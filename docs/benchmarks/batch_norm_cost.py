@@ -3,8 +3,8 @@
     python docs/benchmarks/batch_norm_cost.py
 
 HRNet-W18 with OCR, scales 0.5 and 1, one crop of 256 x 512, float32, cross-entropy. The two steps
-run in turns. Prints the medians and the median of the ratios, and the error of both at |mean| = 1000
-deviations.
+run in turns. Prints the medians and the median of the ratios, and the error of both where |mean| is
+1000 deviations.
 """
 
 import pathlib

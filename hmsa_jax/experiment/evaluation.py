@@ -19,10 +19,11 @@ from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import results
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.state import TrainState
 
 _RESULTS = "evaluation"
+_FACTS = ("flip", "fusion_resolution", "size_multiple")  # of `evaluate`, that scores depend on
 
 
 def evaluate_state(
@@ -50,7 +51,7 @@ def evaluate_state(
     names = [protocol.name for protocol in protocols.of_evaluation(config)]
     confusions = dict(zip(names, totals, strict=True))
     if jax.process_index() == 0:
-        _report(config, workdir, experiment.classes, confusions, int(state.step))
+        _report(config, workdir, experiment.classes, confusions, state)
     return confusions
 
 
@@ -117,11 +118,23 @@ def _report(
     workdir: pathlib.Path,
     classes: tuple[str, ...],
     confusions: dict[str, np.ndarray],
-    step: int,
+    state: TrainState,
 ) -> None:
+    step = int(state.step)
     split = f"{config.data.name}/{config.data.eval_split}"
-    path = workdir / _RESULTS / f"{config.data.eval_split}-{step}.json"
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, results.to_json(confusions, classes, split=split, step=step))
+    weights = jax.device_get((state.eval_params, state.batch_stats))
+    text = results.to_json(
+        confusions,
+        classes,
+        split=split,
+        step=step,
+        weights=integrity.digest_of_all(integrity.digests(integrity.by_name(weights))),
+        average_of_steps=state.eval_params is not state.params,
+        **{name: config.evaluate[name] for name in _FACTS},
+    )
+    directory = workdir / _RESULTS
+    directory.mkdir(exist_ok=True)
+    path = results.path_for(directory, f"{config.data.eval_split}-{step}", text)
+    write_atomically(path, text)
     console.print(results.to_table(confusions, classes, f"{split}, step {step}"))
     tell(f"The same as JSON: {path}")

@@ -1,4 +1,4 @@
-"""Confusion matrix and intersection over union."""
+"""Confusion matrix, and the scores that follow from it."""
 
 import math
 
@@ -84,9 +84,68 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
     >>> class_iou(np.array([[3, 0, 0], [1, 4, 0], [0, 0, 0]])).tolist()
     [0.75, 0.8, nan]
     """
-    hit = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(0) + confusion.sum(1) - hit
-    return np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
+    hit = np.diag(confusion)
+    return _fraction(hit, confusion.sum(0) + confusion.sum(1) - hit)
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """Of the pixels predicted as a class, the fraction that are; NaN for one never predicted.
+
+    Args:
+      confusion: integer `[C, C]`; row: label, column: prediction.
+
+    Returns:
+      float64 `[C]`.
+
+    >>> precision(np.array([[3, 1, 0], [1, 4, 0], [0, 0, 0]])).tolist()
+    [0.75, 0.8, nan]
+    """
+    return _fraction(np.diag(confusion), confusion.sum(0))
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """Of the pixels of a class, the fraction that are predicted; NaN for one never labelled.
+
+    Arguments and result as for `precision`.
+
+    >>> recall(np.array([[3, 0], [1, 4]])).tolist()
+    [1.0, 0.8]
+    """
+    return _fraction(np.diag(confusion), confusion.sum(1))
+
+
+def f1(confusion: np.ndarray) -> np.ndarray:
+    """The harmonic mean of precision and recall; NaN for a class neither labelled nor predicted.
+
+    Arguments and result as for `precision`.
+
+    >>> f1(np.array([[3, 0], [2, 5]])).tolist()
+    [0.75, 0.8333333333333334]
+    """
+    return _fraction(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
+
+
+def frequency_weighted_iou(confusion: np.ndarray) -> float:
+    """The mean of `class_iou`, each class weighted by its labelled pixels; NaN if there are none.
+
+    >>> frequency_weighted_iou(np.array([[3, 0], [1, 4]]))
+    0.78125
+    """
+    labelled = confusion.sum(1)
+    if not labelled.sum():
+        return float("nan")
+    occurs = labelled > 0
+    return float((class_iou(confusion)[occurs] * labelled[occurs]).sum() / labelled.sum())
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean of a score over the classes that have it; NaN if none does.
+
+    >>> mean(np.array([0.5, np.nan, 1.0]))
+    0.75
+    """
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def mean_iou(confusion: np.ndarray) -> float:
@@ -95,9 +154,7 @@ def mean_iou(confusion: np.ndarray) -> float:
     >>> round(mean_iou(np.array([[3, 0, 0], [1, 4, 0], [0, 0, 0]])), 3)
     0.775
     """
-    ious = class_iou(confusion)
-    ious = ious[~np.isnan(ious)]
-    return float(ious.mean()) if ious.size else float("nan")
+    return mean(class_iou(confusion))
 
 
 def pixel_accuracy(confusion: np.ndarray) -> float:
@@ -108,3 +165,9 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
     """
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else float("nan")
+
+
+def _fraction(part: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """float64; NaN where `of` is 0."""
+    unknown = np.full(np.shape(part), np.nan)
+    return np.divide(part, of, out=unknown, where=np.asarray(of) > 0)

@@ -24,6 +24,12 @@ def digests(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
         return dict(zip(arrays, pool.map(_digest, arrays.values()), strict=True))
 
 
+def digest_of_all(digests: Mapping[str, str]) -> str:
+    """One digest of all arrays, in hexadecimal digits, from `digests`."""
+    text = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
+    return hashlib.blake2b(text.encode(), digest_size=_BYTES).hexdigest()
+
+
 def first_not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
     """The name of the first array that holds NaN or infinity; None without one."""
     for name, array in arrays.items():

@@ -73,3 +73,31 @@ def test_nothing_labelled_has_no_score():
     assert np.isnan(confusion.class_iou(nothing)).all()
     assert math.isnan(confusion.mean_iou(nothing))
     assert math.isnan(confusion.pixel_accuracy(nothing))
+
+
+def test_scores_are_those_of_their_definitions():
+    """Pixel by pixel, class by class, as sets."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 4000)
+    predictions = np.where(rng.random(4000) < 0.6, labels, rng.integers(0, 5, 4000))
+    predictions[predictions == 3] = 0  # never predicted
+    matrix = np.zeros((6, 6), np.int64)  # class 5 does not occur
+    np.add.at(matrix, (labels, predictions), 1)
+    ious = []
+    for c in range(5):
+        label, predicted = set(np.flatnonzero(labels == c)), set(np.flatnonzero(predictions == c))
+        hit = len(label & predicted)
+        ious.append(hit / len(label | predicted))
+        exact = hit / len(predicted) if predicted else np.nan
+        np.testing.assert_allclose(confusion.precision(matrix)[c], exact, rtol=1e-12)
+        np.testing.assert_allclose(confusion.recall(matrix)[c], hit / len(label), rtol=1e-12)
+        dice = 2 * hit / (len(label) + len(predicted))
+        np.testing.assert_allclose(confusion.f1(matrix)[c], dice, rtol=1e-12)
+    np.testing.assert_allclose(confusion.class_iou(matrix)[:5], ious, rtol=1e-12)
+    weighted = np.average(ious, weights=np.bincount(labels))
+    np.testing.assert_allclose(confusion.frequency_weighted_iou(matrix), weighted, rtol=1e-12)
+    for score in (confusion.precision, confusion.recall, confusion.f1):
+        assert np.isnan(score(matrix)[5])
+    empty = np.zeros((2, 2), int)
+    assert math.isnan(confusion.frequency_weighted_iou(empty))
+    assert math.isnan(confusion.mean(confusion.recall(empty)))

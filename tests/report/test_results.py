@@ -25,7 +25,30 @@ def test_json_holds_percent_and_counts():
     assert single["iou"] == {"road": 75.0, "sign": 50.0, "fence": None}
     assert single["mean_iou"] == 62.5
     assert single["pixel_accuracy"] == 80.0
+    assert single["precision"] == {"road": 100.0, "sign": 50.0, "fence": None}
+    assert single["recall"] == {"road": 75.0, "sign": 100.0, "fence": None}
+    assert single["frequency_weighted_iou"] == 70.0  # (8 x 75 + 2 x 50) / 10
     assert single["confusion"] == CONFUSIONS["single (1)"].tolist()
+
+
+def test_scores_of_another_kind_go_beside(tmp_path):
+    first = results.to_json(CONFUSIONS, CLASSES, split="x/val", flip=False)
+    path = results.path_for(tmp_path, "val-7", first)
+    assert path == tmp_path / "val-7.json"
+    path.write_text(first)
+    again = results.to_json(
+        {n: c + 1 for n, c in CONFUSIONS.items()}, CLASSES, split="x/val", flip=False
+    )
+    assert results.path_for(tmp_path, "val-7", again) == path
+    for others in (
+        results.to_json(CONFUSIONS, CLASSES, split="x/val", flip=True),
+        results.to_json(
+            {"single (1)": CONFUSIONS["single (1)"]}, CLASSES, split="x/val", flip=False
+        ),
+    ):
+        assert results.path_for(tmp_path, "val-7", others) == tmp_path / "val-7-2.json"
+    (tmp_path / "val-7-2.json").write_text("damaged")
+    assert results.path_for(tmp_path, "val-7", others) == tmp_path / "val-7-3.json"
 
 
 def test_table_has_a_row_a_class_and_marks_the_best():
