@@ -43,6 +43,7 @@ CLASSES = {
     "kill-convert": ("convert --from, killed or signalled", kills.convert, 6),
     "kill-autolabel": ("autolabel, killed or signalled", kills.autolabel, 6),
     "processes": ("two processes: other fields, a kill, a signal", processes.tries, 6),
+    "predict": ("20 damaged pictures of all formats, predict", pictures.predict, 10),
 }
 
 

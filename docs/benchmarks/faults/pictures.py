@@ -19,6 +19,8 @@ from faults.bench import Bench, Ran
 from faults.trial import Trial
 from hmsa_jax.input import decoding
 
+_SPOILED = 20  # pictures of a run of `predict`
+_SUFFIXES = (".jpg", ".png", ".tif", ".webp", ".bmp")
 _FEW = 6  # levels between what two decoders make of a JPEG, in the mean
 
 
@@ -63,6 +65,48 @@ def autolabel(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Tr
             elif mask.exists() and cv2.imread(str(mask)).shape != _displayed(path).shape:
                 trouble = f"the labels of {path.name} have another size"
         yield Trial(", ".join(titles), trouble, ran.output)
+
+
+def predict(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]:
+    """Of 20 spoiled pictures of all formats each has a mask of its size, or is named."""
+    originals = sorted((bench.pictures / "images" / "train").iterdir())
+    for _ in range(count):
+        place = bench.place()
+        images, out = place / "images", place / "out"
+        images.mkdir()
+        names, titles = [], []
+        for number in range(_SPOILED):
+            original = originals[rng.integers(len(originals))]
+            suffix = _SUFFIXES[rng.integers(len(_SUFFIXES))]
+            path = images / f"{number:02d}{suffix}"
+            with PIL.Image.open(original) as image:
+                image.save(path)
+            ways = _WAYS if suffix in (".jpg", ".png") else (_hurt, _emptied, _text, _fifo)
+            spoil = ways[rng.integers(len(ways))]
+            spoil(path, rng)
+            names.append(path.name)
+            titles.append(_title(spoil, path))
+        flags = (f"--workdir={bench.run}", f"--images={images}", f"--out={out}")
+        ran = bench.call(bench.arguments("predict", *flags, "--protocol=single"))
+        yield Trial(", ".join(titles), _unaccounted(ran, images, out, names), ran.output)
+
+
+def _unaccounted(ran: Ran, images: pathlib.Path, out: pathlib.Path, names: list[str]) -> str:
+    # A refusal has a line for each picture that cannot be read.
+    if ran.status is None or "Traceback" in ran.output or ran.status not in (0, 1):
+        return ran.trouble() or f"status {ran.status}"
+    said = "".join(ran.output.split())
+    for name in names:
+        path, mask = images / name, out / "masks" / f"{pathlib.Path(name).stem}.png"
+        if mask.exists():
+            predicted = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
+            if predicted is None or predicted.shape != _displayed(path).shape[:2]:
+                return f"the mask of {name} has another size"
+        elif name not in said and not path.is_dir() and not path.is_fifo():
+            return f"{name} has no mask, and nothing is said of it"
+        elif name not in said and "left out" not in ran.output:
+            return f"nothing is said of {name}"
+    return ""
 
 
 def _build(place: pathlib.Path, path: pathlib.Path) -> None:
