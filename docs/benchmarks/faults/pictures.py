@@ -62,7 +62,7 @@ def autolabel(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Tr
                 break
             if not mask.exists() and not _says(ran.output, path.name):
                 trouble = f"{path.name} has no labels, and nothing is said of it"
-            elif mask.exists() and cv2.imread(str(mask)).shape != _displayed(path).shape:
+            elif mask.exists() and cv2.imread(str(mask)).shape[:2] != _displayed_size(path):
                 trouble = f"the labels of {path.name} have another size"
         yield Trial(", ".join(titles), trouble, ran.output)
 
@@ -100,7 +100,7 @@ def _unaccounted(ran: Ran, images: pathlib.Path, out: pathlib.Path, names: list[
         path, mask = images / name, out / "masks" / f"{pathlib.Path(name).stem}.png"
         if mask.exists():
             predicted = cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)
-            if predicted is None or predicted.shape != _displayed(path).shape[:2]:
+            if predicted is None or predicted.shape != _displayed_size(path):
                 return f"the mask of {name} has another size"
         elif name not in said and not path.is_dir() and not path.is_fifo():
             return f"{name} has no mask, and nothing is said of it"
@@ -143,6 +143,15 @@ def _judge(checked: Ran, built: Ran, path: pathlib.Path) -> str:
 def _displayed(path: pathlib.Path) -> np.ndarray:
     with PIL.Image.open(path) as image:
         return np.asarray(PIL.ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _displayed_size(path: pathlib.Path) -> tuple[int, int]:
+    """Rows and columns, also of a picture whose pixels are damaged."""
+    with PIL.Image.open(path) as image:
+        columns, rows = image.size
+        # Pillow says the size of a TIFF as it is displayed.
+        is_turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in range(5, 9)
+    return (columns, rows) if is_turned else (rows, columns)
 
 
 def _says(output: str, name: str) -> bool:
