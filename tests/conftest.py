@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -17,6 +18,8 @@ os.environ["XLA_FLAGS"] = (
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hmsa-compiled-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    # With more, glibc keeps for each thread of the compiler what it took at most.
+    os.environ["MALLOC_ARENA_MAX"] = "2"
 
 import cv2
 import jax
@@ -62,6 +65,8 @@ def forget_programs(request):
     if request.path.stem in LONGEST:
         jax.clear_caches()
         gc.collect()
+        with contextlib.suppress(AttributeError, OSError):  # another C library has no such name
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")
