@@ -11,7 +11,6 @@ from flax import nnx
 
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.multiscale import ScaleOutput
 
 _LISTED = 5  # images in an error
@@ -209,13 +208,13 @@ def predict_all(
     def predict(images):
         images = normalize(images)
         run = functools.partial(multiscale.apply, graphdef, params, batch_stats, images)
-        # Else a CPU's compiler would compute what the fusions read anew for each protocol.
-        outputs = {floored: materialize(run(shared, train=False)[0])}
+        outputs = {floored: run(shared, train=False)[0]}
         for scaled_size, scales in apart.items():
             outputs[scaled_size] = outputs[floored]
             if scales:
-                apart_only = run(scales, train=False, scaled_size=scaled_size)[0]
-                outputs[scaled_size] = outputs[floored] | materialize(apart_only)
+                outputs[scaled_size] = (
+                    outputs[floored] | run(scales, train=False, scaled_size=scaled_size)[0]
+                )
         return [
             ProtocolOutput(
                 protocol.predict(outputs[protocol.fusion.scaled_size], size, resolution),
