@@ -29,6 +29,7 @@ def run(
     objective=OBJECTIVE,
     frozen=(),
     network=None,
+    scales=(0.5, 1.0),
     **extras,
 ):
     """A few steps from one seed; returns state, metrics of each step and the compiled step.
@@ -48,7 +49,7 @@ def run(
         graphdef,
         sgd,
         mesh,
-        scales=(0.5, 1.0),
+        scales=scales,
         objective=objective,
         seed=0,
         frozen=frozen,
@@ -91,11 +92,25 @@ def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
 def test_sharded_deeplab_equals_unsharded():
     """Its pyramid sees 36 rows away, further than a device has rows."""
     size = resnet.ResNetSize((1, 1, 1, 1), channels=4)
-    architecture = multiscale.Architecture("least", CLASSES, attention="explicit", scales=(0.5, 1))
-    objective = Objective("cross_entropy", aux_weight=0.0, fuse=fusion.explicit)
+    architecture = multiscale.Architecture("least", CLASSES, attention="none")
+    objective = Objective("cross_entropy", aux_weight=0.0)
+    with TRUNKS.holding("least", resnet.trunk(size)):
+        assert_sharding_changes_nothing(architecture, objective, scales=(1.0,))
+
+
+def test_sharded_explicit_attention_equals_unsharded(short_trunk):
+    """The features of all scales meet in one head."""
+    architecture = dataclasses.replace(ARCHITECTURE, attention="explicit", scales=(0.5, 1))
+    objective = Objective("cross_entropy", fuse=fusion.explicit)
+    assert_sharding_changes_nothing(architecture, objective)
+
+
+def assert_sharding_changes_nothing(architecture, objective, **options):
     meshes = sharding.make_mesh(1, 1, jax.devices()[:1]), sharding.make_mesh(4, 2)
-    with jax.enable_x64(True), TRUNKS.holding("least", resnet.trunk(size)):
-        one, eight = (run(mesh, "float64", 1, architecture, objective) for mesh in meshes)
+    with jax.enable_x64(True):
+        one, eight = (
+            run(mesh, "float64", 1, architecture, objective, **options) for mesh in meshes
+        )
     assert_equal_runs(one, eight)
 
 
