@@ -56,8 +56,8 @@ def costs(attention: str, scales: tuple[float, ...], devices: list[jax.Device]) 
     config.data.batch_size = 1
     config.model.attention = attention
     config.objective.scales = scales
-    parts = experiment.assemble(config, devices)
-    program = compile_report.train_program(parts, images_per_device=1)
+    assembled = experiment.assemble(config, devices)
+    program = compile_report.train_program(assembled, images_per_device=1)
     lowered = program.step.lower(*program.arguments)
     memory = compiled.memory_of(lowered.compile())
     return flops.count(program.useful.trace(*program.arguments).jaxpr), memory.temporaries

@@ -126,20 +126,22 @@ def our_jobs(folder: pathlib.Path, _):
     config.model.update(semantic_head="published", dropout=0.0, dtype="float32")
     config.objective.update(main_loss="cross_entropy", fusion_resolution="image")
     config.optimizer.update(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
-    parts = experiment.assemble(config)
+    assembled = experiment.assemble(config)
     tensors = weight_file.read(folder / "w48.pth")
-    *ours, _ = pretrained.load(tensors, parts.params, parts.batch_stats, parts.architecture)
-    state = checkpoint.with_weights(parts.initial_state(), *ours)
-    shardings = sharding.training_batch(parts.mesh)
+    *ours, _ = pretrained.load(
+        tensors, assembled.params, assembled.batch_stats, assembled.architecture
+    )
+    state = checkpoint.with_weights(assembled.initial_state(), *ours)
+    shardings = sharding.training_batch(assembled.mesh)
     batch = sharding.put_batch(dict(np.load(folder / "batch.npz")), shardings)
     protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
     predict = functools.partial(
-        protocol_lib.predict_all, protocols, parts.graphdef, resolution="image", flip=False
+        protocol_lib.predict_all, protocols, assembled.graphdef, resolution="image", flip=False
     )
     begin = time.perf_counter()
     predict = jax.jit(predict).lower(state.params, state.batch_stats, batch["image"]).compile()
     middle = time.perf_counter()
-    train_step = parts.train_step().lower(state, batch).compile()
+    train_step = assembled.train_step().lower(state, batch).compile()
     taken = f"in {middle - begin:.0f} s and {time.perf_counter() - middle:.0f} s"
 
     def prediction():

@@ -33,9 +33,9 @@ def main(out: str) -> None:
         begin = time.perf_counter()
         convert.convert_from(config, pathlib.Path(folder) / "run", out / "w48.pth")
         print(f"converted in {time.perf_counter() - begin:.1f} s")
-        parts = experiment.assemble(config)
-        state, _ = checkpoint.start_from(pathlib.Path(folder) / "run", parts.initial_state())
-    got = run(parts.graphdef, state, image, config.evaluate)
+        assembled = experiment.assemble(config)
+        state, _ = checkpoint.start_from(pathlib.Path(folder) / "run", assembled.initial_state())
+    got = run(assembled.graphdef, state, image, config.evaluate)
     print("\n| prediction | error |\n|---|---:|")
     for name, value in expected.items():
         value = np.moveaxis(value, 1, -1)

@@ -191,13 +191,13 @@ def test_draws_cover_the_ranges_evenly(placement):
 
 def test_switching_flips_off_leaves_the_other_draws():
     options = {"crop_size": (8, 8), "scale_range": (0.5, 2.0)}
-    plain, mirrored = (
+    unmirrored, mirrored = (
         [draw_crop((20, 30), np.random.default_rng(i), flip=flip, **options) for i in range(20)]
         for flip in (False, True)
     )
-    assert not any(draw.flip for draw in plain)
+    assert not any(draw.flip for draw in unmirrored)
     assert any(draw.flip for draw in mirrored)
-    assert [dataclasses.replace(draw, flip=False) for draw in mirrored] == plain
+    assert [dataclasses.replace(draw, flip=False) for draw in mirrored] == unmirrored
 
 
 def test_inputs_stay_and_results_are_contiguous():

@@ -245,10 +245,10 @@ def step_without_remat(minimal_trunk):
 
 @pytest.mark.parametrize("policy", sorted(remat.POLICIES.keys() - {"none"}))
 def test_remat_changes_nothing_but_memory(minimal_trunk, step_without_remat, policy):
-    plain, expected = step_without_remat
+    without, expected = step_without_remat
     primitives, got = train_step(minimal_trunk, remat=policy)
     convolutions, squares = (
-        primitives[name] - plain[name] for name in ("conv_general_dilated", "square")
+        primitives[name] - without[name] for name in ("conv_general_dilated", "square")
     )
     # Outputs, gradients and the running statistics that the step has moved.
     for path, leaf in jax.tree_util.tree_leaves_with_path(expected):

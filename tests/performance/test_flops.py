@@ -98,11 +98,11 @@ def test_recomputed_work_is_no_use():
         images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
         return flops.count(jax.jit(jax.grad(loss)).trace(params, images).jaxpr)
 
-    plain, *variables = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
+    useful, *variables = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
     remat, *_ = multiscale.initialize(architecture, dtype="float32", remat="modules", seed=0)
-    assert isinstance(plain, nnx.GraphDef)
-    assert work(remat, *variables) > 1.1 * work(plain, *variables)
+    assert isinstance(useful, nnx.GraphDef)
+    assert work(remat, *variables) > 1.1 * work(useful, *variables)
     assert work(flops.without_recomputation(remat, *variables), *variables) == work(
-        plain, *variables
+        useful, *variables
     )
-    assert flops.without_recomputation(plain, *variables) is plain
+    assert flops.without_recomputation(useful, *variables) is useful

@@ -83,15 +83,15 @@ def test_block_equals_numpy(inputs):
 
 def test_training_drops_channels_and_evaluation_does_not(inputs):
     features, _ = inputs
-    plain, _ = block()(features, train=True, dropout_key=KEY)
+    whole, _ = block()(features, train=True, dropout_key=KEY)
     dropped, _ = block(dropout=0.5)(features, train=True, dropout_key=KEY)
     kept = (dropped != 0).any((1, 2))
     assert 0 < kept.sum() < kept.size
-    np.testing.assert_allclose(dropped, 2 * plain * kept[:, None, None], rtol=1e-5)
+    np.testing.assert_allclose(dropped, 2 * whole * kept[:, None, None], rtol=1e-5)
 
-    plain, _ = block()(features, train=False, dropout_key=KEY)
+    whole, _ = block()(features, train=False, dropout_key=KEY)
     kept, _ = block(dropout=0.5)(features, train=False, dropout_key=KEY)
-    np.testing.assert_array_equal(kept, plain)
+    np.testing.assert_array_equal(kept, whole)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
