@@ -124,6 +124,8 @@ def _open(images: str, out: pathlib.Path) -> ImageFiles:
     """The images; tells what lies beside them."""
     source = ImageFiles.matching(str(local_path(images, "--images")), SUFFIXES)
     inside = out.resolve()
+    if source.root is not None and source.root.resolve() in (inside, *inside.parents):
+        raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
     among = [i for i in range(len(source)) if inside in source.path(i).resolve().parents]
     if among:
         raise ValueError(

@@ -20,18 +20,21 @@ class ImageFiles(Sequence):
 
     Attributes:
       left_out: what lies beside them, in words; empty for nothing.
+      root: the directory whose folders are looked through; None for files that are named.
 
     Args:
       files: ids and files.
       left_out: see above.
+      root: see above.
 
     Raises:
       ValueError: two images have the same id, or a name is not UTF-8.
     """
 
-    def __init__(self, files: list[tuple[str, File]], left_out: str = ""):
+    def __init__(self, files: list[tuple[str, File]], left_out: str = "", root: Path | None = None):
         self._files = files
         self.left_out = left_out
+        self.root = root
         _check_names(files)
 
     @classmethod
@@ -56,7 +59,7 @@ class ImageFiles(Sequence):
             raise FileNotFoundError(
                 f"{directory}: expected images ({', '.join(suffixes)}) in it, found none{beside}"
             )
-        return cls(files, words)
+        return cls(files, words, directory)
 
     @classmethod
     def matching(cls, pattern: str, suffixes: Iterable[str]) -> "ImageFiles":
@@ -86,7 +89,8 @@ class ImageFiles(Sequence):
                 f"{pattern}: there is no such file or directory, and no file whose name matches"
             )
         root = _fixed_part(path)
-        return cls([(p.relative_to(root).with_suffix("").as_posix(), File(p)) for p in files])
+        named = [(p.relative_to(root).with_suffix("").as_posix(), File(p)) for p in files]
+        return cls(named, root=root if "**" in pattern else None)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -137,8 +141,10 @@ class Selection:
         """A line for each record that cannot be read, with its file if there is one, and why."""
         lines = []
         for index, error in sorted(errors.items()):
-            path = self.path(index)
-            lines.append(f"{path}: {error.__cause__ or error}" if path else str(error))
+            path, cause = self.path(index), error.__cause__
+            # What names the record says why in a ValueError; what a library says is no reason.
+            reason = cause if isinstance(cause, ValueError) else error
+            lines.append(f"{path}: {reason}" if path else str(error))
         return lines
 
 

@@ -138,6 +138,7 @@ def test_what_cannot_be_read_is_named_and_the_others_are_done(run, images, tmp_p
             str(root / "cut.png"),
             str(root / "no.bmp"),
         ]
+        assert "no.bmp: expected a JPEG, PNG, TIFF, WebP or BMP file, got 10" in str(error.value)
         assert len(list((out / "masks").rglob("*.png"))) == 3
     assert "pipe.png" in capsys.readouterr().out
     (root / "no.bmp").unlink()
@@ -194,8 +195,10 @@ def test_errors_come_before_anything_is_compiled(run, images, predicted, tmp_pat
         (tmp_path / "twice" / f"a.{suffix}").touch()
     for where, out, options, message in (
         (images / "none", tmp_path / "o", {}, "none: there is no such file or directory"),
-        (images, images / "out", {}, None),
-        (images, images, {}, "--out is .*, where .* of --images lies"),
+        (images, images / "out", {}, "--out is .*out, inside of --images"),
+        (images, images, {}, "--out is .*, inside of --images"),
+        (f"{images.parent}/**/*.jpg", images / "out", {}, "inside of --images"),
+        (images / "a.jpg", images, {}, "--out is .*, where .* of --images lies"),
         (images, tmp_path, {}, "holds other files"),
         (images, predicted, {"protocol": "single"}, r"protocol: 'hierarchical \(0.5, 1\)' there"),
         (images, tmp_path / "o", {"protocol": "explicit:0.5,1"}, "model.attention is"),
@@ -203,10 +206,10 @@ def test_errors_come_before_anything_is_compiled(run, images, predicted, tmp_pat
         (images, tmp_path / "o", {"step": 9}, "--step is 9"),
         (tmp_path / "twice", tmp_path / "o", {}, "same name with other suffixes"),
     ):
-        if message is not None:
-            with pytest.raises((ValueError, FileNotFoundError), match=message):
-                do(run, where, out, **options)
-            assert not (tmp_path / "o").exists()
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            do(run, where, out, **options)
+        assert not (tmp_path / "o").exists()
+        assert not (images / "out").exists()
     with pytest.raises(ValueError, match="--save is 'masks'; expected some of mask,color"):
         parse_kinds("masks")
 
