@@ -9,6 +9,7 @@ Each process gets its contiguous rows of a global batch, which is what
 processes.
 """
 
+import atexit
 import dataclasses
 import functools
 import sys
@@ -140,6 +141,8 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
             worker_init_fn=workers.begin,
         )
     iterator = iter(dataset)
+    # A program may end without closing: the workers then leave before their shared memory does.
+    atexit.register(iterator.close)
     try:
         with workers.deaths_explained():
             with workers.interrupts_withheld():  # the first batch starts the workers
@@ -147,6 +150,7 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
             yield first
             yield from iterator
     finally:
+        atexit.unregister(iterator.close)
         iterator.close()
 
 
