@@ -60,7 +60,7 @@ class Labelled:
     bytes: int
 
 
-class LabelledImages:
+class LabelledImages(WorkRecord):
     """A `folder` data set (data/folder.py) that is written image by image.
 
     It holds, in this layout:
@@ -96,23 +96,14 @@ class LabelledImages:
         process_index: int = 0,
     ):
         check(directory, label_spec, settings)
-        self.directory = directory
+        super().__init__(directory, _COMMAND, "labelled", settings, process_index)
         self._label_spec = label_spec
         self._previews = previews
-        self._record = WorkRecord(directory, _COMMAND, "labelled", settings, process_index)
         write_atomically(directory / _CLASSES, folder.classes_text(label_spec))
-
-    def __enter__(self) -> "LabelledImages":
-        """Raises ValueError while another process of the same index writes here."""
-        self._record.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._record.__exit__(*exception)
 
     def done(self) -> dict[str, Labelled]:
         """The images that are labelled, by any process, by id."""
-        lines = [Labelled(**line) for line in self._record.done()]
+        lines = [Labelled(**line) for line in self.lines()]
         return {line.id: line for line in lines if self._path("masks", line.id, ".png").exists()}
 
     def write(
@@ -155,7 +146,7 @@ class LabelledImages:
 
     def record(self, labelled: Labelled) -> None:
         """Puts on record that an image is done."""
-        self._record.add(dataclasses.asdict(labelled))
+        self.add(dataclasses.asdict(labelled))
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"

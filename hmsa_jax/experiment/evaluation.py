@@ -14,7 +14,8 @@ from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.inference.evaluation import score_source
-from hmsa_jax.input import pipeline
+from hmsa_jax.inference.predictor import checked_size
+from hmsa_jax.input import decoding, pipeline
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import results
 from hmsa_jax.runtime.files import write_atomically
@@ -38,6 +39,7 @@ def evaluate_state(
       protocol name -> int64 `[classes, classes]`.
     """
     config = experiment.config
+    ways = protocols.of_evaluation(config)
     totals = score_source(
         experiment.evaluation_step(),
         state.eval_params,
@@ -47,8 +49,9 @@ def evaluate_state(
         images_per_device=config.evaluate.images_per_device,
         ignore_label=experiment.ignore_label,
         size_multiple=config.evaluate.size_multiple,
+        size_of=checked_size(decoding.image_size, ways, config.evaluate.size_multiple),
     )
-    names = [protocol.name for protocol in protocols.of_evaluation(config)]
+    names = [protocol.name for protocol in ways]
     confusions = dict(zip(names, totals, strict=True))
     if jax.process_index() == 0:
         _report(config, workdir, experiment.classes, confusions, state)

@@ -11,7 +11,7 @@ from hmsa_jax.distributed.sharding import evaluation_batch, replicated
 from hmsa_jax.inference import predictor as predictor_lib
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.inference.protocol import ProtocolOutput
-from hmsa_jax.input import pipeline, whole_images
+from hmsa_jax.input import decoding, pipeline, whole_images
 from hmsa_jax.metrics import confusion
 from hmsa_jax.runtime.progress import Progress
 
@@ -52,6 +52,7 @@ def score_source(
     images_per_device: int,
     ignore_label: int,
     size_multiple: int = 1,
+    size_of: Callable[[decoding.Record], whole_images.Size] = decoding.image_size,
 ) -> np.ndarray:
     """Runs `evaluation_step` over a source and adds up.
 
@@ -64,6 +65,7 @@ def score_source(
       images_per_device: images of a batch on each device.
       ignore_label: label of the pixels that do not count.
       size_multiple: as for `whole_images.eval_batches`.
+      size_of: as for `whole_images.eval_batches`.
 
     Returns:
       int64 `[protocols, classes, classes]`.
@@ -78,6 +80,7 @@ def score_source(
         size_multiple=size_multiple,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        size_of=size_of,
     )
     total = np.zeros((), np.int64)
     with Progress("evaluate", len(source)) as progress:

@@ -58,7 +58,7 @@ class ImagePredictor:
             whole_images.image_batches,
             batch_size=images_per_device * mesh.size,
             size_multiple=size_multiple,
-            size_of=size_of,
+            size_of=predictor_lib.checked_size(size_of, predictor.protocols, size_multiple),
             decode=decode,
         )
 

@@ -13,7 +13,9 @@ from jax.sharding import Mesh, NamedSharding
 from hmsa_jax.distributed.sharding import put_batch, replicated
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
+from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.pipeline import Batch, Source
+from hmsa_jax.input.whole_images import Size
 
 Summarize = Callable[[list[ProtocolOutput], dict[str, jax.Array]], Any]
 
@@ -113,6 +115,31 @@ def summaries(
         pending = batch, computed
     if pending is not None:
         yield fetched(*pending)
+
+
+def checked_size(
+    size_of: Callable[[Record], Size], protocols: Iterable[Protocol], size_multiple: int
+) -> Callable[[Record], Size]:
+    """`size_of`, which also refuses an image, by name, of which a scale would leave nothing.
+
+    Args:
+      size_of: reads rows and columns of a record's image.
+      protocols: how it will be predicted.
+      size_multiple: what divides rows and columns when it is padded.
+    """
+
+    def size(record: Record) -> Size:
+        found = size_of(record)
+        rows, columns = (-(-length // size_multiple) * size_multiple for length in found)
+        for protocol in protocols:
+            for scale in protocol.scales:
+                try:
+                    protocol.fusion.scaled_size((rows, columns), scale)
+                except ValueError as error:
+                    raise ValueError(f"{record['id']}: {error}") from error
+        return found
+
+    return size
 
 
 def without_padding(batch: Batch, arrays: Any) -> Iterator[Any]:

@@ -31,6 +31,7 @@ def eval_batches(
     size_multiple: int = 1,
     process_index: int = 0,
     process_count: int = 1,
+    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
 ) -> Iterator[Batch]:
     """Yields labelled images, every record once over all processes.
 
@@ -45,6 +46,7 @@ def eval_batches(
       size_multiple: what divides rows and columns of a padded image.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
+      size_of: reads rows and columns of a record's image; ValueError if it cannot.
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
@@ -69,7 +71,7 @@ def eval_batches(
         }
 
     groups = _group_by_size(
-        lambda index: decoding.image_size(source[index]), len(source), batch_size, size_multiple
+        lambda index: size_of(source[index]), len(source), batch_size, size_multiple
     )
     return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
 

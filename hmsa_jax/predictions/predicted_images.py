@@ -41,7 +41,7 @@ class Predicted:
     pixels: list[int]
 
 
-class PredictedImages:
+class PredictedImages(WorkRecord):
     """A directory that is written image by image, in this layout:
 
         masks/ID.png            8-bit grey, the values that the labels of the run's data set have
@@ -76,28 +76,19 @@ class PredictedImages:
         *,
         process_index: int = 0,
     ):
-        self.directory = directory
+        super().__init__(directory, COMMAND, "predicted", settings, process_index)
         self._label_spec = label_spec
         self._kinds = set(settings["save"])
         self._reader = reader
-        self._record = WorkRecord(directory, COMMAND, "predicted", settings, process_index)
         self._values = np.arange(256, dtype=np.uint8)
         self._values[: len(label_spec.names)] = list(label_spec.class_values)
         if self._kinds & _COLOURED and process_index == 0:
             legend = pictures.legend(label_spec.names, label_spec.palette)
             store(directory / _LEGEND, _png(legend))
 
-    def __enter__(self) -> "PredictedImages":
-        """Raises ValueError while another process of the same index writes here."""
-        self._record.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._record.__exit__(*exception)
-
     def done(self) -> dict[str, Predicted]:
         """The images that are done, by any process, by id."""
-        lines = [Predicted(**line) for line in self._record.done()]
+        lines = [Predicted(**line) for line in self.lines()]
         return {line.id: line for line in lines}
 
     def write(self, record: Record, prediction: ImagePrediction) -> Predicted:
@@ -136,7 +127,7 @@ class PredictedImages:
 
     def record(self, predicted: Predicted) -> None:
         """Puts on record that an image is done."""
-        self._record.add(dataclasses.asdict(predicted))
+        self.add(dataclasses.asdict(predicted))
 
     def _figure(self, image: np.ndarray, prediction: ImagePrediction) -> np.ndarray:
         """Above the image and the predictions, below the shares and the probability."""

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hmsa_jax.runtime.files import Lines, write_atomically
 from hmsa_jax.runtime.locks import occupied
@@ -35,34 +35,34 @@ class WorkRecord:
         process_index: int = 0,
     ):
         check(directory, command, settings)
-        self._directory, self._done = directory, done
+        self.directory, self._done = directory, done
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / f"{command}.json", json.dumps(settings, indent=2) + "\n")
         self._process = f"{process_index:05d}"
         self._open = contextlib.ExitStack()
 
-    def __enter__(self) -> "WorkRecord":
+    def __enter__(self) -> Self:
         """Raises ValueError while another process of the same index is at work here."""
-        path = self._directory / f"{self._done}-{self._process}.jsonl"
+        path = self.directory / f"{self._done}-{self._process}.jsonl"
         with self._open as stack:
-            stack.enter_context(occupied(self._directory, f"lock-{self._process}"))
+            stack.enter_context(occupied(self.directory, f"lock-{self._process}"))
             # A line that was cut short goes; the next one would be joined to it.
             write_atomically(path, "".join(_whole_lines(path)))
-            self._lines = stack.enter_context(Lines(path))
+            self._file = stack.enter_context(Lines(path))
             self._open = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def done(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         """The lines of all processes."""
-        paths = sorted(self._directory.glob(f"{self._done}-*.jsonl"))
+        paths = sorted(self.directory.glob(f"{self._done}-*.jsonl"))
         return [json.loads(line) for path in paths for line in _whole_lines(path)]
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Puts on record that an item is done."""
-        self._lines.append(json.dumps(line))
+        self._file.append(json.dumps(line))
 
 
 def check(

@@ -20,9 +20,9 @@ def test_lines_of_all_processes_are_read_again_but_for_one_cut_short(tmp_path):
     with (out / "predicted-00000.jsonl").open("a") as file:
         file.write('{"id": "torn')
     with record(out) as work:
-        assert work.done() == [{"id": "a0"}, {"id": "a1"}]
+        assert work.lines() == [{"id": "a0"}, {"id": "a1"}]
         work.add({"id": "b"})
-        assert work.done() == [{"id": "a0"}, {"id": "b"}, {"id": "a1"}]
+        assert work.lines() == [{"id": "a0"}, {"id": "b"}, {"id": "a1"}]
     assert json.loads((out / "predict.json").read_text()) == SETTINGS
 
 
