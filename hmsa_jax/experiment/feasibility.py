@@ -10,6 +10,7 @@ Only what no program can do without is counted, so that nothing is refused that 
   gives, 4 bytes each.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from fractions import Fraction
@@ -32,7 +33,7 @@ _BYTES_WEIGHT = 4  # float32
 _BYTES_WORKER = 100 * 10**6
 _EXHAUSTED = "RESOURCE_EXHAUSTED"  # as XLA names it, in compilers and at run time
 _LARGEST_DEVICE = 2**40  # more bytes than any has
-_TRIED = 16  # images whose size is asked for, until one can be read
+_TRIED = 16  # images whose size is asked for
 
 Size = tuple[int, int]
 
@@ -71,9 +72,10 @@ def check_inference(
       size_of: reads rows and columns of a record's image.
     """
     scales = tuple(scales)
-    size = _first_size(source, size_of)
-    if size is not None:
-        check_scales(field, scales, size)
+    sizes = _first_sizes(source, size_of)
+    size = sizes[0] if sizes else None
+    if sizes:  # a single small image among others is named where its turn comes
+        check_scales(field, scales, max(sizes, key=min))
     settings = config.evaluate
     multiple = settings.size_multiple
     padded = [-(-length // multiple) * multiple for length in size or (1, 1)]
@@ -140,13 +142,12 @@ def out_of_memory(error: BaseException) -> str | None:
     )
 
 
-def _first_size(source: Source, size_of: Callable[[Record], Size]) -> Size | None:
+def _first_sizes(source: Source, size_of: Callable[[Record], Size]) -> list[Size]:
+    sizes = []
     for index in range(min(len(source), _TRIED)):
-        try:
-            return size_of(source[index])
-        except ValueError:  # damaged: told by name where it is decoded
-            continue
-    return None
+        with contextlib.suppress(ValueError):  # damaged: told by name where it is decoded
+            sizes.append(size_of(source[index]))
+    return sizes
 
 
 def _largest(scales: Iterable[float]) -> Fraction:

@@ -130,23 +130,23 @@ def test_what_cannot_be_read_is_named_and_the_others_are_done(run, images, tmp_p
     shutil.copytree(images, root)
     (root / "no.bmp").write_bytes(b"no picture")
     (root / "cut.png").write_bytes(cv2.imencode(".png", np.zeros((48, 64, 3)))[1].tobytes()[:60])
-    cv2.imwrite(str(root / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    cv2.imwrite(str(root / "DOT.png"), np.zeros((1, 1, 3), np.uint8))
     os.mkfifo(root / "pipe.png")
     for _ in range(2):  # the second time only what is left is tried
         with pytest.raises(ValueError, match=r"^3 of 6 images cannot be read") as error:
             do(run, root, out)
         assert [line.partition(": ")[0].strip() for line in str(error.value).splitlines()[1:]] == [
+            str(root / "DOT.png"),
             str(root / "cut.png"),
-            str(root / "dot.png"),
             str(root / "no.bmp"),
         ]
-        assert "dot.png: scale 0.5 leaves nothing of an image of 1 x 1" in str(error.value)
+        assert "DOT.png: scale 0.5 leaves nothing of an image of 1 x 1" in str(error.value)
         assert "no.bmp: expected a JPEG, PNG, TIFF, WebP or BMP file, got 10" in str(error.value)
         assert len(list((out / "masks").rglob("*.png"))) == 3
     assert "pipe.png" in capsys.readouterr().out
     (root / "no.bmp").unlink()
     (root / "cut.png").unlink()
-    (root / "dot.png").unlink()
+    (root / "DOT.png").unlink()
     lines = (out / "predicted-00000.jsonl").read_text().splitlines()
     assert do(run, root, out)
     assert (out / "predicted-00000.jsonl").read_text().splitlines() == lines
