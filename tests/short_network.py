@@ -6,6 +6,7 @@
 from flax import nnx
 
 import main
+from hmsa_jax.models.layers.canvas import FILLED
 from hmsa_jax.models.layers.conv import ConvBN
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.models.trunks.trunk import Trunk
@@ -21,8 +22,10 @@ class ShortTrunk(nnx.Module):
         self.first = ConvBN(3, 8, layer, kernel=3, stride=2)
         self.second = ConvBN(8, 8, layer, kernel=3, stride=2)
 
-    def __call__(self, images, *, train):
-        return self.second(self.first(images, train=train), train=train)
+    def __call__(self, images, *, train, canvas=FILLED):
+        return self.second(
+            self.first(images, train=train, canvas=canvas), train=train, canvas=canvas
+        )
 
 
 TRUNK = Trunk(

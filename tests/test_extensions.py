@@ -19,6 +19,7 @@ from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import FUSIONS, Fusion
 from hmsa_jax.models.heads import SEMANTIC_HEADS
+from hmsa_jax.models.layers.canvas import FILLED
 from hmsa_jax.models.layers.conv import ConvBN
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.models.trunks.trunk import Trunk
@@ -39,8 +40,8 @@ class ToyTrunk(nnx.Module):
         self.conv = ConvBN(3, 8, layer, kernel=3, stride=2)
         self.again = ConvBN(8, 8, layer, kernel=3, stride=2)
 
-    def __call__(self, images, *, train):
-        return self.again(self.conv(images, train=train), train=train)
+    def __call__(self, images, *, train, canvas=FILLED):
+        return self.again(self.conv(images, train=train, canvas=canvas), train=train, canvas=canvas)
 
 
 class ToyDecoder(nnx.Module):
@@ -51,9 +52,9 @@ class ToyDecoder(nnx.Module):
         self.conv = ConvBN(8, 8, layer)
         self.channels = 8
 
-    def __call__(self, features, *, train, dropout_key):
+    def __call__(self, features, *, train, dropout_key, canvas=FILLED):
         del dropout_key
-        return self.conv(features, train=train), None
+        return self.conv(features, train=train, canvas=canvas), None
 
 
 TRUNK = Trunk(

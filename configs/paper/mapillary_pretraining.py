@@ -27,6 +27,5 @@ def get_config():
     # Images have many sizes. A multiple of 128 is still a multiple of 32, the stride of the trunk's
     # coarsest features, at the lowest scale of the evaluation, 0.25. The long edge of 2177 pixels
     # becomes 2304.
-    config.evaluate.size_multiple = 128
     config.evaluate.protocols = ("single",)
     return config

@@ -91,6 +91,9 @@ GROUPS = {
     "evaluate": "How the network predicts whole images and how it is scored.",
 }
 
+RETIRED = frozenset({"evaluate.size_multiple"})
+"""Fields of runs of earlier versions that say nothing now."""
+
 FIELDS: dict[str, Field] = {
     "seed": Field(
         0,
@@ -424,11 +427,11 @@ FIELDS: dict[str, Field] = {
         "Whether the logits are the mean of those of an image and of its mirror image.",
         free=True,
     ),
-    "evaluate.size_multiple": Field(
-        1,
+    "evaluate.canvases": Field(
+        4,
         _POSITIVE,
-        "Images are padded to rows and columns that are multiples of this; 1 pads nothing. Fewer"
-        " sizes have to be compiled then. The padding is black, as that of crops.",
+        "The most shapes that are compiled for. Images of more sizes share canvases, which changes"
+        " no prediction.",
         free=True,
     ),
     "evaluate.protocols": Field(

@@ -82,7 +82,7 @@ def training_batch(mesh: Mesh) -> dict[str, NamedSharding]:
 
 def evaluation_batch(mesh: Mesh) -> dict[str, NamedSharding]:
     """The shardings of an evaluation batch's arrays, by name."""
-    return {"image": whole_images(mesh), "label": whole_images(mesh)}
+    return dict.fromkeys(("image", "label", "size"), whole_images(mesh))
 
 
 def put_batch(
@@ -91,14 +91,16 @@ def put_batch(
     """Joins what every process has read of a batch into global arrays.
 
     Args:
-      batch: `image` `[b, H, W, 3]` and `label` `[b, H, W]`, uint8: the images of this process.
-      shardings: of the arrays to put, such as `training_batch` returns.
+      batch: arrays of the images of this process, by name, such as uint8 `image` `[b, H, W, 3]`.
+      shardings: of the arrays to put, such as `training_batch` returns; an array that the batch
+        lacks is left out.
     """
     # With several processes JAX takes this transfer for one that nobody asked for.
     with jax.transfer_guard_host_to_device("allow"):
         return {
             name: jax.make_array_from_process_local_data(sharding, batch[name])
             for name, sharding in shardings.items()
+            if name in batch
         }
 
 

@@ -84,7 +84,7 @@ def autolabel(
         weights.batch_stats,
         labelling.labels_above(threshold),
         images_per_device=config.evaluate.images_per_device,
-        size_multiple=config.evaluate.size_multiple,
+        canvases=config.evaluate.canvases,
     )
     run_directory.claim(workdir, config, label_spec)
     index, count = jax.process_index(), jax.process_count()

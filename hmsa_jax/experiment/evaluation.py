@@ -24,7 +24,7 @@ from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.state import TrainState
 
 _RESULTS = "evaluation"
-_FACTS = ("flip", "fusion_resolution", "size_multiple")  # of `evaluate`, that scores depend on
+_FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that scores depend on
 
 
 def evaluate_state(
@@ -48,8 +48,8 @@ def evaluate_state(
         experiment.mesh,
         images_per_device=config.evaluate.images_per_device,
         ignore_label=experiment.ignore_label,
-        size_multiple=config.evaluate.size_multiple,
-        size_of=checked_size(decoding.image_size, ways, config.evaluate.size_multiple),
+        canvases=config.evaluate.canvases,
+        size_of=checked_size(decoding.image_size, ways),
     )
     names = [protocol.name for protocol in ways]
     confusions = dict(zip(names, totals, strict=True))

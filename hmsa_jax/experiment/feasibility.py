@@ -65,7 +65,7 @@ def check_inference(
     """Raises ValueError, naming the fields, if no memory holds a batch of whole images.
 
     Args:
-      config: its group `evaluate` says how many images there are and how they are padded.
+      config: its group `evaluate` says how many images there are.
       source: the images; the first that can be read stands for all.
       field: what names the scales, for errors.
       scales: all that an image is predicted at.
@@ -77,13 +77,9 @@ def check_inference(
     if sizes:  # a single small image among others is named where its turn comes
         check_scales(field, scales, max(sizes, key=min))
     settings = config.evaluate
-    multiple = settings.size_multiple
-    padded = [-(-length // multiple) * multiple for length in size or (1, 1)]
-    images = (
-        f"evaluate.images_per_device={settings.images_per_device} of {padded[0]} x {padded[1]}"
-        f" pixels (evaluate.size_multiple={multiple})"
-    )
-    pixels = settings.images_per_device * padded[0] * padded[1]
+    rows, columns = size or (1, 1)
+    images = f"evaluate.images_per_device={settings.images_per_device} of {rows} x {columns} pixels"
+    pixels = settings.images_per_device * rows * columns
     _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))
     scaled = pixels * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)

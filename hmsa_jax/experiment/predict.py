@@ -91,7 +91,7 @@ def predict(
         weights.batch_stats,
         summarize,
         images_per_device=config.evaluate.images_per_device,
-        size_multiple=config.evaluate.size_multiple,
+        canvases=config.evaluate.canvases,
         size_of=reader.size,
         decode=reader.decode,
     )

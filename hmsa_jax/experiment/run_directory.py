@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from data import folder
 from data.label_spec import LabelSpec, differing_labels, differing_names
 from hmsa_jax.config import schema
+from hmsa_jax.config.fields import RETIRED
 from hmsa_jax.distributed import hosts
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import tell
@@ -34,10 +35,13 @@ def exists(workdir: pathlib.Path) -> bool:
 def read_config(workdir: pathlib.Path) -> ConfigDict:
     """The config of a run; a field that is younger than the run says what the run did.
 
+    Fields that are no more are left out.
+
     Raises:
       ValueError: it is damaged, or has a field that is unknown here.
     """
     stored = _read(workdir / _CONFIG)
+    stored = {name: value for name, value in stored.items() if name not in RETIRED}
     if unknown := sorted(stored.keys() - schema.FIELDS.keys()):
         raise ValueError(
             f"{workdir / _CONFIG} has fields that this version does not know: {', '.join(unknown)};"

@@ -12,6 +12,7 @@ from hmsa_jax.inference import predictor as predictor_lib
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.inference.protocol import ProtocolOutput
 from hmsa_jax.input import decoding, pipeline, whole_images
+from hmsa_jax.input.canvases import MOST
 from hmsa_jax.metrics import confusion
 from hmsa_jax.runtime.progress import Progress
 
@@ -39,7 +40,7 @@ def make_evaluation_step(predictor: Predictor, *, classes: int) -> jax.stages.Wr
         return confusion.sum_in_words(jnp.stack(of_each, 1))
 
     mesh = predictor.mesh
-    return predictor.step(counts, evaluation_batch(mesh), replicated(mesh))
+    return predictor.step(counts, replicated(mesh))
 
 
 def score_source(
@@ -51,7 +52,7 @@ def score_source(
     *,
     images_per_device: int,
     ignore_label: int,
-    size_multiple: int = 1,
+    canvases: int = MOST,
     size_of: Callable[[decoding.Record], whole_images.Size] = decoding.image_size,
 ) -> np.ndarray:
     """Runs `evaluation_step` over a source and adds up.
@@ -64,7 +65,7 @@ def score_source(
       mesh: as for `make_evaluation_step`.
       images_per_device: images of a batch on each device.
       ignore_label: label of the pixels that do not count.
-      size_multiple: as for `whole_images.eval_batches`.
+      canvases: as for `whole_images.eval_batches`.
       size_of: as for `whole_images.eval_batches`.
 
     Returns:
@@ -77,7 +78,7 @@ def score_source(
         source,
         batch_size=images_per_device * mesh.size,
         ignore_label=ignore_label,
-        size_multiple=size_multiple,
+        canvases=canvases,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         size_of=size_of,

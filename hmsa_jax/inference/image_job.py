@@ -33,7 +33,7 @@ class ImagePredictor:
       batch_stats: of the network.
       summarize: as for `Predictor.step`: arrays `[B, H, W, ...]`.
       images_per_device: images of a batch on each device.
-      size_multiple: as for `whole_images.image_batches`.
+      canvases: as for `whole_images.image_batches`.
       size_of: as for `whole_images.image_batches`.
       decode: as for `whole_images.image_batches`.
     """
@@ -46,19 +46,19 @@ class ImagePredictor:
         summarize: Summarize,
         *,
         images_per_device: int,
-        size_multiple: int,
+        canvases: int,
         size_of: Callable[[Record], tuple[int, int]] = decoding.image_size,
         decode: Callable[[Record], np.ndarray] = decoding.decode_image,
     ):
         mesh = predictor.mesh
-        self._images = {"image": sharding.whole_images(mesh)}
+        self._images = dict.fromkeys(("image", "size"), sharding.whole_images(mesh))
         self._weights = jax.device_put((params, batch_stats), sharding.replicated(mesh))
-        self._step = predictor.step(summarize, self._images, self._images["image"])
+        self._step = predictor.step(summarize, self._images["image"])
         self._batches = functools.partial(
             whole_images.image_batches,
             batch_size=images_per_device * mesh.size,
-            size_multiple=size_multiple,
-            size_of=predictor_lib.checked_size(size_of, predictor.protocols, size_multiple),
+            canvases=canvases,
+            size_of=predictor_lib.checked_size(size_of, predictor.protocols),
             decode=decode,
         )
 

@@ -17,6 +17,4 @@ def make_prediction_step(predictor: Predictor) -> jax.stages.Wrapped:
       pixel, uint8 `[B, H, W]`, and whether all logits of an image are finite, bool `[B]`.
     """
     images = whole_images(predictor.mesh)
-    return predictor.step(
-        lambda outputs, _: most_probable(outputs[0].logits)[0], {"image": images}, images
-    )
+    return predictor.step(lambda outputs, _: most_probable(outputs[0].logits)[0], images)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 
-from hmsa_jax.distributed.sharding import put_batch, replicated
+from hmsa_jax.distributed.sharding import put_batch, replicated, whole_images
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
 from hmsa_jax.input.decoding import Record
@@ -40,19 +40,19 @@ class Predictor:
     flip: bool
     each_scale: bool = False
 
-    def step(
-        self, summarize: Summarize, batch: dict[str, NamedSharding], summary: NamedSharding
-    ) -> jax.stages.Wrapped:
+    def step(self, summarize: Summarize, summary: NamedSharding) -> jax.stages.Wrapped:
         """Compiles to `(params, batch_stats, batch) -> (summary, finite)`, once for each size.
 
         Args:
           summarize: given what each protocol predicts and the batch, what leaves the device: no
             logits of a whole image need to.
-          batch: shardings of the arrays of a batch, by name; uint8 `image` `[B, H, W, 3]` is one.
           summary: of all arrays of the summary.
 
         Returns:
-          A jitted function. `finite`, bool `[B]`, says whether all logits of an image are.
+          A jitted function. All arrays of a batch are shared out over the devices by image:
+          `image`, uint8 `[B, H, W, 3]`, and where images do not fill that canvas `size`, int32
+          `[B, 2]`, their rows and columns; what is predicted outside of them has no meaning.
+          `finite`, bool `[B]`, says whether all logits of an image are.
         """
 
         def step(params, batch_stats, arrays):
@@ -65,6 +65,7 @@ class Predictor:
                 resolution=self.fusion_resolution,
                 flip=self.flip,
                 each_scale=self.each_scale,
+                sizes=arrays.get("size"),
             )
             finite = [protocol_lib.is_finite(output.logits) for output in outputs]
             return summarize(outputs, arrays), jnp.stack(finite).all(0)
@@ -72,7 +73,7 @@ class Predictor:
         weights = replicated(self.mesh)
         return jax.jit(
             step,
-            in_shardings=(weights, weights, batch),
+            in_shardings=(weights, weights, whole_images(self.mesh)),
             out_shardings=(summary, replicated(self.mesh)),
         )
 
@@ -94,7 +95,7 @@ def summaries(
       batches: their 'index', int `[n]`, holds the numbers of the records of the whole batch, in
         its order; what follows them in a batch is padding.
       source: the records, for the names of images in errors.
-      shardings: as for `Predictor.step`.
+      shardings: of the arrays of a batch that the step reads.
 
     Raises:
       FloatingPointError: the network predicts what is not finite; names the images.
@@ -118,23 +119,21 @@ def summaries(
 
 
 def checked_size(
-    size_of: Callable[[Record], Size], protocols: Iterable[Protocol], size_multiple: int
+    size_of: Callable[[Record], Size], protocols: Iterable[Protocol]
 ) -> Callable[[Record], Size]:
     """`size_of`, which also refuses an image, by name, of which a scale would leave nothing.
 
     Args:
       size_of: reads rows and columns of a record's image.
       protocols: how it will be predicted.
-      size_multiple: what divides rows and columns when it is padded.
     """
 
     def size(record: Record) -> Size:
         found = size_of(record)
-        rows, columns = (-(-length // size_multiple) * size_multiple for length in found)
         for protocol in protocols:
             for scale in protocol.scales:
                 try:
-                    protocol.fusion.scaled_size((rows, columns), scale)
+                    protocol.fusion.scaled_size(found, scale)
                 except ValueError as error:
                     raise ValueError(f"{record['id']}: {error}") from error
         return found
@@ -149,7 +148,8 @@ def without_padding(batch: Batch, arrays: Any) -> Iterator[Any]:
       batch: of `whole_images.image_batches`.
       arrays: a tree of host arrays `[B, H, W, ...]`.
     """
-    for i, (rows, columns) in enumerate(batch["size"]):
+    filled = [batch["image"].shape[1:3]] * len(batch["index"])
+    for i, (rows, columns) in enumerate(batch.get("size", filled)[: len(filled)]):
         yield jax.tree.map(
             lambda array, i=i, rows=rows, columns=columns: np.ascontiguousarray(
                 array[i, :rows, :columns]

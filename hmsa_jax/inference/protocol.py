@@ -11,6 +11,7 @@ from flax import nnx
 
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
+from hmsa_jax.models.layers.canvas import Canvas
 from hmsa_jax.models.multiscale import ScaleOutput
 
 _LISTED = 5  # images in an error
@@ -39,31 +40,31 @@ class Protocol:
         return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
 
     def predict(
-        self, outputs: dict[float, ScaleOutput], size: tuple[int, int], resolution: str
+        self, outputs: dict[float, ScaleOutput], canvas: Canvas, resolution: str
     ) -> jax.Array:
-        """Logits `[B, *size, C]` from the outputs of at least these scales."""
+        """Logits `[B, *canvas.shape, C]` from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
-        return self._fuse(logits, outputs, size, resolution)
+        return self._fuse(logits, outputs, canvas, resolution)
 
     def by_scale(
-        self, outputs: dict[float, ScaleOutput], size: tuple[int, int], resolution: str
+        self, outputs: dict[float, ScaleOutput], canvas: Canvas, resolution: str
     ) -> "ByScale":
         """What each scale says by itself, from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
         each = fusion.each_resized(
-            logits, size, resolution=resolution, scaled_size=self.fusion.scaled_size
+            logits, canvas, resolution=resolution, scaled_size=self.fusion.scaled_size
         )
         weights = None
         if self.fusion.is_linear:
-            shares = self._fuse(fusion.indicators(logits), outputs, size, resolution)
+            shares = self._fuse(fusion.indicators(logits), outputs, canvas, resolution)
             weights = fusion.by_scale(shares, self.scales)
         return ByScale(dict(zip(reversed(self.scales), each, strict=True)), weights)
 
-    def _fuse(self, logits, outputs, size, resolution):
+    def _fuse(self, logits, outputs, canvas, resolution):
         if self.fusion.attention is None:
-            return self.fusion.fuse(logits, size, resolution=resolution)
+            return self.fusion.fuse(logits, canvas, resolution=resolution)
         attention = {scale: outputs[scale].attention for scale in self.scales}
-        return self.fusion.fuse(logits, attention, size, resolution=resolution)
+        return self.fusion.fuse(logits, attention, canvas, resolution=resolution)
 
 
 @jax.tree_util.register_dataclass
@@ -167,6 +168,7 @@ def predict_all(
     resolution: str,
     flip: bool,
     each_scale: bool = False,
+    sizes: jax.Array | None = None,
 ) -> list[ProtocolOutput]:
     """The logits of each protocol. Each scale runs once, however many protocols use it.
 
@@ -182,12 +184,14 @@ def predict_all(
       resolution: one of `fusion.RESOLUTIONS`.
       flip: whether to take the mean with the logits of the mirror image (paper section 5.1.1).
       each_scale: whether to return what each scale says, too.
+      sizes: int32 `[B, 2]`, rows and columns of each image at the top left of its array; None where
+        the images fill it. What is predicted outside of them has no meaning.
 
     Returns:
       What each protocol predicts, at the size of the images.
     """
-    _, height, width, _ = images.shape
-    size = (height, width)
+    size = (images.shape[1], images.shape[2])
+    canvas = Canvas(size, sizes)
     floored: fusion.ScaledSize = fusion.scaled_size
     others = dict.fromkeys(p.fusion.scaled_size for p in protocols)
     others.pop(floored, None)
@@ -196,7 +200,7 @@ def predict_all(
         scaled_size: tuple(
             scale
             for scale in _scales_of(protocols, scaled_size)
-            if scaled_size(size, scale) != floored(size, scale)
+            if not canvas.is_same(scaled_size, floored, scale)
         )
         for scaled_size in others
     }
@@ -207,7 +211,9 @@ def predict_all(
 
     def predict(images):
         images = normalize(images)
-        run = functools.partial(multiscale.apply, graphdef, params, batch_stats, images)
+        run = functools.partial(
+            multiscale.apply, graphdef, params, batch_stats, images, sizes=sizes
+        )
         outputs = {floored: run(shared, train=False)[0]}
         for scaled_size, scales in apart.items():
             outputs[scaled_size] = outputs[floored]
@@ -217,8 +223,8 @@ def predict_all(
                 )
         return [
             ProtocolOutput(
-                protocol.predict(outputs[protocol.fusion.scaled_size], size, resolution),
-                protocol.by_scale(outputs[protocol.fusion.scaled_size], size, resolution)
+                protocol.predict(outputs[protocol.fusion.scaled_size], canvas, resolution),
+                protocol.by_scale(outputs[protocol.fusion.scaled_size], canvas, resolution)
                 if each_scale
                 else None,
             )
@@ -226,8 +232,8 @@ def predict_all(
         ]
 
     def predict_view(is_mirrored):
-        outputs = predict(jnp.where(is_mirrored, images[:, :, ::-1], images))
-        return jax.tree.map(lambda x: jnp.where(is_mirrored, x[:, :, ::-1], x), outputs)
+        outputs = predict(jnp.where(is_mirrored, canvas.mirror(images), images))
+        return jax.tree.map(lambda x: jnp.where(is_mirrored, canvas.mirror(x), x), outputs)
 
     if not flip:
         return predict(images)

@@ -1,20 +1,22 @@
 """A source of records to batches of whole images, for evaluation and for labelling.
 
-A batch holds images of one size, so that a jitted program compiles once a size. To make sizes few,
-images may be padded at the bottom and on the right: in black, as training pads its crops.
+A batch holds images of one canvas, so that a jitted program compiles once a canvas. Those that do
+not fill it lie at its top left, and the batch says how large each is.
 """
 
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from hmsa_jax.input import decoding
+from hmsa_jax.input.canvases import MOST, choose
 from hmsa_jax.input.pipeline import Batch, Source, check_source, local_rows
 from hmsa_jax.runtime import parallel
+from hmsa_jax.runtime.progress import tell
 
 # Batches that are decoded before they are asked for: enough to hide a slow one, few enough for
 # full-size images to fit in memory.
@@ -28,14 +30,14 @@ def eval_batches(
     *,
     batch_size: int,
     ignore_label: int,
-    size_multiple: int = 1,
+    canvases: int = MOST,
     process_index: int = 0,
     process_count: int = 1,
     size_of: Callable[[decoding.Record], Size] = decoding.image_size,
 ) -> Iterator[Batch]:
     """Yields labelled images, every record once over all processes.
 
-    The last batch of each size is filled up with black images that are ignored and not valid. All
+    The last batch of each canvas is filled up with black images that are ignored and not valid. All
     processes yield equally many batches, of equal shapes in equal order, as collective programs
     need.
 
@@ -43,7 +45,7 @@ def eval_batches(
       source: the records.
       batch_size: images in the global batch, over all processes.
       ignore_label: label of padding, and of the images that fill up a batch.
-      size_multiple: what divides rows and columns of a padded image.
+      canvases: the most that there may be; see `canvases.choose`.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
       size_of: reads rows and columns of a record's image; ValueError if it cannot.
@@ -51,7 +53,8 @@ def eval_batches(
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
       uint8 `[b, H, W]`, 'valid': bool `[b]`, 'index': int `[n]`}, with the n <= batch_size
-      records that the global batch holds, in its order.
+      records that the global batch holds, in its order. Where not all images of a canvas fill it,
+      'size', int32 `[b, 2]`, holds rows and columns of each.
 
     Raises:
       ValueError: if the source is empty or an argument is out of range; while iterating, if a
@@ -68,11 +71,11 @@ def eval_batches(
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
             "index": np.array(indices),
+            **_sizes_of(images, count, size, shared),
         }
 
-    groups = _group_by_size(
-        lambda index: size_of(source[index]), len(source), batch_size, size_multiple
-    )
+    sizes = [size_of(source[index]) for index in range(len(source))]
+    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
     return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
 
 
@@ -80,7 +83,7 @@ def image_batches(
     source: Source,
     *,
     batch_size: int,
-    size_multiple: int = 1,
+    canvases: int = MOST,
     unreadable: dict[int, ValueError] | None = None,
     size_of: Callable[[decoding.Record], Size] = decoding.image_size,
     decode: Callable[[decoding.Record], np.ndarray] = decoding.decode_image,
@@ -90,16 +93,15 @@ def image_batches(
     Args:
       source: the records; of each only image and id are read.
       batch_size: images in a batch; the last of each size is filled up with black ones.
-      size_multiple: what divides rows and columns of a padded image.
+      canvases: the most that there may be; see `canvases.choose`.
       unreadable: takes number and error of the records that cannot be read, which are left out
         then; without it the first of them ends the iteration.
       size_of: reads rows and columns of a record's image; ValueError if it cannot.
       decode: reads the image itself, uint8 `[H, W, 3]`; ValueError if it cannot.
 
     Returns:
-      An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`, 'size': int `[n, 2]`}, with
-      the n <= b records that the batch holds, one at least, and rows and columns of each without
-      padding.
+      An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`}, with the n <= b records
+      that the batch holds, one at least; and 'size' as for `eval_batches`.
 
     Raises:
       ValueError: as for `eval_batches`.
@@ -121,11 +123,11 @@ def image_batches(
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
-            "size": np.array([image.shape[:2] for image in images]),
+            **_sizes_of(images, batch_size, size, shared),
         }
 
-    sizes = functools.partial(attempt, size_of)
-    groups = _group_by_size(sizes, len(source), batch_size, size_multiple)
+    sizes = [attempt(size_of, index) for index in range(len(source))]
+    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
     images = functools.partial(attempt, decode)
     batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
@@ -146,34 +148,50 @@ def _decode_ahead(
             yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
 
 
-def _group_by_size(
-    size_of: Callable[[int], Size | None], count: int, batch_size: int, size_multiple: int
-) -> Iterator[tuple[Size, list[int]]]:
-    """Yields a padded size and the indices of up to `batch_size` images of that size.
+def _group_by_canvas(
+    sizes: Sequence[Size | None], batch_size: int, most: int
+) -> tuple[Iterator[tuple[Size, list[int]]], frozenset[Size]]:
+    """Groups of up to `batch_size` images, by number, each with the canvas that they share.
 
-    Every process computes the same groups from the headers of all images. Only the indices of the
-    groups still open are kept, at the price of reading the bytes of a record again to decode it.
+    Every process computes the same groups from the headers of all images, at the price of reading
+    the bytes of a record again to decode it.
+
+    Returns:
+      The groups, and the canvases that some of their images do not fill.
     """
-    groups: dict[Size, list[int]] = {}
-    for index in range(count):
-        found = size_of(index)
-        if found is None:
-            continue
-        size = (_padded(found[0], size_multiple), _padded(found[1], size_multiple))
-        group = groups.setdefault(size, [])
-        group.append(index)
-        if len(group) == batch_size:
-            yield size, groups.pop(size)
-    yield from groups.items()
+    chosen = choose([size for size in sizes if size is not None], most)
+    shared = frozenset(chosen.of.values()) - chosen.filled
+    if shared:
+        tell(f"{chosen.describe()}.")
+
+    def groups() -> Iterator[tuple[Size, list[int]]]:
+        waiting: dict[Size, list[int]] = {}
+        for index, size in enumerate(sizes):
+            if size is None:
+                continue
+            canvas = chosen.of[size]
+            group = waiting.setdefault(canvas, [])
+            group.append(index)
+            if len(group) == batch_size:
+                yield canvas, waiting.pop(canvas)
+        yield from waiting.items()
+
+    return groups(), shared
+
+
+def _sizes_of(
+    images: Sequence[np.ndarray], count: int, canvas: Size, shared: Collection[Size]
+) -> dict[str, np.ndarray]:
+    """'size' of a batch of `count` images, of which those that fill it up are whole canvases."""
+    if canvas not in shared:
+        return {}
+    sizes = [image.shape[:2] for image in images] + [canvas] * (count - len(images))
+    return {"size": np.array(sizes, np.int32)}
 
 
 def _without_none(indices: list[int], images: list) -> tuple[list[int], list]:
     pairs = [pair for pair in zip(indices, images, strict=True) if pair[1] is not None]
     return [index for index, _ in pairs], [image for _, image in pairs]
-
-
-def _padded(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
 
 
 def _stack(arrays: Sequence[np.ndarray], shape: tuple[int, ...], padding: int) -> np.ndarray:

@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 import jax.numpy as jnp
 
-from hmsa_jax.models.layers.resize import resize_bilinear
+from hmsa_jax.models.layers.canvas import Canvas, ScaledSize, Size, resize
 from hmsa_jax.runtime.registry import Registry
 
 RESOLUTIONS = ("features", "image")
 
 Scales = Mapping[float, jax.Array]
-Size = tuple[int, int]
-ScaledSize = Callable[[Size, float], Size]
 
 
 def scaled_size(size: Size, scale: float) -> Size:
@@ -54,7 +52,9 @@ def _not_empty(size: Size, scale: float, scaled: Size) -> Size:
     return scaled
 
 
-def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: str) -> jax.Array:
+def hierarchical(
+    logits: Scales, attention: Scales, size: Size | Canvas, *, resolution: str
+) -> jax.Array:
     """The chain of attentions, from the highest scale down (paper section 3, equation 1).
 
     L = U(L_r * a_r) + (1 - U(a_r)) * L for each scale r below the highest: the attention of a
@@ -65,7 +65,7 @@ def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: s
       logits: scale -> `[B, h_r, w_r, C]`, float32; scale 1.0 among them.
       attention: scale -> `[B, h_r, w_r, 1]` in [0, 1], for every scale but the highest.
       size: rows and columns of the result: of the image, or in training with `features` of the
-        head at scale 1.0.
+        head at scale 1.0. Or the canvas on which the images lie.
       resolution: one of `RESOLUTIONS`.
 
     Returns:
@@ -86,17 +86,19 @@ def hierarchical(logits: Scales, attention: Scales, size: Size, *, resolution: s
     missing = [scale for scale in scales[1:] if attention.get(scale) is None]
     if missing:
         raise ValueError(f"hierarchical fusion needs the attention of scales {missing}")
-    fused = _at_scaled_image(logits[scales[0]], scales[0], size, resolution)
+    image = Canvas.of(size)
+    fused, canvas = _at_scaled_image(logits[scales[0]], scales[0], image, resolution)
     for scale in scales[1:]:
-        p = _at_scaled_image(logits[scale], scale, size, resolution)
-        a = _at_scaled_image(attention[scale], scale, size, resolution)
-        target = _working_size(size, scale, resolution)
-        product, weight = resize_bilinear(a * p, target), resize_bilinear(a, target)
-        fused = product + (1 - weight) * resize_bilinear(fused, target)
-    return resize_bilinear(fused, size)
+        p, own = _at_scaled_image(logits[scale], scale, image, resolution)
+        a, _ = _at_scaled_image(attention[scale], scale, image, resolution)
+        target = _working_canvas(image, scale, resolution)
+        product, weight = resize(a * p, own, target), resize(a, own, target)
+        fused = product + (1 - weight) * resize(fused, canvas, target)
+        canvas = target
+    return resize(fused, canvas, image)
 
 
-def explicit(logits: Scales, shares: Scales, size: Size, *, resolution: str) -> jax.Array:
+def explicit(logits: Scales, shares: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
     """The sum of all scales' logits, each weighted by its share (Chen et al. 2016, equation 1).
 
     The baseline that the paper calls explicit (section 3).
@@ -117,32 +119,35 @@ def explicit(logits: Scales, shares: Scales, size: Size, *, resolution: str) -> 
     missing = [scale for scale in scales if shares.get(scale) is None]
     if missing:
         raise ValueError(f"explicit fusion needs the shares of scales {missing}")
+    image = Canvas.of(size)
+    of_shares = image.of_features(shares[1.0])
     if resolution == "image":
-        each = each_resized(logits, size, resolution=resolution)
-        return sum(resize_bilinear(shares[r], size) * p for r, p in zip(scales, each, strict=True))
-    return sum(
-        resize_bilinear(resize_bilinear(shares[r], logits[r].shape[1:3]) * logits[r], size)
-        for r in scales
-    )
+        each = each_resized(logits, image, resolution=resolution)
+        weighted = [
+            resize(shares[r], of_shares, image) * p for r, p in zip(scales, each, strict=True)
+        ]
+    else:
+        own = {r: _own_canvas(logits[r], r, image) for r in scales}
+        weighted = [
+            resize(resize(shares[r], of_shares, own[r]) * logits[r], own[r], image) for r in scales
+        ]
+    return sum(weighted[1:], weighted[0])
 
 
 def each_resized(
-    logits: Scales, size: Size, *, resolution: str, scaled_size: ScaledSize = scaled_size
+    logits: Scales, size: Size | Canvas, *, resolution: str, scaled_size: ScaledSize = scaled_size
 ) -> list[jax.Array]:
     """Every scale's own logits at `size`, the highest scale first.
 
     Arguments as above, and `scaled_size`, which says how large the image was at each scale.
     """
     scales = _descending(logits, resolution)
-    if resolution == "features":
-        return [resize_bilinear(logits[scale], size) for scale in scales]
-    return [
-        resize_bilinear(resize_bilinear(logits[scale], scaled_size(size, scale)), size)
-        for scale in scales
-    ]
+    image = Canvas.of(size)
+    each = [_at_scaled_image(logits[r], r, image, resolution, scaled_size) for r in scales]
+    return [resize(x, canvas, image) for x, canvas in each]
 
 
-def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+def average(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
     """The mean of all scales' logits at `size`; the paper's baseline.
 
     Arguments as above; the logits are those of images of `rounded_size`.
@@ -151,19 +156,22 @@ def average(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
     return sum(each[1:], each[0]) / len(logits)
 
 
-def maximum(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+def maximum(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
     """The largest of all scales' logits, class by class, at `size`. Arguments as in `average`."""
     each = each_resized(logits, size, resolution=resolution, scaled_size=rounded_size)
     return jnp.stack(each).max(0)
 
 
-def single(logits: Scales, size: Size, *, resolution: str) -> jax.Array:
+def single(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
     """The logits of scale 1.0 alone, resized to `size`. Arguments as above."""
     _descending(logits, resolution)
-    return resize_bilinear(logits[1.0], size)
+    image = Canvas.of(size)
+    return resize(logits[1.0], image.of_features(logits[1.0]), image)
 
 
-def attention_weights(attention: Scales, size: Size, *, resolution: str) -> dict[float, jax.Array]:
+def attention_weights(
+    attention: Scales, size: Size | Canvas, *, resolution: str
+) -> dict[float, jax.Array]:
     """The share of each scale in the hierarchical result; all shares of a pixel sum to 1.
 
     The chain is linear in the logits: fed with a constant indicator of each scale in place of
@@ -215,13 +223,33 @@ def _descending(logits: Scales, resolution: str) -> list[float]:
     return sorted(logits, reverse=True)
 
 
-def _at_scaled_image(x: jax.Array, scale: float, size: Size, resolution: str) -> jax.Array:
-    return resize_bilinear(x, scaled_size(size, scale)) if resolution == "image" else x
+def _own_canvas(
+    x: jax.Array, scale: float, image: Canvas, scaled_size: ScaledSize = scaled_size
+) -> Canvas:
+    """The canvas of features of the image at a scale."""
+    if image.valid is None:
+        return image.of_features(x)
+    return image.scaled(scale, scaled_size).of_features(x)
 
 
-def _working_size(size: Size, scale: float, resolution: str) -> Size:
-    """Scales above 1 blend at their own image size in the published code, all others at `size`."""
-    return scaled_size(size, max(scale, 1.0)) if resolution == "image" else size
+def _at_scaled_image(
+    x: jax.Array,
+    scale: float,
+    image: Canvas,
+    resolution: str,
+    scaled_size: ScaledSize = scaled_size,
+) -> tuple[jax.Array, Canvas]:
+    """Features of a scale as they are, or at the size of the scaled image; and their canvas."""
+    own = _own_canvas(x, scale, image, scaled_size)
+    if resolution == "features":
+        return x, own
+    target = image.scaled(scale, scaled_size)
+    return resize(x, own, target), target
+
+
+def _working_canvas(image: Canvas, scale: float, resolution: str) -> Canvas:
+    """Scales above 1 blend at their own image size in the published code, all others at 1."""
+    return image.scaled(max(scale, 1.0), scaled_size) if resolution == "image" else image
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.trunks.trunk import PublishedNames
@@ -43,10 +44,10 @@ class DenseHead(nnx.Module):
         )
         self.output = Conv(channels[-1], outputs, layer, bias=bias)
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         """Maps `[B, h, w, inputs]` to `[B, h, w, outputs]`."""
         for layer in self.hidden:
-            x = layer(x, train=train)
+            x = layer(x, train=train, canvas=canvas)
         y = self.output(x)
         return y.astype(jnp.promote_types(y.dtype, jnp.float32))
 

@@ -12,11 +12,11 @@ from hmsa_jax.models import heads
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
-from hmsa_jax.models.fusion import ScaledSize, scaled_size
+from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.canvas import FILLED, Canvas, ScaledSize, resize
 from hmsa_jax.models.layers.layer import Layer
-from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks import TRUNKS
 
@@ -121,6 +121,7 @@ class MultiscaleNetwork(nnx.Module):
         train: bool,
         dropout_key: jax.Array | None = None,
         scaled_size: ScaledSize = scaled_size,
+        sizes: jax.Array | None = None,
     ) -> dict[float, ScaleOutput]:
         """Runs the scales one after the other, the lowest first.
 
@@ -132,48 +133,65 @@ class MultiscaleNetwork(nnx.Module):
           train: batch statistics (which move the running ones) and dropout, or neither.
           dropout_key: random key, needed in training; every scale gets its own.
           scaled_size: says how large the image is at each scale.
+          sizes: int32 `[B, 2]`, rows and columns of each image at the top left of its array, in
+            evaluation; None where the images fill it.
 
         Returns:
           scale -> output at a quarter of that size.
         """
         outputs: dict[float, ScaleOutput] = {}
         pixels: dict[float, jax.Array] = {}
-        _, rows, columns, _ = images.shape
+        canvas = Canvas(images.shape[1:3], sizes)
+        canvases = {scale: canvas.scaled(scale, scaled_size) for scale in scales}
         for i, scale in enumerate(sorted(scales)):
-            scaled = resize_bilinear(images, scaled_size((rows, columns), scale))
+            scaled = resize(images, canvas, canvases[scale])
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
-            outputs[scale], pixels[scale] = self.run_scale(scaled, train=train, dropout_key=key)
+            outputs[scale], pixels[scale] = self.run_scale(
+                scaled, train=train, dropout_key=key, canvas=canvases[scale]
+            )
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
-            for scale, share in self.weigh_scales(pixels, train=train).items():
+            for scale, share in self.weigh_scales(pixels, canvases, train=train).items():
                 outputs[scale] = dataclasses.replace(outputs[scale], attention=share)
         return outputs
 
     def run_scale(
-        self, images: jax.Array, *, train: bool, dropout_key: jax.Array | None
+        self,
+        images: jax.Array,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None,
+        canvas: Canvas = FILLED,
     ) -> tuple[ScaleOutput, jax.Array]:
         """One scale: what the heads say of it, and the features `[B, h, w, C]` that they read."""
-        features = self.trunk(images, train=train)
+        features = self.trunk(images, train=train, canvas=canvas)
 
         def heads_of(network, features):
-            return network.run_heads(features, train=train, dropout_key=dropout_key)
+            return network.run_heads(features, train=train, dropout_key=dropout_key, canvas=canvas)
 
         if train:
             heads_of = with_policy(heads_of, self.remat)
         return heads_of(self, features)
 
     def run_heads(
-        self, features: Any, *, train: bool, dropout_key: jax.Array | None
+        self,
+        features: Any,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None,
+        canvas: Canvas = FILLED,
     ) -> tuple[ScaleOutput, jax.Array]:
         """Decoder and heads, from the trunk's features."""
-        pixels, aux_logits = self.decoder(features, train=train, dropout_key=dropout_key)
-        logits = self.semantic_head(pixels, train=train)
+        pixels, aux_logits = self.decoder(
+            features, train=train, dropout_key=dropout_key, canvas=canvas
+        )
+        logits = self.semantic_head(pixels, train=train, canvas=canvas)
         attention = None
         if self.attention_head is not None and not self.weighed_scales:
-            attention = jax.nn.sigmoid(self.attention_head(pixels, train=train))
+            attention = jax.nn.sigmoid(self.attention_head(pixels, train=train, canvas=canvas))
         return ScaleOutput(logits, aux_logits, attention), pixels
 
     def weigh_scales(
-        self, pixels: dict[float, jax.Array], *, train: bool
+        self, pixels: dict[float, jax.Array], canvases: dict[float, Canvas], *, train: bool
     ) -> dict[float, jax.Array]:
         """The explicit baseline: from the features of all scales the share of each, by softmax.
 
@@ -181,17 +199,19 @@ class MultiscaleNetwork(nnx.Module):
 
         Args:
           pixels: scale -> features `[B, h_r, w_r, C]`.
+          canvases: scale -> canvas of the images at that scale.
           train: as above.
 
         Returns:
           scale -> share `[B, h_1, w_1, 1]`, at the resolution of scale 1.
         """
-        size = pixels[1.0].shape[1:3]
+        own = {scale: canvases[scale].of_features(pixels[scale]) for scale in self.weighed_scales}
         together = jnp.concatenate(
-            [resize_bilinear(pixels[scale], size) for scale in self.weighed_scales], axis=-1
+            [resize(pixels[scale], own[scale], own[1.0]) for scale in self.weighed_scales], axis=-1
         )
         assert self.attention_head is not None  # some attention weighs these scales
-        shares = jax.nn.softmax(self.attention_head(together, train=train), axis=-1)
+        logits = self.attention_head(together, train=train, canvas=canvases[1.0])
+        shares = jax.nn.softmax(logits, axis=-1)
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
 
 
@@ -238,6 +258,7 @@ def apply(
     dropout_key: jax.Array | None = None,
     shares: tuple[int, int] = (1, 1),
     scaled_size: ScaledSize = scaled_size,
+    sizes: jax.Array | None = None,
 ) -> tuple[dict[float, ScaleOutput], dict]:
     """The network as a pure function; arguments as for `initialize` and `MultiscaleNetwork`.
 
@@ -249,7 +270,14 @@ def apply(
     """
     network = nnx.merge(graphdef, params, batch_stats, copy=True)
     network.set_attributes(BatchNorm, shares=shares)
-    outputs = network(images, scales, train=train, dropout_key=dropout_key, scaled_size=scaled_size)
+    outputs = network(
+        images,
+        scales,
+        train=train,
+        dropout_key=dropout_key,
+        scaled_size=scaled_size,
+        sizes=sizes,
+    )
     return outputs, _split(network)[2]
 
 

@@ -68,7 +68,6 @@ MAPILLARY = BOTH | {
     "optimizer.learning_rate": 0.02,
     "optimizer.poly_exponent": 1.0,
     "objective.aux_weight": 0.4,
-    "evaluate.size_multiple": 128,
 }
 TABLE_1 = MAPILLARY | {"model.trunk": "resnet50", "objective.aux_weight": 0.0}
 CITYSCAPES = BOTH | {
@@ -83,7 +82,6 @@ CITYSCAPES = BOTH | {
     "optimizer.learning_rate": 0.01,
     "optimizer.poly_exponent": 2.0,
     "objective.aux_weight": 0.4,
-    "evaluate.size_multiple": 1,
 }
 BOOSTED = (3, 4, 6, 7, 9, 11, 12, 13, 14, 15, 16, 17, 18)  # train ids
 COARSE = {

@@ -38,7 +38,7 @@ def config():
     config.model.ocr_key_channels = 8
     config.model.head_channels = 8
     config.evaluate.images_per_device = 1
-    config.evaluate.size_multiple = 16
+    config.evaluate.canvases = 1
     return config
 
 
@@ -88,7 +88,7 @@ def names_of(images):
 
 
 def test_labels_are_those_of_numpy(teacher, images, labelled):
-    """One image at a time, with the mirror image, padding and softmax in numpy."""
+    """One image at a time, with the mirror image, and softmax in numpy; they share a canvas."""
     assembled = experiment.assemble(config())
     protocol = parse(PROTOCOL)
 
@@ -108,11 +108,8 @@ def test_labels_are_those_of_numpy(teacher, images, labelled):
     for name in names_of(images):
         path = next(images.glob(f"{name}.*"))
         image = decoding.decode_image({"image": path.read_bytes(), "id": name})
-        rows, columns = image.shape[:2]
-        padded = np.zeros((48, 64, 3), np.uint8)
-        padded[:rows, :columns] = image
-        logits = np.float64(predict(padded)) + np.float64(predict(padded[:, ::-1]))[:, ::-1]
-        exponentials = np.exp(logits[:rows, :columns] / 2)
+        logits = np.float64(predict(image)) + np.float64(predict(image[:, ::-1]))[:, ::-1]
+        exponentials = np.exp(logits / 2)
         probability = exponentials.max(-1) / exponentials.sum(-1)
         mask = read(labelled / "masks" / "train" / f"{name}.png")
         stored = read(labelled / "probabilities" / "train" / f"{name}.png")

@@ -86,7 +86,7 @@ def test_each_program_has_the_form_for_its_own_batch(
             assembled.batch_stats,
             labelling.labels_above(0.5),
             images_per_device=images,
-            size_multiple=1,
+            canvases=1,
         )
 
     assert form_of_step(assembled, assembled.train_step) == training

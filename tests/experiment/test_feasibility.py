@@ -66,7 +66,7 @@ def test_the_numbers_are_those_of_the_rule():
         feasibility.check_training(config)  # eight simulated devices have 8 GB each
 
 
-@pytest.mark.parametrize("field", ["evaluate.images_per_device", "evaluate.size_multiple"])
+@pytest.mark.parametrize("field", ["evaluate.images_per_device"])
 @pytest.mark.parametrize("source", [[image()], [{"image": b"damaged", "id": "a"}]])
 def test_whole_images_beyond_any_memory(field, source):
     config = config_with(**{field.replace(".", "__"): 10**20})

@@ -203,12 +203,13 @@ def test_a_file_that_is_no_config_is_refused_beside_a_run_too(tmp_path):
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
     run = write_run(tmp_path / "run")
     fields = json.loads((run / "config.json").read_text())
-    for name in ("data.resampling", "objective.mean_over", "evaluate.size_multiple"):
+    for name in ("data.resampling", "objective.mean_over", "evaluate.canvases"):
         del fields[name]
+    fields["evaluate.size_multiple"] = 128  # had no other purpose
     (run / "config.json").write_text(json.dumps(fields))
     config = run_directory.resolve(run, None, {})
     assert (config.data.resampling, config.objective.mean_over) == ("bilinear", "pixels")
-    assert config.evaluate.size_multiple == 1
+    assert config.evaluate.canvases == 4
     (run / "config.json").write_text(json.dumps(fields | {"model.fold_columns": True}))
     with pytest.raises(ValueError, match=r"does not know: model\.fold_columns"):
         run_directory.resolve(run, None, {})

@@ -108,7 +108,6 @@ WRONG = {
     "data.workers": (10**9, r"data\.workers=1000000000, each"),
     "evaluate.protocols": (("explicit:0.5,1",), r"evaluate\.protocols need attention of another"),
     "evaluate.images_per_device": (10**9, r"evaluate\.images_per_device=1"),
-    "evaluate.size_multiple": (10**9, r"evaluate\.size_multiple=1"),
     "init_from": ("/nowhere", r"init_from is /nowhere, which holds no checkpoint"),
     "objective.rmi.pool": (64, r"data\.crop_size, objective\.rmi: 32 x 64 pixels are 1 x 2 after"),
     "data.pool.name": ("street_scenes", r"data\.pool\.name is 'street_scenes', whose classes"),

@@ -107,7 +107,8 @@ def runs(monkeypatch):
     """Instead of a network that which returns the scaled image; the sizes that it ran."""
     done = []
 
-    def apply(graphdef, params, batch_stats, images, scales, *, train, scaled_size=None):
+    def apply(graphdef, params, batch_stats, images, scales, *, train, sizes, scaled_size=None):
+        assert sizes is None
         outputs = {}
         for scale in scales:
             size = (scaled_size or fusion.scaled_size)(images.shape[1:3], scale)

@@ -27,7 +27,7 @@ _VALUES = (
 )
 _IMPOSSIBLE = {  # what `train` has to refuse before it starts
     "evaluate__images_per_device": 10**20,
-    "evaluate__size_multiple": 10**20,
+    "evaluate__canvases": 10**20,
     "evaluate__eval_split": "x",
     "data__eval_split": "nowhere",
     "data__train_split": "train[:0%]",

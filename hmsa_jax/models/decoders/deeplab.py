@@ -9,6 +9,7 @@ from flax import nnx
 
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import SEMANTIC_HEADS
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import Conv, ConvBN
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
@@ -48,13 +49,13 @@ class SpatialPyramid(nnx.Module):
         )
         self.channels = _CHANNELS * (1 + len(self.branches))
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         """Maps `[B, h, w, inputs]` to `[B, h, w, channels]`: whole image, 1x1, then the rates."""
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        whole = x.mean((1, 2), keepdims=True, dtype=wide).astype(x.dtype)
-        whole = resize_bilinear(self.image(whole, train=train), x.shape[1:3])
+        whole = canvas.mean(x, wide).astype(x.dtype)
+        whole = canvas.clear(resize_bilinear(self.image(whole, train=train), x.shape[1:3]))
         return jnp.concatenate(
-            [whole, *(branch(x, train=train) for branch in self.branches)], axis=-1
+            [whole, *(branch(x, train=train, canvas=canvas) for branch in self.branches)], axis=-1
         )
 
 
@@ -82,6 +83,7 @@ class DeepLab(nnx.Module):
         *,
         train: bool,
         dropout_key: jax.Array | None,
+        canvas: Canvas = FILLED,
     ) -> tuple[jax.Array, None]:
         """Maps the trunk's features to what the heads read.
 
@@ -89,14 +91,15 @@ class DeepLab(nnx.Module):
           features: `[B, h, w, fine_channels]` and `[B, h / 2, w / 2, inputs]`.
           train: batch statistics, or running statistics.
           dropout_key: not read: there is no dropout.
+          canvas: of the images, in evaluation.
 
         Returns:
           `[B, h, w, channels]`, and None: there is no auxiliary head.
         """
         del dropout_key
         fine, coarse = features
-        coarse = self.coarse(self.pyramid(coarse, train=train))
-        coarse = resize_bilinear(coarse, fine.shape[1:3])
+        coarse = self.coarse(self.pyramid(coarse, train=train, canvas=canvas))
+        coarse = canvas.resize(coarse, fine.shape[1:3])
         return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
 
 

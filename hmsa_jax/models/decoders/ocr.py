@@ -11,6 +11,7 @@ from flax import nnx
 
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.heads import DenseHead
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.trunks.trunk import PublishedNames
@@ -93,7 +94,12 @@ class OCR(nnx.Module):
         self.channels = channels
 
     def __call__(
-        self, features: jax.Array, *, train: bool, dropout_key: jax.Array | None
+        self,
+        features: jax.Array,
+        *,
+        train: bool,
+        dropout_key: jax.Array | None,
+        canvas: Canvas = FILLED,
     ) -> tuple[jax.Array, jax.Array]:
         """Adds to every pixel the context of the object regions.
 
@@ -101,24 +107,31 @@ class OCR(nnx.Module):
           features: `[B, h, w, inputs]` from the trunk.
           train: batch statistics and dropout, or running statistics and none.
           dropout_key: random key, read in training only.
+          canvas: of the images, in evaluation.
 
         Returns:
           `[B, h, w, channels]`, and the auxiliary logits `[B, h, w, classes]` float32, whose
           softmax over space makes the regions.
         """
-        aux_logits = self.aux_head(features, train=train)
-        pixels = self.features(features, train=train)
-        regions = gather_regions(pixels, aux_logits)
-        context = self.up(self._attend(pixels, regions, train=train), train=train)
-        result = self.output(jnp.concatenate([context, pixels], axis=-1), train=train)
+        aux_logits = self.aux_head(features, train=train, canvas=canvas)
+        pixels = self.features(features, train=train, canvas=canvas)
+        regions = gather_regions(pixels, aux_logits, canvas)
+        context = self.up(
+            self._attend(pixels, regions, train=train, canvas=canvas), train=train, canvas=canvas
+        )
+        result = self.output(
+            jnp.concatenate([context, pixels], axis=-1), train=train, canvas=canvas
+        )
         if train and self.dropout:
             assert dropout_key is not None  # as its type says, for whoever trains
             result = drop_channels(result, self.dropout, dropout_key)
         return result, aux_logits
 
-    def _attend(self, pixels: jax.Array, regions: jax.Array, *, train: bool) -> jax.Array:
+    def _attend(
+        self, pixels: jax.Array, regions: jax.Array, *, train: bool, canvas: Canvas
+    ) -> jax.Array:
         """Each pixel's mixture of region values, by softmax over classes."""
-        query = self.pixel(pixels, train=train)
+        query = self.pixel(pixels, train=train, canvas=canvas)
         key = self.object(regions, train=train)[:, :, 0]
         value = self.value(regions, train=train)[:, :, 0]
         wide = jnp.promote_types(query.dtype, jnp.float32)
@@ -127,17 +140,18 @@ class OCR(nnx.Module):
         return jnp.einsum("bhwc,bck->bhwk", weights.astype(value.dtype), value)
 
 
-def gather_regions(pixels: jax.Array, aux_logits: jax.Array) -> jax.Array:
+def gather_regions(pixels: jax.Array, aux_logits: jax.Array, canvas: Canvas = FILLED) -> jax.Array:
     """The mean feature of each class, weighted by a softmax of its logits over space.
 
     Args:
       pixels: `[B, h, w, channels]`.
       aux_logits: `[B, h, w, classes]`.
+      canvas: of the images.
 
     Returns:
       `[B, classes, 1, channels]` in the dtype of `pixels`: an image of one column.
     """
-    weights = jax.nn.softmax(aux_logits, axis=(1, 2)).astype(pixels.dtype)
+    weights = canvas.softmax(aux_logits).astype(pixels.dtype)
     regions = jnp.einsum("bhwc,bhwk->bck", weights, pixels, preferred_element_type=aux_logits.dtype)
     return regions[:, :, None].astype(pixels.dtype)
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
+
 EPSILON = 1e-5
 MOMENTUM = 0.1  # share of the new batch in the running statistics
 
@@ -42,20 +44,21 @@ class BatchNorm(nnx.Module):
         self.group = 0
         self.shares = (1, 1)
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         """Normalises; in training it updates the running statistics.
 
         Args:
           x: `[B, H, W, channels]`.
           train: with statistics of the batch, or with the running ones.
+          canvas: of the images, in evaluation.
 
         Returns:
-          The shape of `x`, in `dtype`.
+          The shape of `x`, in `dtype`, zero outside of the images: so are all features that follow.
         """
         scale, bias = self.scale.get_value(), self.bias.get_value()
         mean, var = self.mean.get_value(), self.var.get_value()
         if not train:
-            return normalize(x, mean, var, scale, bias, self.dtype)
+            return canvas.clear(normalize(x, mean, var, scale, bias, self.dtype))
         group = self.group or x.shape[0]
         y, mean, var = normalize_batch(x, mean, var, scale, bias, group, self.dtype, self.shares)
         # set_value: assigning through [...] asks a tracer for its sharding, at quadratic cost.

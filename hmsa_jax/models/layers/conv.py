@@ -11,6 +11,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.convolution import convolve
 from hmsa_jax.models.layers.layer import Layer
 
@@ -100,8 +101,8 @@ class ConvBN(nnx.Module):
         self.bn = BatchNorm(outputs, dtype=layer.dtype)
         self.relu = relu
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x = self.bn(self.conv(x), train=train)
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
+        x = self.bn(self.conv(x), train=train, canvas=canvas)
         return jax.nn.relu(x) if self.relu else x
 
 
@@ -111,7 +112,7 @@ class Sequence(nnx.Module):
     def __init__(self, *layers: nnx.Module):
         self.layers = nnx.List(layers)
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         for layer in self.layers:
-            x = layer(x, train=train)
+            x = layer(x, train=train, canvas=canvas)
         return x

@@ -3,6 +3,7 @@
 import jax
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import ConvBN
 from hmsa_jax.models.layers.layer import Layer
 
@@ -37,10 +38,10 @@ class Bottleneck(nnx.Module):
             ConvBN(inputs, outputs, layer, stride=stride, relu=False) if inputs != outputs else None
         )
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         y = x
         for conv in (self.conv1, self.conv2, self.conv3):
-            y = conv(y, train=train)
+            y = conv(y, train=train, canvas=canvas)
         if self.shortcut is not None:
-            x = self.shortcut(x, train=train)
+            x = self.shortcut(x, train=train, canvas=canvas)
         return jax.nn.relu(x + y)

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.materialization import materialize
-from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks.bottleneck import EXPANSION, Bottleneck
 from hmsa_jax.models.trunks.trunk import Trunk
@@ -91,8 +91,8 @@ class BasicBlock(nnx.Module):
         self.conv1 = ConvBN(channels, channels, layer, kernel=3)
         self.conv2 = ConvBN(channels, channels, layer, kernel=3, relu=False)
 
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        y = self.conv2(self.conv1(x, train=train), train=train)
+    def __call__(self, x: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
+        y = self.conv2(self.conv1(x, train=train, canvas=canvas), train=train, canvas=canvas)
         return jax.nn.relu(x + y)
 
 
@@ -129,14 +129,18 @@ class Exchange(nnx.Module):
             }
         )
 
-    def __call__(self, branches: list[jax.Array], *, train: bool) -> list[jax.Array]:
+    def __call__(
+        self, branches: list[jax.Array], *, train: bool, canvas: Canvas = FILLED
+    ) -> list[jax.Array]:
         outputs = []
         for i, target in enumerate(branches):
             terms = []
             for j, branch in enumerate(branches):
-                term = branch if i == j else self.paths[f"{i}_{j}"](branch, train=train)
+                term = (
+                    branch if i == j else self.paths[f"{i}_{j}"](branch, train=train, canvas=canvas)
+                )
                 if j > i:
-                    term = resize_bilinear(term, target.shape[1:3])
+                    term = canvas.resize(term, target.shape[1:3])
                 terms.append(term)
             outputs.append(jax.nn.relu(sum(terms[1:], terms[0])))
         return outputs
@@ -151,9 +155,14 @@ class MultiResolutionModule(nnx.Module):
         )
         self.exchange = Exchange(widths, layer)
 
-    def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
-        xs = [branch(x, train=train) for branch, x in zip(self.branches, xs, strict=True)]
-        return self.exchange(xs, train=train)
+    def __call__(
+        self, xs: list[jax.Array], *, train: bool, canvas: Canvas = FILLED
+    ) -> list[jax.Array]:
+        xs = [
+            branch(x, train=train, canvas=canvas)
+            for branch, x in zip(self.branches, xs, strict=True)
+        ]
+        return self.exchange(xs, train=train, canvas=canvas)
 
 
 class Transition(nnx.Module):
@@ -166,12 +175,14 @@ class Transition(nnx.Module):
         )
         self.halve = ConvBN(inputs[-1], outputs[-1], layer, kernel=3, stride=2)
 
-    def __call__(self, xs: list[jax.Array], *, train: bool) -> list[jax.Array]:
+    def __call__(
+        self, xs: list[jax.Array], *, train: bool, canvas: Canvas = FILLED
+    ) -> list[jax.Array]:
         kept = [
-            x if adapt is None else adapt(x, train=train)
+            x if adapt is None else adapt(x, train=train, canvas=canvas)
             for adapt, x in zip(self.adapt, xs, strict=True)
         ]
-        return [*kept, self.halve(xs[-1], train=train)]
+        return [*kept, self.halve(xs[-1], train=train, canvas=canvas)]
 
 
 class HRNet(nnx.Module):
@@ -217,21 +228,21 @@ class HRNet(nnx.Module):
             )
             previous = widths
 
-    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool, canvas: Canvas = FILLED) -> jax.Array:
         """Maps normalised images `[B, H, W, 3]` to features `[B, H / 4, W / 4, channels]`."""
 
         def run(module, xs):
-            return module(xs, train=train)
+            return module(xs, train=train, canvas=canvas)
 
         if train:
             run = with_policy(run, self.remat)
-        xs = materialize([run(self.stage1, self.stem(images, train=train))])
+        xs = materialize([run(self.stage1, self.stem(images, train=train, canvas=canvas))])
         for transition, stage in zip(self.transitions, self.stages, strict=True):
-            xs = transition(xs, train=train)
+            xs = transition(xs, train=train, canvas=canvas)
             for module in stage:
                 xs = materialize(run(module, xs))
         size = xs[0].shape[1:3]
-        return jnp.concatenate([resize_bilinear(x, size) for x in xs], axis=-1)
+        return jnp.concatenate([canvas.resize(x, size) for x in xs], axis=-1)
 
 
 def trunk(size: HRNetSize) -> Trunk:

@@ -6,6 +6,7 @@ import functools
 import jax
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.conv import ConvBN, Sequence
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.remat import with_policy
@@ -92,7 +93,9 @@ class ResNet(nnx.Module):
         self.fine_channels = size.channels * EXPANSION
         self.channels = inputs
 
-    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, images: jax.Array, *, train: bool, canvas: Canvas = FILLED
+    ) -> tuple[jax.Array, jax.Array]:
         """Maps normalised images `[B, H, W, 3]` to features at strides 4 and 8.
 
         Returns:
@@ -100,12 +103,15 @@ class ResNet(nnx.Module):
         """
 
         def run(module, x):
-            return module(x, train=train)
+            return module(x, train=train, canvas=canvas)
 
         if train:
             run = with_policy(run, self.remat)
         x = nnx.max_pool(
-            self.stem(images, train=train), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
+            self.stem(images, train=train, canvas=canvas),
+            (3, 3),
+            strides=(2, 2),
+            padding=((1, 1), (1, 1)),
         )
         fine = run(self.stages[0], x)
         x = fine
