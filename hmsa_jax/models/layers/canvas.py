@@ -66,7 +66,7 @@ class Canvas:
             return one(size, scale) == other(size, scale)
         longest = max(self.shape)
         tables = [_scaled_lengths(longest, scale, scaled_size) for scaled_size in (one, other)]
-        return np.array_equal(*tables)
+        return bool(np.array_equal(tables[0], tables[1]))
 
     def of_features(self, features: jax.Array | jax.ShapeDtypeStruct) -> "Canvas":
         """The canvas of features `[B, h, w, ...]` of the images, whose stride divides it."""
