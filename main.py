@@ -11,6 +11,7 @@ from hmsa_jax.commands.command import Command, UsageError
 COMMANDS = {
     "train": "hmsa_jax.commands.train",
     "evaluate": "hmsa_jax.commands.evaluate",
+    "compare": "hmsa_jax.commands.compare",
     "predict": "hmsa_jax.commands.predict",
     "autolabel": "hmsa_jax.commands.autolabel",
     "convert": "hmsa_jax.commands.convert",

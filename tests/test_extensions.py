@@ -13,7 +13,6 @@ from hmsa_jax.config import fields, schema
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import experiment, feasibility, protocols
 from hmsa_jax.losses.objective import LOSSES, Loss
-from hmsa_jax.metrics import confusion
 from hmsa_jax.models import fusion, pretrained
 from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
@@ -146,7 +145,8 @@ def test_a_step_trains_and_the_network_is_scored(assembled):
     batch = jax.device_put(batch, sharding.whole_images(assembled.mesh))
     counts, finite = assembled.evaluation_step()(state.params, state.batch_stats, batch)
     assert finite.all()
-    assert confusion.whole(np.asarray(counts)).sum((1, 2)).tolist() == [8 * 32 * 64] * 2
+    assert np.asarray(counts["confusion"]).sum((2, 3)).tolist() == [[32 * 64] * 2] * 8
+    assert {"boundary", "calibration"} == counts["metrics"].keys()
 
 
 def test_its_weights_have_published_names(assembled):

@@ -23,6 +23,7 @@ from hmsa_jax.config.field import (
 
 with epy.lazy_imports():  # their registries are asked when a value is checked, not here
     from data import registry
+    from hmsa_jax import metrics
     from hmsa_jax.inference import protocol
     from hmsa_jax.input import geometric, resampling
     from hmsa_jax.losses import objective, rmi
@@ -68,6 +69,10 @@ def _are_scales(scales: tuple) -> bool:
 
 def _are_names(names: tuple) -> bool:
     return all(isinstance(name, str) for name in names)
+
+
+def _are_metrics(names: tuple) -> bool:
+    return set(names) <= set(metrics.METRICS.names()) and len(set(names)) == len(names)
 
 
 def _are_protocols(texts: tuple) -> bool:
@@ -447,6 +452,15 @@ FIELDS: dict[str, Field] = {
         "What an evaluation compares: methods and their scales. 'single' predicts at scale 1,"
         " 'average' and 'max' combine scales without attention, 'hierarchical' and 'explicit' with"
         " the attention of that name. Those that the network has no attention for are left out.",
+        free=True,
+    ),
+    "evaluate.metrics": Field(
+        ("boundary", "calibration"),
+        tuple_of(
+            str, lambda: f"a tuple of some of {metrics.METRICS.names()}, none twice", _are_metrics
+        ),
+        "What an evaluation computes besides the confusion matrices. 'boundary' is boundary IoU and"
+        " the F-score of contours, 'calibration' the expected calibration error.",
         free=True,
     ),
 }

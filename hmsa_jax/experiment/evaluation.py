@@ -13,17 +13,17 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
-from hmsa_jax.inference.evaluation import score_source
+from hmsa_jax.inference.evaluation import Evaluation, score_source
 from hmsa_jax.inference.predictor import checked_size
 from hmsa_jax.input import decoding, pipeline
 from hmsa_jax.input.remarks import tell_remarks
-from hmsa_jax.report import results
+from hmsa_jax.report import count_file, results
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.state import TrainState
 
-_RESULTS = "evaluation"
+RESULTS = "evaluation"
 _FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that scores depend on
 
 
@@ -33,29 +33,29 @@ def evaluate_state(
     scored: pipeline.Source,
     state: TrainState,
 ) -> dict[str, np.ndarray]:
-    """Scores a state on `open_scored`'s images, prints the table and writes the JSON.
+    """Scores a state on `open_scored`'s images, prints the table and writes JSON and counts.
 
     Returns:
       protocol name -> int64 `[classes, classes]`.
     """
     config = experiment.config
     ways = protocols.of_evaluation(config)
-    totals = score_source(
+    evaluation = score_source(
         experiment.evaluation_step(),
         state.eval_params,
         state.batch_stats,
         scored,
         experiment.mesh,
+        protocols=[protocol.name for protocol in ways],
+        classes=experiment.classes,
         images_per_device=config.evaluate.images_per_device,
         ignore_label=experiment.ignore_label,
         canvases=config.evaluate.canvases,
         size_of=checked_size(decoding.image_size, ways),
     )
-    names = [protocol.name for protocol in ways]
-    confusions = dict(zip(names, totals, strict=True))
     if jax.process_index() == 0:
-        _report(config, workdir, experiment.classes, confusions, state)
-    return confusions
+        _report(config, workdir, evaluation, state)
+    return dict(evaluation.confusions.totals)
 
 
 def evaluate(
@@ -111,7 +111,7 @@ def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder)
 
 def check_writable(workdir: pathlib.Path) -> None:
     """Raises PermissionError if scores cannot be written into a run, before they are computed."""
-    directory = workdir / _RESULTS
+    directory = workdir / RESULTS
     if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
@@ -119,25 +119,26 @@ def check_writable(workdir: pathlib.Path) -> None:
 def _report(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
-    classes: tuple[str, ...],
-    confusions: dict[str, np.ndarray],
+    evaluation: Evaluation,
     state: TrainState,
 ) -> None:
     step = int(state.step)
     split = f"{config.data.name}/{config.data.eval_split}"
     weights = jax.device_get((state.eval_params, state.batch_stats))
     text = results.to_json(
-        confusions,
-        classes,
+        evaluation,
         split=split,
         step=step,
         weights=integrity.digest_of_all(integrity.digests(integrity.by_name(weights))),
         average_of_steps=state.eval_params is not state.params,
         **{name: config.evaluate[name] for name in _FACTS},
     )
-    directory = workdir / _RESULTS
+    directory = workdir / RESULTS
     directory.mkdir(exist_ok=True)
     path = results.path_for(directory, f"{config.data.eval_split}-{step}", text)
     write_atomically(path, text)
-    console.print(results.to_table(confusions, classes, f"{split}, step {step}"))
-    tell(f"The same as JSON: {path}")
+    counts = path.with_suffix(".npz")
+    count_file.write(counts, count_file.Origin(split, step), evaluation.confusions)
+    console.print(results.to_table(evaluation, f"{split}, step {step}"))
+    tell(results.worst_images(evaluation.confusions))
+    tell(f"The same as JSON: {path}; the counts of each image: {counts.name}")

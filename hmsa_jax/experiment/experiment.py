@@ -131,7 +131,8 @@ class Experiment:
           ValueError: every protocol needs attention of a kind that the network does not have.
         """
         predictor = self.predictor(protocols.of_evaluation(self.config))
-        return make_evaluation_step(predictor, classes=len(self.classes))
+        metrics = self.config.evaluate.metrics
+        return make_evaluation_step(predictor, classes=len(self.classes), metrics=metrics)
 
     def predictor(
         self,

@@ -1,6 +1,8 @@
 """Scoring a network on labelled images, under several protocols at once."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +15,29 @@ from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.inference.protocol import ProtocolOutput
 from hmsa_jax.input import decoding, pipeline, whole_images
 from hmsa_jax.input.canvases import MOST
-from hmsa_jax.metrics import confusion
+from hmsa_jax.metrics import METRICS, confusion
+from hmsa_jax.metrics.image_confusions import ImageConfusions
+from hmsa_jax.metrics.metric import Prediction, Truth
 from hmsa_jax.runtime.progress import Progress
 
 
-def make_evaluation_step(predictor: Predictor, *, classes: int) -> jax.stages.Wrapped:
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation has counted.
+
+    Attributes:
+      confusions: of each image and protocol.
+      sums: metric -> name -> its counts, summed over the images, `[protocols, ...]` int64 or
+        float64.
+    """
+
+    confusions: ImageConfusions
+    sums: Mapping[str, Mapping[str, np.ndarray]]
+
+
+def make_evaluation_step(
+    predictor: Predictor, *, classes: int, metrics: Sequence[str] = ()
+) -> jax.stages.Wrapped:
     """Compiles to `(params, batch_stats, batch) -> (counts, finite)`, once for each image size.
 
     The batch is shared out over all devices, those of the 'spatial' axis too.
@@ -25,19 +45,30 @@ def make_evaluation_step(predictor: Predictor, *, classes: int) -> jax.stages.Wr
     Args:
       predictor: the network and what to score.
       classes: number of classes.
+      metrics: names in `METRICS`.
 
     Returns:
-      A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`. It
-      returns the pixels by label (row) and prediction (column), `[2, protocols, classes, classes]`
-      as `metrics.sum_in_words` has it, and whether all logits of an image are finite, bool `[B]`.
+      A jitted function; the batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`, and
+      int32 `size` `[B, 2]` where images are padded to the size of a canvas. It returns `confusion`,
+      the pixels by label (row) and prediction (column), int32 `[B, protocols, classes, classes]`,
+      and for each metric its counts, `[B, protocols, ...]`; and whether all logits of an image are
+      finite, bool `[B]`.
     """
 
-    def counts(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> jax.Array:
-        of_each = [
-            confusion.confusion_matrices(batch["label"], output.logits.argmax(-1), classes)
-            for output in outputs
-        ]
-        return confusion.sum_in_words(jnp.stack(of_each, 1))
+    def counts(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> dict[str, Any]:
+        truth = Truth(batch["label"], _sizes(batch), classes)
+        counters = {name: METRICS.get(name).counter(truth) for name in metrics}
+
+        def of_protocol(prediction: Prediction) -> dict[str, Any]:
+            matrices = confusion.confusion_matrices(truth.labels, prediction.classes, classes)
+            of_metrics = {name: count(prediction) for name, count in counters.items()}
+            return {"confusion": matrices, "metrics": of_metrics}
+
+        # One protocol after the other: together they would take as often the memory.
+        predictions = [Prediction(*predictor_lib.most_probable(o.logits)) for o in outputs]
+        stacked = jax.tree.map(lambda *each: jnp.stack(each), *predictions)
+        of_each = jax.lax.map(of_protocol, stacked)
+        return jax.tree.map(lambda counts: jnp.moveaxis(counts, 0, 1), of_each)
 
     mesh = predictor.mesh
     return predictor.step(counts, replicated(mesh))
@@ -50,12 +81,14 @@ def score_source(
     source: pipeline.Source,
     mesh: Mesh,
     *,
+    protocols: Sequence[str],
+    classes: Sequence[str],
     images_per_device: int,
     ignore_label: int,
     canvases: int = MOST,
     size_of: Callable[[decoding.Record], whole_images.Size] = decoding.image_size,
-) -> np.ndarray:
-    """Runs `evaluation_step` over a source and adds up.
+) -> Evaluation:
+    """Runs `evaluation_step` over a source.
 
     Args:
       evaluation_step: from `make_evaluation_step`.
@@ -63,13 +96,15 @@ def score_source(
       batch_stats: of the network.
       source: the labelled images; each counts once.
       mesh: as for `make_evaluation_step`.
+      protocols: their names.
+      classes: their names.
       images_per_device: images of a batch on each device.
       ignore_label: label of the pixels that do not count.
       canvases: as for `whole_images.eval_batches`.
       size_of: as for `whole_images.eval_batches`.
 
     Returns:
-      int64 `[protocols, classes, classes]`.
+      The counts, with the images in the order of the source.
 
     Raises:
       FloatingPointError: the network predicts what is not finite; names the images.
@@ -83,11 +118,36 @@ def score_source(
         process_count=jax.process_count(),
         size_of=size_of,
     )
-    total = np.zeros((), np.int64)
+    matrices = np.zeros((len(source), len(protocols), len(classes), len(classes)), np.int32)
+    images = [""] * len(source)
+    sums: Any = None
     with Progress("evaluate", len(source)) as progress:
         for batch, counts in predictor_lib.summaries(
             evaluation_step, params, batch_stats, batches, source, evaluation_batch(mesh)
         ):
-            total = total + confusion.whole(counts)
-            progress.advance(len(batch["index"]))
-    return total
+            index = batch["index"]
+            matrices[index] = counts["confusion"][: len(index)]
+            for i in index:
+                images[i] = source[int(i)]["id"]
+            of_batch = _sums(counts["metrics"], len(index))
+            sums = of_batch if sums is None else jax.tree.map(np.add, sums, of_batch)
+            progress.advance(len(index))
+    confusions = ImageConfusions(tuple(images), tuple(protocols), tuple(classes), matrices)
+    return Evaluation(confusions, sums)
+
+
+def _sizes(batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Rows and columns of each image without padding, int32 `[B, 2]`."""
+    if "size" in batch:
+        return batch["size"]
+    images, *size = batch["label"].shape
+    return jnp.broadcast_to(jnp.array(size, jnp.int32), (images, 2))
+
+
+def _sums(counts: Any, images: int) -> Any:
+    """The sums over the first images of a batch, int64 or float64; padding follows them."""
+
+    def of_array(array: np.ndarray) -> np.ndarray:
+        return array[:images].sum(0, np.float64 if array.dtype.kind == "f" else np.int64)
+
+    return jax.tree.map(of_array, counts)

@@ -9,7 +9,6 @@ import numpy as np
 from data.label_spec import IGNORE
 
 _EXACT = 2**24  # whole numbers up to here are exact in float32
-_WORD = 2**16
 
 
 def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
@@ -40,24 +39,6 @@ def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) 
     return counts.astype(jnp.int32).sum(1)
 
 
-def sum_in_words(counts: jax.Array) -> jax.Array:
-    """The sum over the images of a batch in two words, since one int32 holds only 2^31 pixels.
-
-    Args:
-      counts: int32 `[B, ...]`, not below 0; B at most 2^15.
-
-    Returns:
-      int32 `[2, ...]`: how often 2^16 goes into each sum, and the rest; `whole` joins them.
-    """
-    return jnp.stack([(counts // _WORD).sum(0), (counts % _WORD).sum(0)])
-
-
-def whole(words: np.ndarray) -> np.ndarray:
-    """Joins what `sum_in_words` returns, to int64."""
-    high, low = words.astype(np.int64)
-    return high * _WORD + low
-
-
 def confusion_matrix(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
     """`confusion_matrices` of all images together, of up to 2^31 - 1 pixels.
 
@@ -85,7 +66,7 @@ def class_iou(confusion: np.ndarray) -> np.ndarray:
     [0.75, 0.8, nan]
     """
     hit = np.diag(confusion)
-    return _fraction(hit, confusion.sum(0) + confusion.sum(1) - hit)
+    return fraction(hit, confusion.sum(0) + confusion.sum(1) - hit)
 
 
 def precision(confusion: np.ndarray) -> np.ndarray:
@@ -100,7 +81,7 @@ def precision(confusion: np.ndarray) -> np.ndarray:
     >>> precision(np.array([[3, 1, 0], [1, 4, 0], [0, 0, 0]])).tolist()
     [0.75, 0.8, nan]
     """
-    return _fraction(np.diag(confusion), confusion.sum(0))
+    return fraction(np.diag(confusion), confusion.sum(0))
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
@@ -111,7 +92,7 @@ def recall(confusion: np.ndarray) -> np.ndarray:
     >>> recall(np.array([[3, 0], [1, 4]])).tolist()
     [1.0, 0.8]
     """
-    return _fraction(np.diag(confusion), confusion.sum(1))
+    return fraction(np.diag(confusion), confusion.sum(1))
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
@@ -122,7 +103,7 @@ def f1(confusion: np.ndarray) -> np.ndarray:
     >>> f1(np.array([[3, 0], [2, 5]])).tolist()
     [0.75, 0.8333333333333334]
     """
-    return _fraction(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
+    return fraction(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
 
 
 def frequency_weighted_iou(confusion: np.ndarray) -> float:
@@ -167,7 +148,11 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
-def _fraction(part: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """float64; NaN where `of` is 0."""
+def fraction(part: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """A part of a whole, number by number, float64; NaN where the whole is 0.
+
+    >>> fraction(np.array([1, 0]), np.array([4, 0])).tolist()
+    [0.25, nan]
+    """
     unknown = np.full(np.shape(part), np.nan)
     return np.divide(part, of, out=unknown, where=np.asarray(of) > 0)

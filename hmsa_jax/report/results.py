@@ -1,4 +1,4 @@
-"""Confusion matrices by protocol, as JSON and as a table."""
+"""What an evaluation has found, as JSON, as a table and as a line of its worst images."""
 
 import itertools
 import json
@@ -10,6 +10,8 @@ import numpy as np
 import rich.table
 from rich.text import Text
 
+from hmsa_jax.inference.evaluation import Evaluation
+from hmsa_jax.metrics import METRICS, bootstrap
 from hmsa_jax.metrics.confusion import (
     class_iou,
     f1,
@@ -20,6 +22,8 @@ from hmsa_jax.metrics.confusion import (
     precision,
     recall,
 )
+from hmsa_jax.metrics.image_confusions import ImageConfusions
+from hmsa_jax.metrics.metric import Figures
 
 _BY_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "iou": class_iou,
@@ -27,40 +31,59 @@ _BY_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "recall": recall,
     "f1": f1,
 }
+_FOUND = ("protocols", "differences")  # what of a file is no fact that the scores depend on
+_NAMED = 5  # of the worst images
 
 
-def to_json(confusions: dict[str, np.ndarray], classes: tuple[str, ...], **facts: Any) -> str:
+def to_json(evaluation: Evaluation, **facts: Any) -> str:
     """All figures of an evaluation.
 
     Args:
-      confusions: protocol -> integer `[C, C]`; row: label, column: prediction.
-      classes: names of the classes.
+      evaluation: what was counted.
       **facts: what else a reader has to know, such as step and split.
 
     Returns:
-      A JSON object: the facts, and for each protocol its scores, those by class too (percent; null
-      where there is none, as the IoU of a class that is neither labelled nor predicted), and the
-      matrix.
+      A JSON object: the facts, the classes and the names of the metrics; for each protocol its
+      scores, those by class too (percent; null where there is none, as the IoU of a class that is
+      neither labelled nor predicted), the interval of the mean IoU, the confusion matrix, the
+      metrics, and the scores of each image, the worst first; and the differences of the mean IoU
+      between protocols, with their paired intervals.
     """
-
-    def percent(value: float) -> float | None:
-        return None if np.isnan(value) else round(100 * float(value), 4)
-
+    confusions = evaluation.confusions
     protocols = {
         name: {
-            "mean_iou": percent(mean_iou(confusion)),
-            "pixel_accuracy": percent(pixel_accuracy(confusion)),
-            "frequency_weighted_iou": percent(frequency_weighted_iou(confusion)),
-            "mean_f1": percent(mean(f1(confusion))),
+            **_of_confusion(confusions.totals[name], confusions.classes),
+            "mean_iou_interval": _interval(confusions.resampled[name]),
             **{
-                name: dict(zip(classes, map(percent, score(confusion)), strict=True))
-                for name, score in _BY_CLASS.items()
+                metric: _of_metric(figures[name], confusions.classes)
+                for metric, figures in figures_of(evaluation).items()
             },
-            "confusion": confusion.tolist(),
+            "images": [
+                {
+                    "image": score.image,
+                    "mean_iou": _percent(score.mean_iou),
+                    "pixel_accuracy": _percent(score.pixel_accuracy),
+                }
+                for score in confusions.worst_first(name)
+            ],
         }
-        for name, confusion in confusions.items()
+        for name in confusions.protocols
     }
-    return json.dumps({**facts, "classes": classes, "protocols": protocols}) + "\n"
+    found = {"protocols": protocols, "differences": _differences(confusions)}
+    kind = {**facts, "classes": confusions.classes, "metrics": list(evaluation.sums)}
+    return json.dumps({**kind, **found}) + "\n"
+
+
+def figures_of(evaluation: Evaluation) -> dict[str, dict[str, Figures]]:
+    """metric -> protocol -> what follows from its counts."""
+    protocols = evaluation.confusions.protocols
+    return {
+        metric: {
+            protocol: METRICS.get(metric).figures({name: sums[i] for name, sums in counts.items()})
+            for i, protocol in enumerate(protocols)
+        }
+        for metric, counts in evaluation.sums.items()
+    }
 
 
 def path_for(directory: pathlib.Path, name: str, text: str) -> pathlib.Path:
@@ -69,45 +92,129 @@ def path_for(directory: pathlib.Path, name: str, text: str) -> pathlib.Path:
     Args:
       directory: of the scores.
       name: without suffix.
-      text: from `to_json`; what it depends on are its facts, classes and protocols.
+      text: from `to_json`; what it depends on are its facts, classes, metrics and protocols.
     """
     for number in itertools.count(1):
         path = directory / (f"{name}-{number}.json" if number > 1 else f"{name}.json")
-        if not path.exists() or _kind(path.read_text()) == _kind(text):
+        # Of counts without scores nobody knows the kind.
+        is_free = not path.exists() and not path.with_suffix(".npz").exists()
+        if is_free or (path.exists() and _kind(path.read_text()) == _kind(text)):
             return path
     raise AssertionError  # a number is free
+
+
+def to_table(evaluation: Evaluation, title: str) -> rich.table.Table:
+    """A table of IoU in percent: a row a class, a column a protocol, the best of a row in bold.
+
+    Below them are the mean IoU with its interval, the pixel accuracy and what the metrics say
+    overall, in percent.
+    """
+    confusions = evaluation.confusions
+    totals = confusions.totals
+    table = rich.table.Table(title=title, title_justify="left")
+    table.add_column("IoU, %")
+    for name in totals:
+        method, _, scales = name.partition(" ")
+        table.add_column(f"{method}\n{scales}", justify="right")
+    ious = np.array([class_iou(confusion) for confusion in totals.values()])
+    for name, row in zip(confusions.classes, ious.T, strict=True):
+        table.add_row(name, *_cells(row))
+    table.add_section()
+    table.add_row("mean IoU", *_cells([mean_iou(c) for c in totals.values()]))
+    intervals = [bootstrap.interval(samples) for samples in confusions.resampled.values()]
+    table.add_row(f"{bootstrap.PERCENT} % interval", *map(interval_text, intervals))
+    table.add_row("pixel accuracy", *_cells([pixel_accuracy(c) for c in totals.values()]))
+    for metric, figures in figures_of(evaluation).items():
+        entry = METRICS.get(metric)
+        for name, row_title in entry.titles.items():
+            values = [of_protocol.overall[name] for of_protocol in figures.values()]
+            table.add_row(row_title, *_cells(values, entry.best))
+    return table
+
+
+def worst_images(confusions: ImageConfusions) -> str:
+    """A line that names the images with the lowest mean IoU by the protocol with the highest."""
+    best = max(confusions.protocols, key=lambda name: np.nan_to_num(_mean_iou(confusions, name)))
+    worst = [
+        f"{score.image} ({100 * score.mean_iou:.1f})"
+        for score in confusions.worst_first(best)[:_NAMED]
+        if not np.isnan(score.mean_iou)
+    ]
+    return f"Lowest mean IoU of an image by {best}: {', '.join(worst) or 'none is labelled'}"
+
+
+def interval_text(ends: tuple[float, float], *, signed: bool = False) -> str:
+    """An interval of fractions in percent; a narrow column breaks it into two lines.
+
+    Args:
+      ends: of the interval; NaN if it is not known.
+      signed: whether positive numbers have a sign, too.
+    """
+    low, high = (f"{100 * end:+.1f}" if signed else f"{100 * end:.1f}" for end in ends)
+    return "-" if np.isnan(ends[0]) else f"{low} to {high}"
+
+
+def _mean_iou(confusions: ImageConfusions, protocol: str) -> float:
+    return mean_iou(confusions.totals[protocol])
+
+
+def _percent(value: float) -> float | None:
+    return None if np.isnan(value) else round(100 * float(value), 4)
+
+
+def _interval(samples: np.ndarray) -> list[float | None]:
+    return [_percent(end) for end in bootstrap.interval(samples)]
+
+
+def _by_class(scores: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
+    return dict(zip(classes, map(_percent, scores), strict=True))
+
+
+def _of_confusion(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "mean_iou": _percent(mean_iou(confusion)),
+        "pixel_accuracy": _percent(pixel_accuracy(confusion)),
+        "frequency_weighted_iou": _percent(frequency_weighted_iou(confusion)),
+        "mean_f1": _percent(mean(f1(confusion))),
+        **{name: _by_class(score(confusion), classes) for name, score in _BY_CLASS.items()},
+        "confusion": confusion.tolist(),
+    }
+
+
+def _of_metric(figures: Figures, classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        **{name: _percent(value) for name, value in figures.overall.items()},
+        **{name: _by_class(scores, classes) for name, scores in figures.by_class.items()},
+        **figures.curve,
+    }
+
+
+def _differences(confusions: ImageConfusions) -> list[dict[str, Any]]:
+    """Of each pair of protocols the mean IoU of the second beyond that of the first."""
+    resampled = confusions.resampled
+    return [
+        {
+            "protocols": [first, second],
+            "mean_iou": _percent(_mean_iou(confusions, second) - _mean_iou(confusions, first)),
+            "interval": _interval(resampled[second] - resampled[first]),
+        }
+        for first, second in itertools.combinations(confusions.protocols, 2)
+    ]
 
 
 def _kind(text: str) -> dict[str, Any] | None:
     """What scores depend on; None of a file that holds none."""
     try:
         scores = json.loads(text)
-        return {**scores, "protocols": list(scores["protocols"])}
-    except (ValueError, KeyError, TypeError):
+        facts = {name: value for name, value in scores.items() if name not in _FOUND}
+        return {**facts, "protocols": list(scores["protocols"])}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def to_table(
-    confusions: dict[str, np.ndarray], classes: tuple[str, ...], title: str
-) -> rich.table.Table:
-    """A table of IoU in percent: a row a class, a column a protocol, the best of a row in bold."""
-    table = rich.table.Table(title=title, title_justify="left")
-    table.add_column("IoU, %")
-    for name in confusions:
-        method, _, scales = name.partition(" ")
-        table.add_column(f"{method}\n{scales}", justify="right")
-    ious = np.array([class_iou(confusion) for confusion in confusions.values()])
-    for name, row in zip(classes, ious.T, strict=True):
-        table.add_row(name, *_cells(row))
-    table.add_section()
-    table.add_row("mean IoU", *_cells([mean_iou(c) for c in confusions.values()]))
-    table.add_row("pixel accuracy", *_cells([pixel_accuracy(c) for c in confusions.values()]))
-    return table
-
-
-def _cells(values: Iterable[float]) -> list[Text]:
+def _cells(values: Iterable[float], best_of: Callable[..., Any] = max) -> list[Text]:
     texts = ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
-    best = max((float(text) for text in texts if text != "-"), default=None)
+    best = best_of((float(text) for text in texts if text != "-"), default=None)
     return [
         Text.assemble((text, "bold" if text != "-" and float(text) == best else ""))
         for text in texts

@@ -1,7 +1,11 @@
 """Evaluation on eight devices, with batches that are filled up, equals numpy image by image."""
 
+import collections
+import functools
+
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +14,7 @@ from hmsa_jax.inference import evaluation
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.input.photometric import normalize
+from hmsa_jax.metrics import boundary
 from hmsa_jax.models import multiscale
 
 CLASSES = 5
@@ -43,11 +48,21 @@ def test_every_image_counts_once(network, source):
     protocols = protocol_lib.parse_all(("single", "average:0.5,1", "hierarchical:0.5,1"))
     mesh = sharding.make_mesh(4, 2)
     predictor = Predictor(graphdef, mesh, protocols, "features", flip=True)
-    step = evaluation.make_evaluation_step(predictor, classes=CLASSES)
-    state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
-    total = evaluation.score_source(
-        step, *state, source, mesh, images_per_device=1, ignore_label=255
+    step = evaluation.make_evaluation_step(
+        predictor, classes=CLASSES, metrics=("boundary", "calibration")
     )
+    state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+    score = functools.partial(
+        evaluation.score_source,
+        step,
+        source=source,
+        mesh=mesh,
+        protocols=[protocol.name for protocol in protocols],
+        classes=tuple("abcde"),
+        images_per_device=1,
+        ignore_label=255,
+    )
+    found = score(*state)
 
     @jax.jit
     def predict(image):
@@ -56,23 +71,37 @@ def test_every_image_counts_once(network, source):
         )
         return [p.predict(outputs, (32, 48), "features")[0] for p in protocols]
 
-    expected = np.zeros((len(protocols), CLASSES, CLASSES), np.int64)
-    for record in source:
+    expected = np.zeros((len(source), len(protocols), CLASSES, CLASSES), np.int64)
+    sums = collections.Counter()
+    for record, matrices in zip(source, expected, strict=True):
         image = cv2.imdecode(np.frombuffer(record["image"], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
         label = cv2.imdecode(np.frombuffer(record["label"], np.uint8), cv2.IMREAD_UNCHANGED)
         logits = np.array(predict(image)) + np.array(predict(image[:, ::-1]))[:, :, ::-1]
-        for matrix, predicted in zip(expected, logits.argmax(-1), strict=True):
+        predictions = logits.argmax(-1).astype(np.uint8)
+        for matrix, predicted in zip(matrices, predictions, strict=True):
             np.add.at(matrix, (label[label < 255], predicted[label < 255]), 1)
-    assert total.dtype == np.int64
-    assert total.shape == expected.shape
-    np.testing.assert_array_equal(total.sum(-1), expected.sum(-1))  # every label, exactly
-    moved = np.abs(total - expected).sum() / expected.sum()
+        probabilities = np.exp(logits / 2) / np.exp(logits / 2).sum(-1, keepdims=True)
+        sums["confidence"] += probabilities.max(-1)[:, label < 255].sum(-1)
+        labels = np.where(label < 255, label, 255)[None]
+        region = boundary.region(labels, jnp.array([1]), 1)
+        sums["region"] += np.bincount(labels[region], minlength=256)[:CLASSES]
+    confusions = found.confusions
+    assert confusions.images == tuple(record["id"] for record in source)
+    assert confusions.counts.dtype == np.int32
+    assert confusions.counts.shape == expected.shape
+    np.testing.assert_array_equal(confusions.counts.sum(-1), expected.sum(-1))  # every label
+    moved = np.abs(confusions.counts - expected).sum() / expected.sum()
     assert moved < 1e-3  # rounding may decide a tie between two classes
+    calibration = found.sums["calibration"]
+    hits = np.trace(confusions.counts, axis1=2, axis2=3).sum(0)
+    np.testing.assert_array_equal(calibration["hits"].sum(-1), hits)
+    np.testing.assert_array_equal(calibration["count"].sum(-1), expected.sum((0, 2, 3)))
+    np.testing.assert_allclose(calibration["confidence"].sum(-1), sums["confidence"], rtol=1e-4)
+    for of_protocol in found.sums["boundary"]["label_region"]:
+        np.testing.assert_array_equal(of_protocol, sums["region"])
     # Of weights that are not finite no table is made, whatever else is in the batch.
     params, batch_stats = state
     batch_stats["decoder"] = jax.tree.map(lambda x: x * np.nan, batch_stats["decoder"])
     names = "0, 1, 2, 3, 4 and 3 more"
     with pytest.raises(FloatingPointError, match=f"predicts what is not finite for {names}"):
-        evaluation.score_source(
-            step, params, batch_stats, source, mesh, images_per_device=1, ignore_label=255
-        )
+        score(params, batch_stats)

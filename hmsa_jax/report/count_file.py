@@ -1,0 +1,87 @@
+"""The file of an evaluation's counts: the confusion matrix of each image by each protocol."""
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hmsa_jax.metrics.image_confusions import ImageConfusions
+from hmsa_jax.runtime.files import store
+
+_DAMAGE = (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What counts are of.
+
+    Attributes:
+      split: data set and split, as `street_scenes/validation`.
+      step: of the checkpoint.
+    """
+
+    split: str
+    step: int
+
+
+def write(path: pathlib.Path, origin: Origin, confusions: ImageConfusions) -> None:
+    """Writes a compressed `.npz`: all of it or none.
+
+    It has `images`, `protocols` and `classes` (names), `confusion` int32 `[images, protocols,
+    classes, classes]` (row: label, column: prediction), `split` and `step`.
+    """
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        images=np.array(confusions.images, np.str_),
+        protocols=np.array(confusions.protocols, np.str_),
+        classes=np.array(confusions.classes, np.str_),
+        confusion=confusions.counts,
+        split=np.array(origin.split),
+        step=np.array(origin.step),
+    )
+    store(path, file.getvalue())
+
+
+def read_origin(path: pathlib.Path) -> Origin:
+    """What the counts in a file are of, without reading them; ValueError as of `read`."""
+    with _opened(path) as arrays:
+        return Origin(str(arrays["split"]), int(arrays["step"]))
+
+
+def read(path: pathlib.Path) -> ImageConfusions:
+    """The counts in a file.
+
+    Raises:
+      ValueError: the file is damaged, or another one.
+    """
+    with _opened(path) as arrays:
+        images, protocols, classes = (
+            tuple(arrays[name].tolist()) for name in ("images", "protocols", "classes")
+        )
+        counts = arrays["confusion"]
+        expected = (len(images), len(protocols), len(classes), len(classes))
+        if counts.shape != expected or counts.dtype != np.int32:
+            raise ValueError(
+                f"counts are {counts.dtype} {list(counts.shape)}, expected int32 {list(expected)}"
+            )
+    return ImageConfusions(images, protocols, classes, counts)
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[Any]:
+    """Opens the file; what goes wrong while it is read says what to do."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
+    except _DAMAGE as error:
+        raise ValueError(
+            f"{path} is damaged, or holds no counts of an evaluation ({error}); remove it and run"
+            " `evaluate` again"
+        ) from error
