@@ -15,6 +15,7 @@ import pytest
 
 import main
 from hmsa_jax.models.trunks import TRUNKS
+from hmsa_jax.report import count_file
 from tests import quick_compilation, short_network
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -154,11 +155,14 @@ def test_stopped_and_resumed_equals_uninterrupted(command, uninterrupted, tmp_pa
 def test_evaluate_command_repeats_the_result(command, uninterrupted):
     workdir, _ = uninterrupted
     path = workdir / "evaluation" / f"validation-{STEPS}.json"
-    before = path.read_text()
+    counts = path.with_suffix(".npz")
+    before, counted = path.read_text(), count_file.read(counts).counts
     path.unlink()
+    counts.unlink()
     status, output = finish(command("evaluate", workdir))
     assert status == 0, output
     assert path.read_text() == before
+    np.testing.assert_array_equal(count_file.read(counts).counts, counted)
 
 
 def test_weights_go_out_and_come_in(command, uninterrupted, tmp_path):
