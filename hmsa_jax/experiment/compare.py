@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hmsa_jax.experiment import run_directory
 from hmsa_jax.experiment.evaluation import RESULTS
 from hmsa_jax.metrics import bootstrap
 from hmsa_jax.metrics.image_confusions import ImageConfusions
@@ -111,6 +112,11 @@ def matched(
 
 def _newest(choice: Choice, split: str | None) -> tuple[pathlib.Path, count_file.Origin]:
     """The file of the highest step; of several for the same step the one written last."""
+    if not run_directory.exists(choice.run):
+        raise FileNotFoundError(
+            f"{choice.field} is {choice.run}, which holds no config.json; name the directory of a"
+            " run"
+        )
     directory = choice.run / RESULTS
     paths = sorted(directory.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
     origins = {path: count_file.read_origin(path) for path in reversed(paths)}

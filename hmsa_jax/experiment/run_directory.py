@@ -40,8 +40,7 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     Raises:
       ValueError: it is damaged, or has a field that is unknown here.
     """
-    stored = _read(workdir / _CONFIG)
-    stored = {name: value for name, value in stored.items() if name not in RETIRED}
+    stored = _stored_fields(workdir)
     if unknown := sorted(stored.keys() - schema.FIELDS.keys()):
         raise ValueError(
             f"{workdir / _CONFIG} has fields that this version does not know: {', '.join(unknown)};"
@@ -190,7 +189,7 @@ def _refuse_another(workdir: pathlib.Path, config: ConfigDict, label_spec: Label
     if not (workdir / _CONFIG).exists():
         _check_place(workdir)
     else:
-        differing = _differing_fields(_read(workdir / _CONFIG), schema.flatten(config))
+        differing = _differing_fields(_stored_fields(workdir), schema.flatten(config))
         if differing:
             raise ValueError(
                 f"{workdir} belongs to another config; name another --workdir, or undo:\n  "
@@ -258,6 +257,11 @@ def _check_place(workdir: pathlib.Path) -> None:
 
 def _write(path: pathlib.Path, content: dict) -> None:
     write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def _stored_fields(workdir: pathlib.Path) -> dict:
+    """The fields of a run as they are in its file, without those that are no more."""
+    return {k: v for k, v in _read(workdir / _CONFIG).items() if k not in RETIRED}
 
 
 def _read(path: pathlib.Path) -> dict:

@@ -25,6 +25,7 @@ def some_counts(right, seed=0):
 
 def write(run, counts, protocols, *, images=IMAGES, classes=CLASSES, split="a/val", step=10):
     (run / "evaluation").mkdir(parents=True, exist_ok=True)
+    (run / "config.json").write_text("{}")
     name = f"{split.partition('/')[2]}-{step}.npz"
     confusions = ImageConfusions(images, protocols, classes, counts)
     count_file.write(run / "evaluation" / name, count_file.Origin(split, step), confusions)
@@ -47,6 +48,12 @@ def error_of(capsys, *arguments):
         main.main(["compare", *arguments])
     assert exit_.value.code == 1
     return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_directory_that_is_no_run_is_named(capsys):
+    assert "--workdir is /nowhere, which holds no config.json; name the directory of a run" in (
+        error_of(capsys, "--workdir=/nowhere")
+    )
 
 
 def test_two_runs_are_compared_protocol_by_protocol(runs, capsys):
@@ -115,6 +122,7 @@ def test_the_evaluation_is_chosen_by_split_and_step(runs, capsys):
     message = error_of(capsys, f"--workdir={runs[0]}", other, "--other_step=7")
     assert f"--other is {runs[1]}, whose evaluation/ has no counts of a/val at step 7" in message
     assert "but of a/test at step 20, a/val at step 9; run `evaluate`" in message
+    (runs[0].parent / "config.json").write_text("{}")
     assert "has no counts (.npz); run" in error_of(capsys, f"--workdir={runs[0].parent}")
     with pytest.raises(SystemExit) as exit_:
         main.main(["compare", f"--workdir={runs[0]}", "--other_step=7"])

@@ -210,6 +210,7 @@ def test_a_run_of_an_earlier_version_is_read(tmp_path):
     config = run_directory.resolve(run, None, {})
     assert (config.data.resampling, config.objective.mean_over) == ("bilinear", "pixels")
     assert config.evaluate.canvases == 4
+    run_directory.claim(run, config, LABEL_SPEC)  # as evaluate does
     (run / "config.json").write_text(json.dumps(fields | {"model.fold_columns": True}))
     with pytest.raises(ValueError, match=r"does not know: model\.fold_columns"):
         run_directory.resolve(run, None, {})
