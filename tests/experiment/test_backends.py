@@ -161,5 +161,6 @@ def test_compiles_for_chips_that_are_not_here(config, name, tmp_path):
     assert row["status"] == "fits", row["message"]
     assert row["device"] in target.chip.kinds
     assert row["devices"] == target.devices
-    assert row["collectives"]["all-reduce"]["bytes"] >= 11 * 11 * 4
+    exchanged = sum(traffic["bytes"] for traffic in row["collectives"].values())
+    assert exchanged >= row["images"] * 11 * 11 * 4  # the counts of each image
     assert ("mfu" in row) == (target.platform == "tpu")
