@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import io
+import json
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,19 @@ class Origin:
     step: int
 
 
-def write(path: pathlib.Path, origin: Origin, confusions: ImageConfusions) -> None:
+def write(
+    path: pathlib.Path, origin: Origin, confusions: ImageConfusions, kind: Mapping[str, Any]
+) -> None:
     """Writes a compressed `.npz`: all of it or none.
 
     It has `images`, `protocols` and `classes` (names), `confusion` int32 `[images, protocols,
-    classes, classes]` (row: label, column: prediction), `split` and `step`.
+    classes, classes]` (row: label, column: prediction), `split`, `step`, and `kind` as JSON.
+
+    Args:
+      path: of the file.
+      origin: of the counts.
+      confusions: the counts.
+      kind: all that they depend on, which JSON can hold.
     """
     file = io.BytesIO()
     np.savez_compressed(
@@ -45,6 +54,7 @@ def write(path: pathlib.Path, origin: Origin, confusions: ImageConfusions) -> No
         confusion=confusions.counts,
         split=np.array(origin.split),
         step=np.array(origin.step),
+        kind=np.array(json.dumps(kind)),
     )
     store(path, file.getvalue())
 
@@ -53,6 +63,12 @@ def read_origin(path: pathlib.Path) -> Origin:
     """What the counts in a file are of, without reading them; ValueError as of `read`."""
     with _opened(path) as arrays:
         return Origin(str(arrays["split"]), int(arrays["step"]))
+
+
+def read_kind(path: pathlib.Path) -> Any:
+    """What the counts in a file depend on; ValueError as of `read`."""
+    with _opened(path) as arrays:
+        return json.loads(str(arrays["kind"]))
 
 
 def read(path: pathlib.Path) -> ImageConfusions:

@@ -24,6 +24,7 @@ from hmsa_jax.metrics.confusion import (
 )
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.metrics.metric import Figures
+from hmsa_jax.report import count_file
 
 _BY_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "iou": class_iou,
@@ -96,11 +97,31 @@ def path_for(directory: pathlib.Path, name: str, text: str) -> pathlib.Path:
     """
     for number in itertools.count(1):
         path = directory / (f"{name}-{number}.json" if number > 1 else f"{name}.json")
-        # Of counts without scores nobody knows the kind.
-        is_free = not path.exists() and not path.with_suffix(".npz").exists()
-        if is_free or (path.exists() and _kind(path.read_text()) == _kind(text)):
+        counts = path.with_suffix(".npz")
+        if path.exists():
+            is_ours = kind_of(path.read_text()) == kind_of(text)
+        else:  # the counts of scores that are gone
+            is_ours = not counts.exists() or _kind_of_counts(counts) == kind_of(text)
+        if is_ours:
             return path
     raise AssertionError  # a number is free
+
+
+def kind_of(text: str) -> dict[str, Any] | None:
+    """What scores depend on; None of a file that holds none.
+
+    Args:
+      text: from `to_json`, of this version or an earlier one.
+
+    Returns:
+      The facts, the classes, and the names of metrics and protocols.
+    """
+    try:
+        scores = json.loads(text)
+        facts = {name: value for name, value in scores.items() if name not in _FOUND}
+        return {**facts, "protocols": list(scores["protocols"])}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def to_table(evaluation: Evaluation, title: str) -> rich.table.Table:
@@ -202,13 +223,10 @@ def _differences(confusions: ImageConfusions) -> list[dict[str, Any]]:
     ]
 
 
-def _kind(text: str) -> dict[str, Any] | None:
-    """What scores depend on; None of a file that holds none."""
+def _kind_of_counts(path: pathlib.Path) -> dict[str, Any] | None:
     try:
-        scores = json.loads(text)
-        facts = {name: value for name, value in scores.items() if name not in _FOUND}
-        return {**facts, "protocols": list(scores["protocols"])}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return count_file.read_kind(path)
+    except ValueError:
         return None
 
 

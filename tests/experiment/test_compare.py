@@ -28,7 +28,7 @@ def write(run, counts, protocols, *, images=IMAGES, classes=CLASSES, split="a/va
     (run / "config.json").write_text("{}")
     name = f"{split.partition('/')[2]}-{step}.npz"
     confusions = ImageConfusions(images, protocols, classes, counts)
-    count_file.write(run / "evaluation" / name, count_file.Origin(split, step), confusions)
+    count_file.write(run / "evaluation" / name, count_file.Origin(split, step), confusions, {})
     return confusions
 
 

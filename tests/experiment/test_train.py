@@ -112,6 +112,13 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
     assert list(result["protocols"]) == ["single (1)", "hierarchical (0.5, 1)"]
     for figures in result["protocols"].values():
         assert np.sum(figures["confusion"]) == 5 * 64 * (96 - 4)
+        assert len(figures["images"]) == 5
+        assert np.sum(figures["calibration"]["count"]) == 5 * 64 * (96 - 4)
+        assert 0 < figures["boundary"]["mean_boundary_iou"] <= 100
+    counts = count_file.read(workdir / "evaluation" / f"validation-{STEPS}.npz")
+    assert {name: total.tolist() for name, total in counts.totals.items()} == {
+        name: figures["confusion"] for name, figures in result["protocols"].items()
+    }
     assert "mean IoU" in output
     assert list(command.compiled.iterdir())  # what makes the next start fast
     assert not list(workdir.rglob("*.partial"))

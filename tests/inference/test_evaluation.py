@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import evaluation
@@ -105,3 +106,46 @@ def test_every_image_counts_once(network, source):
     names = "0, 1, 2, 3, 4 and 3 more"
     with pytest.raises(FloatingPointError, match=f"predicts what is not finite for {names}"):
         score(params, batch_stats)
+
+
+def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
+    """The distance is 2 % of its own diagonal: 1 pixel of the small ones, 3 of the large one."""
+    graphdef, params, batch_stats = network
+    sizes = [(32, 48)] * 7 + [(80, 112)]
+    rng = np.random.default_rng(1)
+    labels = [
+        rng.choice([*range(CLASSES), 255], (rows // 8, columns // 8)).repeat(8, 0).repeat(8, 1)
+        for rows, columns in sizes
+    ]
+    source = []
+    for number, label in enumerate(labels):
+        image = rng.integers(0, 256, (*label.shape, 3), np.uint8)
+        encoded = {"image": cv2.imencode(".png", image), "label": cv2.imencode(".png", label)}
+        source.append({name: data.tobytes() for name, (_, data) in encoded.items()})
+        source[-1]["id"] = str(number)
+    mesh = sharding.make_mesh(8, 1)
+    protocols = protocol_lib.parse_all(("single",))
+    predictor = Predictor(graphdef, mesh, protocols, "features", flip=False)
+    found = evaluation.score_source(
+        evaluation.make_evaluation_step(predictor, classes=CLASSES, metrics=("boundary",)),
+        *jax.device_put((params, batch_stats), sharding.replicated(mesh)),
+        source,
+        mesh,
+        protocols=["single (1)"],
+        classes=tuple("abcde"),
+        images_per_device=1,
+        ignore_label=255,
+        canvases=1,
+    )
+    expected = np.zeros(CLASSES, int)
+    for label, distance in zip(labels, [1] * 7 + [3], strict=True):
+        for c in range(CLASSES):
+            eroded = ndimage.binary_erosion(label == c, np.ones((3, 3)), distance)
+            expected[c] += (label == c).sum() - eroded.sum()
+    counts = found.sums["boundary"]
+    np.testing.assert_array_equal(counts["label_region"], [expected])
+    labelled = [[(label == c).sum() for c in range(CLASSES)] for label in labels]
+    np.testing.assert_array_equal(found.confusions.labelled(), labelled)
+    # No class is predicted on the padding.
+    predicted = found.confusions.counts.sum((0, 1, 2))
+    assert (counts["predicted_region"][0] <= predicted).all()

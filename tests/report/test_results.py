@@ -12,7 +12,7 @@ from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.experiment import check_data
 from hmsa_jax.inference.evaluation import Evaluation
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import results
+from hmsa_jax.report import count_file, results
 from hmsa_jax.runtime.console import console
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -91,23 +91,28 @@ def test_json_holds_percent_and_counts(evaluation):
 
 
 def test_scores_of_another_kind_go_beside(tmp_path, evaluation):
-    first = results.to_json(evaluation, split="x/val", flip=False)
+    first = results.to_json(evaluation, split="x/val", step=7, flip=False)
     path = results.path_for(tmp_path, "val-7", first)
     assert path == tmp_path / "val-7.json"
     path.write_text(first)
-    path.with_suffix(".npz").touch()
+    counts = path.with_suffix(".npz")
+    origin = count_file.Origin("x/val", 7)
+    count_file.write(counts, origin, evaluation.confusions, results.kind_of(first))
     more = {name: confusion + 1 for name, confusion in CONFUSIONS.items()}
-    again = results.to_json(an_evaluation(more, CLASSES, COUNTS), split="x/val", flip=False)
+    again = results.to_json(an_evaluation(more, CLASSES, COUNTS), split="x/val", step=7, flip=False)
     assert results.path_for(tmp_path, "val-7", again) == path
     alone = {"single (1)": CONFUSIONS["single (1)"]}
     for others in (
-        results.to_json(evaluation, split="x/val", flip=True),
-        results.to_json(an_evaluation(alone, CLASSES), split="x/val", flip=False),
-        results.to_json(an_evaluation(CONFUSIONS, CLASSES), split="x/val", flip=False),
+        results.to_json(evaluation, split="x/val", step=7, flip=True),
+        results.to_json(an_evaluation(alone, CLASSES), split="x/val", step=7, flip=False),
+        results.to_json(an_evaluation(CONFUSIONS, CLASSES), split="x/val", step=7, flip=False),
     ):
         assert results.path_for(tmp_path, "val-7", others) == tmp_path / "val-7-2.json"
     (tmp_path / "val-7-2.json").write_text("damaged")
-    (tmp_path / "val-7-3.npz").touch()  # whose scores are gone
+    (tmp_path / "val-7-3.npz").touch()
+    assert results.path_for(tmp_path, "val-7", others) == tmp_path / "val-7-4.json"
+    path.unlink()  # its counts still say what they are of
+    assert results.path_for(tmp_path, "val-7", first) == path
     assert results.path_for(tmp_path, "val-7", others) == tmp_path / "val-7-4.json"
 
 
