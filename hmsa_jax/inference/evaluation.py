@@ -123,12 +123,12 @@ def score_source(
     sums: Any = None
     with Progress("evaluate", len(source)) as progress:
         for batch, counts in predictor_lib.summaries(
-            evaluation_step, params, batch_stats, batches, source, evaluation_batch(mesh)
+            evaluation_step, params, batch_stats, batches, evaluation_batch(mesh)
         ):
             index = batch["index"]
             matrices[index] = counts["confusion"][: len(index)]
-            for i in index:
-                images[i] = source[int(i)]["id"]
+            for i, name in zip(index, batch["id"], strict=True):
+                images[i] = name
             of_batch = _sums(counts["metrics"], len(index))
             sums = of_batch if sums is None else jax.tree.map(np.add, sums, of_batch)
             progress.advance(len(index))

@@ -77,7 +77,7 @@ class ImagePredictor:
         params, batch_stats = self._weights
         batches = self._batches(source, unreadable=unreadable)
         for batch, summary in predictor_lib.summaries(
-            self._step, params, batch_stats, batches, source, self._images
+            self._step, params, batch_stats, batches, self._images
         ):
             numbers = [int(index) for index in batch["index"]]
             yield numbers, list(predictor_lib.without_padding(batch, summary))

@@ -14,7 +14,7 @@ from hmsa_jax.distributed.sharding import put_batch, replicated, whole_images
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
 from hmsa_jax.input.decoding import Record
-from hmsa_jax.input.pipeline import Batch, Source
+from hmsa_jax.input.pipeline import Batch
 from hmsa_jax.input.whole_images import Size
 
 Summarize = Callable[[list[ProtocolOutput], dict[str, jax.Array]], Any]
@@ -83,7 +83,6 @@ def summaries(
     params: dict,
     batch_stats: dict,
     batches: Iterable[Batch],
-    source: Source,
     shardings: dict[str, NamedSharding],
 ) -> Iterator[tuple[Batch, Any]]:
     """Yields each batch with its summary on the host, one batch late: reading overlaps computing.
@@ -92,9 +91,8 @@ def summaries(
       step: from `Predictor.step`.
       params: of the network, on the devices.
       batch_stats: of the network, on the devices.
-      batches: their 'index', int `[n]`, holds the numbers of the records of the whole batch, in
-        its order; what follows them in a batch is padding.
-      source: the records, for the names of images in errors.
+      batches: their 'id', n strings, names the records of the whole batch in its order; what
+        follows them in a batch is padding.
       shardings: of the arrays of a batch that the step reads.
 
     Raises:
@@ -103,9 +101,8 @@ def summaries(
 
     def fetched(batch: Batch, computed: Any) -> tuple[Batch, Any]:
         summary, finite = jax.device_get(computed)
-        records = batch["index"]
-        bad = records[~finite[: len(records)]]
-        protocol_lib.refuse_not_finite([source[int(record)]["id"] for record in bad])
+        is_good = zip(batch["id"], finite, strict=False)
+        protocol_lib.refuse_not_finite([name for name, good in is_good if not good])
         return batch, summary
 
     pending: tuple[Batch, Any] | None = None

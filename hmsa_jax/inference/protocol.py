@@ -11,7 +11,7 @@ from flax import nnx
 
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.layers.canvas import Canvas
+from hmsa_jax.models.layers.canvas import Canvas, Size
 from hmsa_jax.models.multiscale import ScaleOutput
 
 _LISTED = 5  # images in an error
@@ -40,31 +40,31 @@ class Protocol:
         return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
 
     def predict(
-        self, outputs: dict[float, ScaleOutput], canvas: Canvas, resolution: str
+        self, outputs: dict[float, ScaleOutput], size: Size | Canvas, resolution: str
     ) -> jax.Array:
-        """Logits `[B, *canvas.shape, C]` from the outputs of at least these scales."""
+        """Logits `[B, H, W, C]` of this size or canvas from outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
-        return self._fuse(logits, outputs, canvas, resolution)
+        return self._fuse(logits, outputs, size, resolution)
 
     def by_scale(
-        self, outputs: dict[float, ScaleOutput], canvas: Canvas, resolution: str
+        self, outputs: dict[float, ScaleOutput], size: Size | Canvas, resolution: str
     ) -> "ByScale":
         """What each scale says by itself, from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
         each = fusion.each_resized(
-            logits, canvas, resolution=resolution, scaled_size=self.fusion.scaled_size
+            logits, size, resolution=resolution, scaled_size=self.fusion.scaled_size
         )
         weights = None
         if self.fusion.is_linear:
-            shares = self._fuse(fusion.indicators(logits), outputs, canvas, resolution)
+            shares = self._fuse(fusion.indicators(logits), outputs, size, resolution)
             weights = fusion.by_scale(shares, self.scales)
         return ByScale(dict(zip(reversed(self.scales), each, strict=True)), weights)
 
-    def _fuse(self, logits, outputs, canvas, resolution):
+    def _fuse(self, logits, outputs, size, resolution):
         if self.fusion.attention is None:
-            return self.fusion.fuse(logits, canvas, resolution=resolution)
+            return self.fusion.fuse(logits, size, resolution=resolution)
         attention = {scale: outputs[scale].attention for scale in self.scales}
-        return self.fusion.fuse(logits, attention, canvas, resolution=resolution)
+        return self.fusion.fuse(logits, attention, size, resolution=resolution)
 
 
 @jax.tree_util.register_dataclass

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data.files import File, is_utf8
-from data.tree import IMAGE_SUFFIXES, describe, named_files
+from data.tree import IMAGE_SUFFIXES, describe, named_files, walk
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
 
@@ -81,8 +81,7 @@ class ImageFiles(Sequence):
             return cls.below(path, suffixes)
         if path.exists() or path.is_symlink():
             return cls([(path.stem, File(path))])
-        names = glob.glob(pattern, recursive=True)  # noqa: PTH207 (of Path takes no root)
-        found = [Path(name) for name in sorted(names)]
+        found = sorted(_matching(path))
         files = [path for path in found if path.is_file() or path.is_symlink()]
         if not files:
             raise FileNotFoundError(
@@ -146,6 +145,25 @@ class Selection:
             reason = cause if isinstance(cause, ValueError) else error
             lines.append(f"{path}: {reason}" if path else str(error))
         return lines
+
+
+def _matching(pattern: Path) -> set[Path]:
+    """What a pattern matches, as `glob` has it; a link to a folder that it lies in is not followed.
+
+    Raises:
+      PermissionError: a folder may not be read.
+    """
+    if "**" not in pattern.parts:
+        return set(map(Path, glob.glob(str(pattern))))  # noqa: PTH207 (of Path takes no root)
+    first = pattern.parts.index("**")
+    rest = pattern.parts[first + 1 :] or ("*",)
+    found: set[Path] = set()
+    for top in _matching(Path(*pattern.parts[:first])) if first else {Path()}:
+        files = (path.relative_to(top) for path in walk(top) if isinstance(path, Path))
+        folders = {top} | {top / folder for path in files for folder in path.parents}
+        for folder in folders:
+            found |= _matching(Path(glob.escape(str(folder)), *rest))
+    return found
 
 
 def _fixed_part(pattern: Path) -> Path:

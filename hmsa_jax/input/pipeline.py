@@ -146,8 +146,8 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
     try:
         with workers.deaths_explained():
             with workers.interrupts_withheld():  # the first batch starts the workers
-                first = next(iterator)
-            yield first
+                first = [next(iterator)]
+            yield first.pop()  # kept here, it would stay in shared memory to the end
             yield from iterator
     finally:
         atexit.unregister(iterator.close)

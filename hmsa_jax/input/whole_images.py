@@ -7,7 +7,7 @@ not fill it lie at its top left, and the batch says how large each is.
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,9 +52,9 @@ def eval_batches(
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
-      uint8 `[b, H, W]`, 'valid': bool `[b]`, 'index': int `[n]`}, with the n <= batch_size
-      records that the global batch holds, in its order. Where not all images of a canvas fill it,
-      'size', int32 `[b, 2]`, holds rows and columns of each.
+      uint8 `[b, H, W]`, 'valid': bool `[b]`, 'index': int `[n]`, 'id': n strings}, with the
+      n <= batch_size records that the global batch holds, in its order. Where not all images of a
+      canvas fill it, 'size', int32 `[b, 2]`, holds rows and columns of each.
 
     Raises:
       ValueError: if the source is empty or an argument is out of range; while iterating, if a
@@ -71,10 +71,15 @@ def eval_batches(
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
             "index": np.array(indices),
+            "id": [ids[index] for index in indices],
             **_sizes_of(images, count, size, shared),
         }
 
-    sizes = [size_of(source[index]) for index in range(len(source))]
+    def head(index):
+        record = source[index]
+        return size_of(record), record["id"]
+
+    sizes, ids = _heads(head, len(source))
     groups, shared = _group_by_canvas(sizes, batch_size, canvases)
     return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
 
@@ -100,8 +105,8 @@ def image_batches(
       decode: reads the image itself, uint8 `[H, W, 3]`; ValueError if it cannot.
 
     Returns:
-      An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`}, with the n <= b records
-      that the batch holds, one at least; and 'size' as for `eval_batches`.
+      An iterator of {'image': uint8 `[b, H, W, 3]`, 'index': int `[n]`, 'id': n strings}, with the
+      n <= b records that the batch holds, one at least; and 'size' as for `eval_batches`.
 
     Raises:
       ValueError: as for `eval_batches`.
@@ -123,10 +128,14 @@ def image_batches(
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
+            "id": [ids[index] for index in indices],
             **_sizes_of(images, batch_size, size, shared),
         }
 
-    sizes = [attempt(size_of, index) for index in range(len(source))]
+    def head(record):
+        return size_of(record), record["id"]
+
+    sizes, ids = _heads(functools.partial(attempt, head), len(source))
     groups, shared = _group_by_canvas(sizes, batch_size, canvases)
     images = functools.partial(attempt, decode)
     batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
@@ -148,27 +157,37 @@ def _decode_ahead(
             yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
 
 
+def _heads(
+    head: Callable[[int], tuple[Size, str] | None], count: int
+) -> tuple[dict[int, Size], dict[int, str]]:
+    """The sizes of records and their ids, by number, without those of which `head` is None.
+
+    Every process reads them all, at the price of reading the bytes of a record again to decode it.
+    """
+    heads = enumerate(parallel.in_order(head, range(count)))
+    found = {index: size_and_id for index, size_and_id in heads if size_and_id is not None}
+    sizes = {index: size for index, (size, _) in found.items()}
+    return sizes, {index: name for index, (_, name) in found.items()}
+
+
 def _group_by_canvas(
-    sizes: Sequence[Size | None], batch_size: int, most: int
+    sizes: Mapping[int, Size], batch_size: int, most: int
 ) -> tuple[Iterator[tuple[Size, list[int]]], frozenset[Size]]:
     """Groups of up to `batch_size` images, by number, each with the canvas that they share.
 
-    Every process computes the same groups from the headers of all images, at the price of reading
-    the bytes of a record again to decode it.
+    Every process computes the same groups.
 
     Returns:
       The groups, and the canvases that some of their images do not fill.
     """
-    chosen = choose([size for size in sizes if size is not None], most)
+    chosen = choose(sizes.values(), most)
     shared = frozenset(chosen.of.values()) - chosen.filled
     if shared:
         tell(f"{chosen.describe()}.")
 
     def groups() -> Iterator[tuple[Size, list[int]]]:
         waiting: dict[Size, list[int]] = {}
-        for index, size in enumerate(sizes):
-            if size is None:
-                continue
+        for index, size in sizes.items():
             canvas = chosen.of[size]
             group = waiting.setdefault(canvas, [])
             group.append(index)

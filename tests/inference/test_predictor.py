@@ -9,13 +9,15 @@ from hmsa_jax.inference import predictor
 
 MESH = sharding.make_mesh(1, 1, jax.devices()[:1])
 SHARDINGS = {"image": sharding.whole_images(MESH)}
-SOURCE = [{"id": "first"}, {"id": "second"}, {"id": "third"}]
+IDS = ("first", "second", "third")
 
 
 def batches(*indices):
     for index in indices:
         image = np.full((2, 4, 6, 3), index[0], np.uint8)
-        yield {"image": image, "index": np.array(index), "size": np.array([[3, 5], [4, 6]])}
+        names = [IDS[i] for i in index]
+        size = np.array([[3, 5], [4, 6]])
+        yield {"image": image, "index": np.array(index), "id": names, "size": size}
 
 
 def step(finite):
@@ -26,7 +28,7 @@ def step(finite):
 
 
 def summaries(step, *indices):
-    return predictor.summaries(step, {"add": 10}, {}, batches(*indices), SOURCE, SHARDINGS)
+    return predictor.summaries(step, {"add": 10}, {}, batches(*indices), SHARDINGS)
 
 
 def test_every_batch_comes_with_its_own_summary_one_late():

@@ -1,6 +1,8 @@
 """Image files without labels: which files it takes, and how it reads them."""
 
+import glob
 import os
+import pathlib
 import sys
 from pathlib import Path
 
@@ -75,3 +77,28 @@ def test_a_label_with_an_orientation_of_its_own_is_built_upright(tmp_path):
     data = (tmp_path / "a.png").read_bytes()
     np.testing.assert_array_equal(decode_label(data), np.rot90(label, -1))
     np.testing.assert_array_equal(pictures.decode(grey_png(data)), np.rot90(label, -1))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/*.png", "a/**", "**/b/*.png", "*/**/*.png", "a/**/c/**/*.png", "*.png", "[a]/*"]
+)
+def test_a_pattern_matches_what_glob_matches(tmp_path, pattern, monkeypatch):
+    for name in ("top.png", "a/1.png", "a/b/2.png", "a/b/c/3.png", "a/b/c/d/4.png", "a/.x/5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for start in ("", f"{tmp_path}/"):
+        monkeypatch.chdir(tmp_path)
+        found = ImageFiles.matching(start + pattern, (".png",))
+        expected = sorted(glob.glob(start + pattern, recursive=True))  # noqa: PTH207
+        got = [str(found.path(i)) for i in range(len(found))]
+        assert got == [name for name in expected if pathlib.Path(name).is_file()]
+
+
+def test_a_pattern_does_not_follow_loops_of_links(tmp_path):
+    """Two loops: who follows them has 2^40 paths."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "1.png").touch()
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    found = ImageFiles.matching(f"{tmp_path}/**/*.png", (".png",))
+    assert [found.id(i) for i in range(len(found))] == ["a/1"]

@@ -19,6 +19,8 @@ from hmsa_jax.models.layers.resize import resize_bilinear
 MULTIPLE = 32
 """Of this are rows and columns of a canvas, so that features of all strides divide it."""
 
+_LARGEST = 2**31 - 1  # of int32
+
 Size = tuple[int, int]
 ScaledSize = Callable[[Size, float], Size]
 
@@ -130,11 +132,20 @@ def resize(x: jax.Array, canvas: Canvas, target: Canvas) -> jax.Array:
 
     Returns:
       `[B, *target.shape, C]` in the dtype of `x`, zero outside of the images.
+
+    Raises:
+      ValueError: a side is so long that its positions do not fit into int32.
     """
     if canvas.valid is None or target.valid is None:
         return resize_bilinear(x, target.shape)
     if canvas is target:
         return target.clear(x)
+    for source, resized in zip(canvas.shape, target.shape, strict=True):
+        if (2 * resized + 1) * source > _LARGEST:
+            raise ValueError(
+                f"images of {source} pixels a side cannot be resized to {resized} on a canvas that"
+                " several sizes share; predict images of fewer sizes at a time, or smaller ones"
+            )
     return _resize_each(x, canvas.valid, target)
 
 

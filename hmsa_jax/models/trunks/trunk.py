@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 
 from flax import nnx
 
+from hmsa_jax.models.layers.canvas import MULTIPLE
+
 PublishedNames = Mapping[str, str | tuple[str, str]]
 
 
@@ -16,7 +18,7 @@ class Trunk:
       build: `(layer, remat=) -> module`, which maps normalised images `[B, H, W, 3]` to the
         features that the decoder takes; see `layers.layer.Layer`.
       decoder: name in `decoders.DECODERS` of what follows it.
-      coarsest_stride: of its coarsest features.
+      coarsest_stride: of its coarsest features; a divisor of `canvas.MULTIPLE`.
       published_names: our layer -> the published convolution and BatchNorm, or the convolution
         alone; see `pretrained`.
       renamed: patterns of names that others gave the trunk by itself -> the published ones.
@@ -29,3 +31,10 @@ class Trunk:
     published_names: PublishedNames
     renamed: Mapping[str, str]
     dropped: str
+
+    def __post_init__(self):
+        if MULTIPLE % self.coarsest_stride:
+            raise ValueError(
+                f"a trunk has coarsest_stride={self.coarsest_stride}; expected a divisor of"
+                f" {MULTIPLE}, of which the sides of a canvas are multiples"
+            )
