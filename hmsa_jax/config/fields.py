@@ -24,7 +24,7 @@ from hmsa_jax.config.field import (
 with epy.lazy_imports():  # their registries are asked when a value is checked, not here
     from data import registry
     from hmsa_jax import metrics
-    from hmsa_jax.inference import protocol
+    from hmsa_jax.inference import protocol, tile_grid
     from hmsa_jax.input import geometric, resampling
     from hmsa_jax.losses import objective, rmi
     from hmsa_jax.models import (
@@ -437,6 +437,23 @@ FIELDS: dict[str, Field] = {
         _POSITIVE,
         "The most shapes that are compiled for. Images of more sizes share canvases, which changes"
         " no prediction.",
+        free=True,
+    ),
+    "evaluate.tile": Field(
+        1024,
+        Kind(
+            lambda v: is_whole(v) and 0 < v <= _LONGEST and v % tile_grid.STEP == 0,
+            lambda: f"a multiple of {tile_grid.STEP} up to {_LONGEST}",
+            int,
+        ),
+        "Rows and columns of the tiles that predict and autolabel look at images in that have more"
+        " than evaluate.tile_above pixels; neighbours share a quarter.",
+        free=True,
+    ),
+    "evaluate.tile_above": Field(
+        2**23,
+        _POSITIVE,
+        "The most pixels of an image that predict and autolabel look at as a whole.",
         free=True,
     ),
     "evaluate.protocols": Field(

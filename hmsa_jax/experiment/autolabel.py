@@ -63,8 +63,9 @@ def autolabel(
     label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = protocols.of_prediction(protocol, config)
+    tiling = protocols.tiling_of(way, config)
     source, origin = unlabelled_images.open_images(images, out, config)
-    feasibility.check_inference(config, source, "--protocol", way.scales)
+    feasibility.check_inference(config, source, "--protocol", way.scales, tiling=tiling)
     splits.check_agreement({"--images": source}, label_spec, step)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     settings = {
@@ -73,6 +74,7 @@ def autolabel(
         "images": origin,
         "protocol": way.name,
         "flip": flip,
+        "tiles": tiling.describe(),
         "threshold": threshold,
     }
     labelled_images.check(out, label_spec, settings)
@@ -83,6 +85,7 @@ def autolabel(
         weights.params,
         weights.batch_stats,
         labelling.labels_above(threshold),
+        tiling=tiling,
         images_per_device=config.evaluate.images_per_device,
         canvases=config.evaluate.canvases,
     )

@@ -18,6 +18,7 @@ from fractions import Fraction
 import jax
 import ml_collections
 
+from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.input import decoding
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.source import Source
@@ -61,8 +62,9 @@ def check_inference(
     field: str,
     scales: Iterable[float],
     size_of: Callable[[Record], Size] = decoding.image_size,
+    tiling: Tiling | None = None,
 ) -> None:
-    """Raises ValueError, naming the fields, if no memory holds a batch of whole images.
+    """Raises ValueError, naming the fields, if no memory holds a batch of whole images, or tiles.
 
     Args:
       config: its group `evaluate` says how many images there are.
@@ -70,6 +72,7 @@ def check_inference(
       field: what names the scales, for errors.
       scales: all that an image is predicted at.
       size_of: reads rows and columns of a record's image.
+      tiling: which images go in tiles; none without it.
     """
     scales = tuple(scales)
     sizes = _first_sizes(source, size_of)
@@ -78,6 +81,9 @@ def check_inference(
         check_scales(field, scales, max(sizes, key=min))
     settings = config.evaluate
     rows, columns = size or (1, 1)
+    if tiling is not None and tiling.applies((rows, columns)):
+        rows = columns = tiling.side
+        scales = (1.0,)
     images = f"evaluate.images_per_device={settings.images_per_device} of {rows} x {columns} pixels"
     pixels = settings.images_per_device * rows * columns
     _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))

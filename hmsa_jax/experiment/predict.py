@@ -30,6 +30,7 @@ def predict(
     save: Sequence[str] = ("mask",),
     protocol: str | None = None,
     flip: bool | None = None,
+    tile: int | None = None,
     upright: bool = True,
     server: str | None = None,
     step: int | None = None,
@@ -48,6 +49,8 @@ def predict(
       protocol: how to predict; None: as in the paper, over the scales 0.5, 1 and 2.
       flip: whether to take the mean with the logits of the mirror image; None: as `evaluate.flip`
         says.
+      tile: side of the tiles in which all images are looked at that are larger; None: as
+        `evaluate.tile` and `evaluate.tile_above` say.
       upright: whether an EXIF orientation turns the images; the masks fit what is predicted.
       server: one of `submission.SERVERS`, for which the masks are checked and packed.
       step: of the checkpoint, from `--step`.
@@ -63,9 +66,10 @@ def predict(
     label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = protocols.of_prediction(protocol, config)
+    tiling = protocols.tiling_of(way, config, tile)
     reader = AnyImage(upright)
     source = _open(images, out)
-    feasibility.check_inference(config, source, "--protocol", way.scales, reader.size)
+    feasibility.check_inference(config, source, "--protocol", way.scales, reader.size, tiling)
     if server is not None:
         submission.check(server, source, label_spec, reader.size)
     splits.check_agreement({"--images": source}, label_spec, step)
@@ -78,6 +82,7 @@ def predict(
         "protocol": way.name,
         "flip": flip,
         "fusion_resolution": config.evaluate.fusion_resolution,
+        "tiles": tiling.describe(),
         "exif": upright,
         "save": list(save),
         "submission": server,
@@ -90,6 +95,7 @@ def predict(
         weights.params,
         weights.batch_stats,
         summarize,
+        tiling=tiling,
         images_per_device=config.evaluate.images_per_device,
         canvases=config.evaluate.canvases,
         size_of=reader.size,

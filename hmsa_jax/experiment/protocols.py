@@ -1,9 +1,13 @@
 """The protocols that a config's network can do."""
 
+import math
+
 from ml_collections import ConfigDict
 
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.inference.tile_grid import STEP
+from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.runtime.progress import tell
 
@@ -71,3 +75,28 @@ def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
             f" it was trained on, objective.scales={trained}; name those, or another method"
         )
     return protocol
+
+
+def tiling_of(protocol: Protocol, config: ConfigDict, side: int | None = None) -> Tiling:
+    """Which images are looked at in tiles; none where a protocol weighs all scales together.
+
+    Args:
+      protocol: how they are predicted.
+      config: of the network.
+      side: of the tiles, for all images that are larger than one; None: as the config says.
+
+    Raises:
+      ValueError: there are no such tiles, or the protocol cannot do with tiles.
+    """
+    settings, needs = config.evaluate, protocol.fusion.attention
+    weighs_together = needs is not None and ATTENTIONS.get(needs).weighs_together
+    if side is None:
+        return Tiling(settings.tile, math.inf if weighs_together else settings.tile_above)
+    if side <= 0 or side % STEP:
+        raise ValueError(f"--tile is {side}; expected a multiple of {STEP}")
+    if weighs_together:
+        raise ValueError(
+            f"--tile is {side}, but {protocol.name} weighs the features of all scales together,"
+            " which tiles keep apart; leave --tile out, or name another --protocol"
+        )
+    return Tiling(side, side * side)

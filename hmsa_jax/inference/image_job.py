@@ -12,11 +12,12 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.inference import predictor as predictor_lib
 from hmsa_jax.inference.predictor import Predictor, Summarize
+from hmsa_jax.inference.tiles import TiledPredictor, Tiling
 from hmsa_jax.input import decoding, whole_images
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.image_files import Selection, id_of
 from hmsa_jax.input.pipeline import Source
-from hmsa_jax.runtime.progress import Progress
+from hmsa_jax.runtime.progress import Progress, tell
 
 _WRITERS = 4  # threads
 
@@ -32,9 +33,10 @@ class ImagePredictor:
       params: of the network.
       batch_stats: of the network.
       summarize: as for `Predictor.step`: arrays `[B, H, W, ...]`.
-      images_per_device: images of a batch on each device.
+      tiling: which images go in tiles; those of explicit attention never do.
+      images_per_device: images of a batch, or tiles, on each device.
       canvases: as for `whole_images.image_batches`.
-      size_of: as for `whole_images.image_batches`.
+      size_of: as for `whole_images.read_heads`.
       decode: as for `whole_images.image_batches`.
     """
 
@@ -45,6 +47,7 @@ class ImagePredictor:
         batch_stats: dict,
         summarize: Summarize,
         *,
+        tiling: Tiling,
         images_per_device: int,
         canvases: int,
         size_of: Callable[[Record], tuple[int, int]] = decoding.image_size,
@@ -52,20 +55,33 @@ class ImagePredictor:
     ):
         mesh = predictor.mesh
         self._images = dict.fromkeys(("image", "size"), sharding.whole_images(mesh))
-        self._weights = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+        params, batch_stats = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+        self._weights = params, batch_stats
         self._step = predictor.step(summarize, self._images["image"])
+        self._size_of = predictor_lib.checked_size(size_of, predictor.protocols)
+        self._decode = decode
         self._batches = functools.partial(
             whole_images.image_batches,
             batch_size=images_per_device * mesh.size,
             canvases=canvases,
-            size_of=predictor_lib.checked_size(size_of, predictor.protocols),
             decode=decode,
+        )
+        self._tiling = tiling
+        self._tiles = TiledPredictor(
+            predictor,
+            params,
+            batch_stats,
+            summarize,
+            side=tiling.side,
+            tiles_per_device=images_per_device,
         )
 
     def predictions(
         self, source: Source, unreadable: dict[int, ValueError]
     ) -> Iterator[tuple[list[int], list[Any]]]:
         """Yields the numbers of the images of a batch and the summary of each, without padding.
+
+        Those that go in tiles come last, one by one.
 
         Args:
           source: the images.
@@ -74,13 +90,25 @@ class ImagePredictor:
         Raises:
           FloatingPointError: logits are not finite; names the images.
         """
+        heads = whole_images.read_heads(source, self._size_of, unreadable)
+        whole = heads.where(lambda size: not self._tiling.applies(size))
         params, batch_stats = self._weights
-        batches = self._batches(source, unreadable=unreadable)
+        batches = self._batches(source, whole, unreadable=unreadable)
         for batch, summary in predictor_lib.summaries(
             self._step, params, batch_stats, batches, self._images
         ):
             numbers = [int(index) for index in batch["index"]]
             yield numbers, list(predictor_lib.without_padding(batch, summary))
+        large = heads.where(self._tiling.applies)
+        for number, size in large.sizes.items():
+            name, tiles = large.ids[number], self._tiles.count(size)
+            tell(f"{name}: {size[0]} x {size[1]} pixels, {tiles} tiles.")
+            try:
+                image = self._decode(source[number])
+            except ValueError as error:
+                unreadable[number] = error
+                continue
+            yield [number], [self._tiles.predict(name, image)]
 
 
 def work_through(

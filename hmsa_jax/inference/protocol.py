@@ -11,7 +11,7 @@ from flax import nnx
 
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.layers.canvas import Canvas, Size
+from hmsa_jax.models.layers.canvas import Canvas, Extent
 from hmsa_jax.models.multiscale import ScaleOutput
 
 _LISTED = 5  # images in an error
@@ -40,14 +40,14 @@ class Protocol:
         return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
 
     def predict(
-        self, outputs: dict[float, ScaleOutput], size: Size | Canvas, resolution: str
+        self, outputs: dict[float, ScaleOutput], size: Extent, resolution: str
     ) -> jax.Array:
         """Logits `[B, H, W, C]` of this size or canvas from outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}
         return self._fuse(logits, outputs, size, resolution)
 
     def by_scale(
-        self, outputs: dict[float, ScaleOutput], size: Size | Canvas, resolution: str
+        self, outputs: dict[float, ScaleOutput], size: Extent, resolution: str
     ) -> "ByScale":
         """What each scale says by itself, from the outputs of at least these scales."""
         logits = {scale: outputs[scale].logits for scale in self.scales}

@@ -5,6 +5,7 @@ not fill it lie at its top left, and the batch says how large each is.
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -71,37 +72,77 @@ def eval_batches(
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
             "index": np.array(indices),
-            "id": [ids[index] for index in indices],
+            "id": [heads.ids[index] for index in indices],
             **_sizes_of(images, count, size, shared),
         }
 
-    def head(index):
-        record = source[index]
+    heads = read_heads(source, size_of)
+    groups, shared = _group_by_canvas(heads.sizes, batch_size, canvases)
+    return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heads:
+    """What is known of records before their images are decoded.
+
+    Attributes:
+      sizes: by number, rows and columns of the image.
+      ids: by number.
+    """
+
+    sizes: Mapping[int, Size]
+    ids: Mapping[int, str]
+
+    def where(self, condition: Callable[[Size], bool]) -> "Heads":
+        """Those whose size meets a condition."""
+        sizes = {number: size for number, size in self.sizes.items() if condition(size)}
+        return Heads(sizes, {number: self.ids[number] for number in sizes})
+
+
+def read_heads(
+    source: Source,
+    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
+    unreadable: dict[int, ValueError] | None = None,
+) -> Heads:
+    """Reads sizes and ids of all records, at the price of reading their bytes again to decode them.
+
+    Args:
+      source: the records.
+      size_of: reads rows and columns of a record's image; ValueError if it cannot.
+      unreadable: takes number and error of the records that cannot be read, which are left out
+        then.
+
+    Raises:
+      ValueError: without `unreadable`, a record cannot be read.
+    """
+
+    def head(record: decoding.Record) -> tuple[Size, str]:
         return size_of(record), record["id"]
 
-    sizes, ids = _heads(head, len(source))
-    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
-    return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
+    read = functools.partial(_attempt, source, head, unreadable)
+    heads = enumerate(parallel.in_order(read, range(len(source))))
+    found = {number: size_and_id for number, size_and_id in heads if size_and_id is not None}
+    sizes = {number: size for number, (size, _) in found.items()}
+    return Heads(sizes, {number: name for number, (_, name) in found.items()})
 
 
 def image_batches(
     source: Source,
+    heads: Heads,
     *,
     batch_size: int,
     canvases: int = MOST,
     unreadable: dict[int, ValueError] | None = None,
-    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
     decode: Callable[[decoding.Record], np.ndarray] = decoding.decode_image,
 ) -> Iterator[Batch]:
     """Yields images without their labels, every record once.
 
     Args:
       source: the records; of each only image and id are read.
+      heads: of the records that are wanted, from `read_heads`.
       batch_size: images in a batch; the last of each size is filled up with black ones.
       canvases: the most that there may be; see `canvases.choose`.
-      unreadable: takes number and error of the records that cannot be read, which are left out
-        then; without it the first of them ends the iteration.
-      size_of: reads rows and columns of a record's image; ValueError if it cannot.
+      unreadable: as for `read_heads`.
       decode: reads the image itself, uint8 `[H, W, 3]`; ValueError if it cannot.
 
     Returns:
@@ -114,32 +155,35 @@ def image_batches(
     local_rows(batch_size, 0, 1)
     check_source(source)
 
-    def attempt(read: Callable[[decoding.Record], Any], index: int) -> Any:
-        try:
-            return read(source[index])
-        except ValueError as error:
-            if unreadable is None:
-                raise
-            unreadable[index] = error
-            return None
-
     def fill_up(size, indices, images):
         indices, images = _without_none(indices, images)
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
-            "id": [ids[index] for index in indices],
+            "id": [heads.ids[index] for index in indices],
             **_sizes_of(images, batch_size, size, shared),
         }
 
-    def head(record):
-        return size_of(record), record["id"]
-
-    sizes, ids = _heads(functools.partial(attempt, head), len(source))
-    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
-    images = functools.partial(attempt, decode)
+    groups, shared = _group_by_canvas(heads.sizes, batch_size, canvases)
+    images = functools.partial(_attempt, source, decode, unreadable)
     batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
+
+
+def _attempt(
+    source: Source,
+    read: Callable[[decoding.Record], Any],
+    unreadable: dict[int, ValueError] | None,
+    number: int,
+) -> Any:
+    """What is read of a record; None if `unreadable` is there and takes the error."""
+    try:
+        return read(source[number])
+    except ValueError as error:
+        if unreadable is None:
+            raise
+        unreadable[number] = error
+        return None
 
 
 def _decode_ahead(
@@ -155,19 +199,6 @@ def _decode_ahead(
     with contextlib.closing(parallel.in_order(load, wanted, ahead)) as examples:
         for size, indices in groups:
             yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
-
-
-def _heads(
-    head: Callable[[int], tuple[Size, str] | None], count: int
-) -> tuple[dict[int, Size], dict[int, str]]:
-    """The sizes of records and their ids, by number, without those of which `head` is None.
-
-    Every process reads them all, at the price of reading the bytes of a record again to decode it.
-    """
-    heads = enumerate(parallel.in_order(head, range(count)))
-    found = {index: size_and_id for index, size_and_id in heads if size_and_id is not None}
-    sizes = {index: size for index, (size, _) in found.items()}
-    return sizes, {index: name for index, (_, name) in found.items()}
 
 
 def _group_by_canvas(

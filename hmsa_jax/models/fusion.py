@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 import jax.numpy as jnp
 
-from hmsa_jax.models.layers.canvas import Canvas, ScaledSize, Size, resize
+from hmsa_jax.models.layers.canvas import Canvas, Extent, ScaledSize, Size, resize
+from hmsa_jax.models.layers.strip import Strip
 from hmsa_jax.runtime.registry import Registry
 
 RESOLUTIONS = ("features", "image")
@@ -52,9 +53,7 @@ def _not_empty(size: Size, scale: float, scaled: Size) -> Size:
     return scaled
 
 
-def hierarchical(
-    logits: Scales, attention: Scales, size: Size | Canvas, *, resolution: str
-) -> jax.Array:
+def hierarchical(logits: Scales, attention: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The chain of attentions, from the highest scale down (paper section 3, equation 1).
 
     L = U(L_r * a_r) + (1 - U(a_r)) * L for each scale r below the highest: the attention of a
@@ -65,7 +64,7 @@ def hierarchical(
       logits: scale -> `[B, h_r, w_r, C]`, float32; scale 1.0 among them.
       attention: scale -> `[B, h_r, w_r, 1]` in [0, 1], for every scale but the highest.
       size: rows and columns of the result: of the image, or in training with `features` of the
-        head at scale 1.0. Or the canvas on which the images lie.
+        head at scale 1.0. Or the canvas on which the images lie, or the strip of an image.
       resolution: one of `RESOLUTIONS`.
 
     Returns:
@@ -98,7 +97,7 @@ def hierarchical(
     return resize(fused, canvas, image)
 
 
-def explicit(logits: Scales, shares: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
+def explicit(logits: Scales, shares: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The sum of all scales' logits, each weighted by its share (Chen et al. 2016, equation 1).
 
     The baseline that the paper calls explicit (section 3).
@@ -120,7 +119,7 @@ def explicit(logits: Scales, shares: Scales, size: Size | Canvas, *, resolution:
     if missing:
         raise ValueError(f"explicit fusion needs the shares of scales {missing}")
     image = Canvas.of(size)
-    of_shares = image.of_features(shares[1.0])
+    of_shares = _own_canvas(shares[1.0], 1.0, image)
     if resolution == "image":
         each = each_resized(logits, image, resolution=resolution)
         weighted = [
@@ -135,7 +134,7 @@ def explicit(logits: Scales, shares: Scales, size: Size | Canvas, *, resolution:
 
 
 def each_resized(
-    logits: Scales, size: Size | Canvas, *, resolution: str, scaled_size: ScaledSize = scaled_size
+    logits: Scales, size: Extent, *, resolution: str, scaled_size: ScaledSize = scaled_size
 ) -> list[jax.Array]:
     """Every scale's own logits at `size`, the highest scale first.
 
@@ -147,7 +146,7 @@ def each_resized(
     return [resize(x, canvas, image) for x, canvas in each]
 
 
-def average(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
+def average(logits: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The mean of all scales' logits at `size`; the paper's baseline.
 
     Arguments as above; the logits are those of images of `rounded_size`.
@@ -156,21 +155,21 @@ def average(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Arra
     return sum(each[1:], each[0]) / len(logits)
 
 
-def maximum(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
+def maximum(logits: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The largest of all scales' logits, class by class, at `size`. Arguments as in `average`."""
     each = each_resized(logits, size, resolution=resolution, scaled_size=rounded_size)
     return jnp.stack(each).max(0)
 
 
-def single(logits: Scales, size: Size | Canvas, *, resolution: str) -> jax.Array:
+def single(logits: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The logits of scale 1.0 alone, resized to `size`. Arguments as above."""
     _descending(logits, resolution)
     image = Canvas.of(size)
-    return resize(logits[1.0], image.of_features(logits[1.0]), image)
+    return resize(logits[1.0], _own_canvas(logits[1.0], 1.0, image), image)
 
 
 def attention_weights(
-    attention: Scales, size: Size | Canvas, *, resolution: str
+    attention: Scales, size: Extent, *, resolution: str
 ) -> dict[float, jax.Array]:
     """The share of each scale in the hierarchical result; all shares of a pixel sum to 1.
 
@@ -224,10 +223,10 @@ def _descending(logits: Scales, resolution: str) -> list[float]:
 
 
 def _own_canvas(
-    x: jax.Array, scale: float, image: Canvas, scaled_size: ScaledSize = scaled_size
-) -> Canvas:
+    x: jax.Array, scale: float, image: Canvas | Strip, scaled_size: ScaledSize = scaled_size
+) -> Canvas | Strip:
     """The canvas of features of the image at a scale."""
-    if image.valid is None:
+    if isinstance(image, Canvas) and image.valid is None:
         return image.of_features(x)
     return image.scaled(scale, scaled_size).of_features(x)
 
@@ -235,10 +234,10 @@ def _own_canvas(
 def _at_scaled_image(
     x: jax.Array,
     scale: float,
-    image: Canvas,
+    image: Canvas | Strip,
     resolution: str,
     scaled_size: ScaledSize = scaled_size,
-) -> tuple[jax.Array, Canvas]:
+) -> tuple[jax.Array, Canvas | Strip]:
     """Features of a scale as they are, or at the size of the scaled image; and their canvas."""
     own = _own_canvas(x, scale, image, scaled_size)
     if resolution == "features":
@@ -247,7 +246,7 @@ def _at_scaled_image(
     return resize(x, own, target), target
 
 
-def _working_canvas(image: Canvas, scale: float, resolution: str) -> Canvas:
+def _working_canvas(image: Canvas | Strip, scale: float, resolution: str) -> Canvas | Strip:
     """Scales above 1 blend at their own image size in the published code, all others at 1."""
     return image.scaled(max(scale, 1.0), scaled_size) if resolution == "image" else image
 

@@ -1,5 +1,7 @@
 """What a config is made into."""
 
+import math
+
 import jax
 import pytest
 from flax import nnx
@@ -9,6 +11,7 @@ from hmsa_jax.auto_labels import labelling
 from hmsa_jax.experiment import compile_report, experiment
 from hmsa_jax.inference import image_job
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.conv import Conv
 
@@ -85,6 +88,7 @@ def test_each_program_has_the_form_for_its_own_batch(
             assembled.params,
             assembled.batch_stats,
             labelling.labels_above(0.5),
+            tiling=Tiling(1024, math.inf),
             images_per_device=images,
             canvases=1,
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmsa_jax.input.whole_images import eval_batches, image_batches
+from hmsa_jax.input.whole_images import Heads, eval_batches, image_batches, read_heads
 from tests.input.memory_source import IGNORE, Counting, MemorySource
 
 SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
@@ -83,7 +83,7 @@ def test_empty_source_is_refused():
     with pytest.raises(ValueError, match="source: expected at least one record"):
         eval_batches(MemorySource([]), batch_size=1, ignore_label=IGNORE)
     with pytest.raises(ValueError, match="source: expected at least one record"):
-        image_batches(MemorySource([]), batch_size=1)
+        image_batches(MemorySource([]), Heads({}, {}), batch_size=1)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_images_need_no_label_and_say_which_they_are():
     source = MemorySource(SIZES)
     for index in range(len(SIZES)):
         source.replace(index, label=None)
-    batches = list(image_batches(source, batch_size=4, canvases=1))
+    batches = list(image_batches(source, read_heads(source), batch_size=4, canvases=1))
     seen = []
     for batch in batches:
         assert batch["image"].shape[0] == 4
@@ -133,12 +133,13 @@ def test_images_need_no_label_and_say_which_they_are():
 def test_images_that_cannot_be_read_are_left_out_if_that_is_asked_for():
     source = MemorySource(SIZES).replace(1, image=b"broken")
     unreadable = {}
-    batches = list(image_batches(source, batch_size=2, unreadable=unreadable))
+    heads = read_heads(source, unreadable=unreadable)
+    batches = list(image_batches(source, heads, batch_size=2, unreadable=unreadable))
     seen = sorted(int(index) for batch in batches for index in batch["index"])
     assert seen == [index for index in range(len(SIZES)) if index != 1]
     assert list(unreadable) == [1]
     with pytest.raises(ValueError, match="record 'flat-1'"):
-        list(image_batches(source, batch_size=2))
+        read_heads(source)
 
 
 def test_an_image_is_turned_to_lie_under_its_label():

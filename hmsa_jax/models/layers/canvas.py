@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmsa_jax.models.layers.resize import resize_bilinear
+from hmsa_jax.models.layers import strip
+from hmsa_jax.models.layers.resize import integer_taps, resize_bilinear
+from hmsa_jax.models.layers.strip import Strip
 
 MULTIPLE = 32
 """Of this are rows and columns of a canvas, so that features of all strides divide it."""
@@ -40,9 +42,9 @@ class Canvas:
     valid: jax.Array | None = None
 
     @classmethod
-    def of(cls, size: "tuple[int, ...] | Canvas") -> "Canvas":
-        """The canvas that images of one size fill; a canvas is returned as it is."""
-        return size if isinstance(size, Canvas) else cls(tuple(size))
+    def of(cls, size: "tuple[int, ...] | Canvas | Strip") -> "Canvas | Strip":
+        """The canvas that images of one size fill; canvas and strip are returned as they are."""
+        return size if isinstance(size, (Canvas, Strip)) else cls(tuple(size))
 
     def scaled(self, scale: float, scaled_size: ScaledSize) -> "Canvas":
         """Where the images lie when each is resized to its `scaled_size`.
@@ -124,9 +126,14 @@ class Canvas:
 FILLED = Canvas((0, 0))
 """For layers whose images fill their arrays, whatever the shape."""
 
+Extent = Size | Canvas | Strip
+"""Rows and columns of images that fill their arrays, or what else says where they lie."""
 
-def resize(x: jax.Array, canvas: Canvas, target: Canvas) -> jax.Array:
+
+def resize(x: jax.Array, canvas: Canvas | Strip, target: Canvas | Strip) -> jax.Array:
     """Resizes each image of `x` `[B, *canvas.shape, C]` to where it lies on another canvas.
+
+    Or, where both are strips of an image, to the rows of the other.
 
     As `resize_bilinear` for each image by itself.
 
@@ -136,6 +143,10 @@ def resize(x: jax.Array, canvas: Canvas, target: Canvas) -> jax.Array:
     Raises:
       ValueError: a side is so long that its positions do not fit into int32.
     """
+    if isinstance(canvas, Strip) or isinstance(target, Strip):
+        assert isinstance(canvas, Strip)
+        assert isinstance(target, Strip)
+        return strip.resize(x, canvas, target)
     if canvas.valid is None or target.valid is None:
         return resize_bilinear(x, target.shape)
     if canvas is target:
@@ -155,37 +166,15 @@ def _resize_each(x: jax.Array, valid: jax.Array, target: Canvas) -> jax.Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     assert target.valid is not None
     for axis in (0, 1):
-        low, high, rest, of = _taps(valid[:, axis], target.valid[:, axis], target.shape[axis])
+        of = 2 * target.valid[:, axis, None]
+        number = jnp.arange(target.shape[axis])
+        low, high, rest = integer_taps(valid[:, axis, None], of // 2, number)
         take = jax.vmap(functools.partial(jnp.take, axis=axis, mode="clip"))
         shape = [len(x), 1, 1, 1]
         shape[1 + axis] = -1
         of_high = (rest.astype(wide.dtype) / of.astype(wide.dtype)).reshape(shape)
         wide = take(wide, low) * (1 - of_high) + take(wide, high) * of_high
     return target.clear(wide).astype(x.dtype)
-
-
-def _taps(
-    source: jax.Array, target: jax.Array, length: int
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """For each of `length` samples of each image two neighbours, and the weight of the second.
-
-    In integers, since a position among thousands of pixels would lose digits of its weight.
-
-    Args:
-      source: int32 `[B]`, pixels of each image.
-      target: int32 `[B]`, pixels of each resized image.
-      length: of the result.
-
-    Returns:
-      The neighbours and the numerator of the weight, int32 `[B, length]`, and its denominator,
-      int32 `[B, 1]`.
-    """
-    source, target = source[:, None], target[:, None]
-    # (i + 1/2) source / target - 1/2 over the denominator 2 target
-    numerator = jnp.maximum((2 * jnp.arange(length) + 1) * source - target, 0)
-    low = jnp.minimum(numerator // (2 * target), source - 1)
-    rest = numerator - low * 2 * target
-    return low, jnp.minimum(low + 1, source - 1), rest, 2 * target
 
 
 def _scaled_lengths(longest: int, scale: float, scaled_size: ScaledSize) -> np.ndarray:

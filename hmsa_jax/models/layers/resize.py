@@ -124,5 +124,26 @@ def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return low, np.minimum(low + 1, source - 1), position - low
 
 
+def integer_taps(
+    source: jax.Array | int, target: jax.Array | int, number: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """For each target sample its two neighbours, and the weight of the second.
+
+    In integers, since a position among thousands of pixels would lose digits of its weight.
+
+    Args:
+      source: how many samples there are, int32.
+      target: how many there are when they are resized, int32.
+      number: of the target samples, int32; (2 x number + 1) x source has to fit.
+
+    Returns:
+      The neighbours, and the weight of the second times 2 x target, int32.
+    """
+    # (number + 1/2) source / target - 1/2 over the denominator 2 target
+    numerator = jnp.maximum((2 * number + 1) * source - target, 0)
+    low = jnp.minimum(numerator // (2 * target), source - 1)
+    return low, jnp.minimum(low + 1, source - 1), numerator - low * 2 * target
+
+
 def _take(x: jax.Array, axis: int, start: int, stop: int | None, stride: int = 1) -> jax.Array:
     return jax.lax.slice_in_dim(x, start, stop, stride, axis)
