@@ -17,7 +17,8 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import evaluation, feasibility, protocols, run_directory, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.inference.prediction import make_prediction_step
+from hmsa_jax.inference.prediction import make_prediction_step, most_probable_class
+from hmsa_jax.inference.tiles import TiledPredictor
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.training import checkpoint
 
@@ -43,7 +44,7 @@ class Run:
     params: dict
     batch_stats: dict
     _experiment: Experiment = dataclasses.field(repr=False)
-    _steps: dict[Any, Callable] = dataclasses.field(default_factory=dict, repr=False)
+    _steps: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,7 +73,12 @@ class Run:
         return evaluation.evaluate(config, self.directory, self.step)
 
     def predict(
-        self, images: np.ndarray, *, protocol: str | None = None, flip: bool | None = None
+        self,
+        images: np.ndarray,
+        *,
+        protocol: str | None = None,
+        flip: bool | None = None,
+        tile: int | None = None,
     ) -> np.ndarray:
         """The class of each pixel.
 
@@ -83,13 +89,15 @@ class Run:
           images: uint8 `[H, W, 3]` or `[B, H, W, 3]`, RGB.
           protocol: such as 'hierarchical:0.5,1,2'; None for the paper's scales.
           flip: whether to take the mean with the mirror image; None: as `evaluate.flip` says.
+          tile: side of the tiles in which larger images are looked at, one by one; None: as
+            `evaluate.tile` and `evaluate.tile_above` say.
 
         Returns:
           Class numbers, uint8 `[H, W]` or `[B, H, W]`.
 
         Raises:
-          ValueError: `images` are no such array, a scale leaves nothing of them, or the network
-            cannot do the protocol.
+          ValueError: `images` are no such array, a scale leaves nothing of them, the network
+            cannot do the protocol, or that cannot do with tiles.
           FloatingPointError: the network predicts what is not finite.
         """
         images = np.asarray(images)
@@ -103,6 +111,11 @@ class Run:
         way = protocols.of_prediction(protocol, self.config)
         feasibility.check_scales("protocol", way.scales, batch.shape[1:3])
         flip = self.config.evaluate.flip if flip is None else flip
+        tiling = protocols.tiling_of(way, self.config, tile)
+        if tiling.applies(batch.shape[1:3]):
+            network = self._tiled(way, flip, tiling.side)
+            each = [network.predict(f"image {i}", image) for i, image in enumerate(batch)]
+            return np.stack(each) if images.ndim == 4 else each[0]
         classes, finite = jax.device_get(self._step(way, flip, len(batch))({"image": batch}))
         bad = [f"image {number}" for number in np.flatnonzero(~finite)]
         protocol_lib.refuse_not_finite(bad)
@@ -116,6 +129,20 @@ class Run:
                 self._experiment.predictor((way,), flip=flip, images=images)
             )
             self._steps[key] = functools.partial(step, *self._weights_on_device)
+        return self._steps[key]
+
+    def _tiled(self, way: protocol_lib.Protocol, flip: bool, side: int) -> TiledPredictor:
+        """The prediction in tiles of this side."""
+        key = (way, flip, "tiles", side)
+        if key not in self._steps:
+            predictor = self._experiment.predictor((way,), flip=flip, images=1)
+            self._steps[key] = TiledPredictor(
+                predictor,
+                *self._weights_on_device,
+                most_probable_class,
+                side=side,
+                tiles_per_device=1,
+            )
         return self._steps[key]
 
     @functools.cached_property

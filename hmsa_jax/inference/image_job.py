@@ -101,13 +101,14 @@ class ImagePredictor:
             yield numbers, list(predictor_lib.without_padding(batch, summary))
         large = heads.where(self._tiling.applies)
         for number, size in large.sizes.items():
-            name, tiles = large.ids[number], self._tiles.count(size)
-            tell(f"{name}: {size[0]} x {size[1]} pixels, {tiles} tiles.")
             try:
+                self._tiles.check(size)
                 image = self._decode(source[number])
             except ValueError as error:
                 unreadable[number] = error
                 continue
+            name, tiles = large.ids[number], self._tiles.count(size)
+            tell(f"{name}: {size[0]} x {size[1]} pixels, {tiles} tiles.")
             yield [number], [self._tiles.predict(name, image)]
 
 

@@ -4,6 +4,7 @@ import jax
 
 from hmsa_jax.distributed.sharding import whole_images
 from hmsa_jax.inference.predictor import Predictor, most_probable
+from hmsa_jax.inference.protocol import ProtocolOutput
 
 
 def make_prediction_step(predictor: Predictor) -> jax.stages.Wrapped:
@@ -16,5 +17,9 @@ def make_prediction_step(predictor: Predictor) -> jax.stages.Wrapped:
       A jitted function of uint8 images `[B, H, W, 3]`. It returns the most probable class of each
       pixel, uint8 `[B, H, W]`, and whether all logits of an image are finite, bool `[B]`.
     """
-    images = whole_images(predictor.mesh)
-    return predictor.step(lambda outputs, _: most_probable(outputs[0].logits)[0], images)
+    return predictor.step(most_probable_class, whole_images(predictor.mesh))
+
+
+def most_probable_class(outputs: list[ProtocolOutput], batch: dict[str, jax.Array]) -> jax.Array:
+    """The summary that is the most probable class of each pixel, uint8 `[B, H, W]`."""
+    return most_probable(outputs[0].logits)[0]

@@ -10,6 +10,7 @@ context of a pixel.
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,8 +85,11 @@ class TiledPredictor:
         on_devices = sharding.whole_images(predictor.mesh)
         weights = sharding.replicated(predictor.mesh)
         self._cut_out = jax.jit(_cut_out, in_shardings=on_devices, out_shardings=on_devices)
+        self._look_at = functools.partial(
+            _look, predictor.graphdef, self._protocol.fusion.attention
+        )
         self._look = jax.jit(
-            functools.partial(_look, predictor.graphdef, self._protocol.fusion.attention),
+            self._look_at,
             in_shardings=(weights, weights, on_devices, on_devices),
             out_shardings=on_devices,
         )
@@ -96,6 +100,24 @@ class TiledPredictor:
         grids = [self._grid(size, scale) for scale in self._protocol.scales]
         return sum(len(grid.tiles) for grid in grids) * (2 if self._predictor.flip else 1)
 
+    def check(self, size: Size) -> None:
+        """Raises ValueError if an image of so many rows and columns is too large for tiles, too."""
+        strip_lib.check(size[0], self._protocol.scales)
+        params, batch_stats = self._weights
+        shape = jax.ShapeDtypeStruct((1, self._side, self._side, 3), jnp.float32)
+        covered = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+        said, _ = jax.eval_shape(self._look_at, params, batch_stats, shape, covered)
+        grids = [self._grid(size, scale) for scale in self._protocol.scales]
+        pixels = sum(grid.rows.scaled * grid.columns.scaled for grid in grids)
+        of_pixel = said.size * said.dtype.itemsize / self._side**2
+        needed = pixels * of_pixel * (2 if self._predictor.flip else 1)
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > available:
+            raise ValueError(
+                f"the maps of its {size[0]} x {size[1]} pixels would take {needed / 1e9:.3g} GB of"
+                f" this machine's {available / 1e9:.3g} GB; cut it up, or name smaller scales"
+            )
+
     def predict(self, name: str, image: np.ndarray) -> Any:
         """The summary of an image, host arrays `[H, W, ...]`.
 
@@ -104,11 +126,11 @@ class TiledPredictor:
           image: uint8 `[H, W, 3]`.
 
         Raises:
-          ValueError: it has more rows than strips can be numbered in.
+          ValueError: as for `check`.
           FloatingPointError: logits are not finite.
         """
-        size = image.shape[:2]
-        strip_lib.check(size[0], self._protocol.scales)
+        size = (image.shape[0], image.shape[1])
+        self.check(size)
         views = [image]
         if self._predictor.flip:
             views.append(np.ascontiguousarray(image[:, ::-1]))

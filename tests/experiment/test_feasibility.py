@@ -8,6 +8,7 @@ import pytest
 
 from configs import base, street_scenes
 from hmsa_jax.experiment import experiment, feasibility
+from hmsa_jax.inference.tiles import Tiling
 from tests.config.test_schema import CONFIGS
 
 MEMORY = 64 * 10**9
@@ -73,6 +74,15 @@ def test_whole_images_beyond_any_memory(field, source):
     with pytest.raises(ValueError, match=rf"{field}=1.* GB in the memory"):
         feasibility.check_inference(config, source, "evaluate.protocols", (1.0,))
     feasibility.check_inference(street_scenes.get_config(), source, "evaluate.protocols", (1.0,))
+
+
+def test_of_an_image_in_tiles_a_tile_is_looked_at():
+    config = config_with(evaluate__images_per_device=64)
+    large = [image(20_000, 10_000)]
+    with pytest.raises(ValueError, match=r"evaluate\.images_per_device=64 of 20000 x 10000 pixels"):
+        feasibility.check_inference(config, large, "--protocol", (1.0, 2.0))
+    tiling = Tiling(256, 2**23)
+    feasibility.check_inference(config, large, "--protocol", (1.0, 2.0), tiling=tiling)
 
 
 def test_a_scale_that_leaves_nothing():

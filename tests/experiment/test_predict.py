@@ -269,3 +269,31 @@ def test_a_run_of_other_classes_has_no_submission(run, images, tmp_path):
         do(run, images, tmp_path / "out", server="cityscapes")
     with pytest.raises(ValueError, match="--submission is 'kitti'; expected one of cityscapes"):
         do(run, images, tmp_path / "out", server="kitti")
+
+
+def test_tiles_say_what_the_whole_image_says(run, images, predicted, tmp_path, capsys):
+    """All images are smaller than a tile, which therefore sees all that there is of them."""
+    config = run_directory.resolve(run, None, {"evaluate.tile": 128, "evaluate.tile_above": 2500})
+    out = tmp_path / "out"
+    assert predict.predict(config, run, str(images), out, save=KINDS, protocol=PROTOCOL)
+    assert "a: 48 x 64 pixels, 2 tiles." in capsys.readouterr().out  # of two scales
+    for kind in ("masks", "shares/0.5", "probability"):
+        for name in ("a", "Straße/b", "Straße/c"):
+            tiled, whole = (
+                cv2.imread(str(root / kind / f"{name}.png"), cv2.IMREAD_UNCHANGED).astype(int)
+                for root in (out, predicted)
+            )
+            assert np.abs(tiled - whole).max() <= (0 if kind == "masks" else 1)
+
+
+def test_a_tile_that_cannot_be(run, images, tmp_path):
+    with pytest.raises(ValueError, match="--tile is 100; expected a multiple of 128"):
+        do(run, images, tmp_path / "out", tile=100)
+
+
+def test_an_image_whose_maps_no_machine_holds(run, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "large.png")
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
+    monkeypatch.setattr(predict.feasibility, "_machine_memory", lambda: 10**12)
+    with pytest.raises(ValueError, match=r"large.*maps of its 200 x 200 pixels would take"):
+        do(run, tmp_path / "large.png", tmp_path / "out", tile=128)

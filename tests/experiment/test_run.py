@@ -137,3 +137,15 @@ def test_the_guide_does_what_it_says(directory, tmp_path, monkeypatch):
     result = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False)
     assert result.attempted > 8
     assert not result.failed
+
+
+def test_large_images_go_in_tiles(run):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 130, 140, 3), np.uint8)
+    whole = run.predict(pixels, protocol="hierarchical:0.5,1")
+    tiled = run.predict(pixels, protocol="hierarchical:0.5,1", tile=256)
+    np.testing.assert_array_equal(whole, tiled)  # one tile holds all
+    in_four = run.predict(pixels, protocol="hierarchical:0.5,1", tile=128)
+    assert in_four.shape == whole.shape
+    assert (in_four == whole).mean() > 0.9  # the context of a pixel is another
+    with pytest.raises(ValueError, match="--tile is 1; expected a multiple of 128"):
+        run.predict(pixels, tile=1)
