@@ -22,6 +22,8 @@ import jax, numpy as np
 import main
 from hmsa_jax.inference import protocol
 from hmsa_jax.losses.objective import Objective
+from hmsa_jax.metrics import METRICS
+from hmsa_jax.metrics.metric import Prediction, Truth
 from hmsa_jax.models import multiscale, pretrained
 
 def told(*arguments):
@@ -55,6 +57,12 @@ loss, terms = Objective(main_loss="focal", aux_loss="focal")({1.0: output}, np.z
 main = 0.25 * np.log(2)  # (1 - 1/2)^2 x log 2
 assert np.isclose(terms["main"], main, rtol=1e-4)  # a power in float32, on any processor
 assert np.isclose(terms["aux"], terms["main"])
+
+certain = METRICS.get("certain")
+truth = Truth(np.array([[[0, 1, 255]]], np.uint8), np.array([[1, 3]]), 2)
+counts = certain.counter(truth)(Prediction(np.zeros((1, 1, 3)), np.array([[[0.95, 0.5, 1]]])))
+summed = {name: np.asarray(count).sum(0) for name, count in counts.items()}
+assert certain.figures(summed).overall == {"certain": 0.5}
 """
 
 

@@ -5,5 +5,9 @@ from hmsa_jax.metrics.metric import Metric
 from hmsa_jax.runtime.registry import Registry
 
 METRICS: Registry[Metric] = Registry(
-    "metric", {"boundary": boundary.METRIC, "calibration": calibration.METRIC}
+    "metric",
+    {
+        "boundary": boundary.METRIC,
+        "calibration": calibration.METRIC,
+    },
 )
