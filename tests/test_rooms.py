@@ -65,7 +65,7 @@ def test_every_room_is_there():
     ("name", "file"),
     [
         ("jax.sharding.PartitionSpec", "hmsa_jax/distributed/sharding.py"),
-        ("jax._src", "hmsa_jax/distributed/hosts.py"),
+        ("jax._src", "hmsa_jax/distributed/coordination.py"),
         ("rich.progress", "hmsa_jax/runtime/progress.py"),
     ],
 )

@@ -35,8 +35,9 @@ WORKDIR = Flag("workdir", "directory of the run", value="DIR", needed=True)
 STEP = Flag("step", "the checkpoint to take, rather than the newest good one", None, int, "N")
 DISTRIBUTED = Flag(
     "distributed",
-    "how several processes find each other: off, auto, or HOST:PORT,COUNT,INDEX; see docs/hosts.md",
-    "off",
+    "how several processes find each other: off, auto, or HOST:PORT,COUNT,INDEX, else auto where a"
+    " cluster is evident; see docs/hosts.md",
+    None,
     value="HOW",
 )
 

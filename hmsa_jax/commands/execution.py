@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 from hmsa_jax.commands import config_file
 from hmsa_jax.commands.command import WORKDIR, Command
 from hmsa_jax.config import schema
-from hmsa_jax.distributed import hosts
+from hmsa_jax.distributed import hosts, joining
 from hmsa_jax.experiment import feasibility, run_directory
-from hmsa_jax.runtime import system_errors
+from hmsa_jax.runtime import system_errors, versions
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading
@@ -46,7 +46,7 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
     options.command_line = ["python", "main.py", verb, *typed]
     try:
         config = read_config(command, options)
-        with hosts.joined(getattr(options, "distributed", "off")):
+        with joining.joined(getattr(options, "distributed", "off")):
             hosts.check_agreement("command", _facts(verb, command, options, config))
             succeeded = command.run(config, options)
     except Exception as error:
@@ -108,7 +108,7 @@ def _facts(
         if flag.name != "distributed"
     }
     fields = {} if config is None else schema.in_words(config)
-    return {"command": verb, "jax": jax.__version__} | typed | fields
+    return {"command": verb} | versions.of_all() | typed | fields
 
 
 def _cache_compilations() -> None:

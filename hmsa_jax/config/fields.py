@@ -416,6 +416,13 @@ FIELDS: dict[str, Field] = {
         "Devices that share out the images of a batch; -1 takes all that mesh.spatial leaves.",
     ),
     "mesh.spatial": Field(1, _POSITIVE, "Devices that share out the rows of each image."),
+    "mesh.wait_minutes": Field(
+        30.0,
+        number("a number above 0", lambda v: v > 0),
+        "How long processes wait for others that still prepare data or compile. Other waits last 5"
+        " minutes at most.",
+        free=True,
+    ),
     "checkpoint.every": Field(500, _POSITIVE, "Steps from one checkpoint to the next.", free=True),
     "checkpoint.keep": Field(
         2, _POSITIVE, "Checkpoints that are kept, the newest ones.", free=True

@@ -1,73 +1,53 @@
-"""Several processes that run one command together: joining, waiting for each other, leaving."""
+"""Several processes that run one command together: waiting for each other, telling each other."""
 
-import atexit
 import contextlib
 import json
-import os
-import re
 import socket
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 
+from hmsa_jax.distributed import coordination
 from hmsa_jax.runtime.console import set_quiet
-from hmsa_jax.runtime.progress import tell
 
-EXPECTED = "off, auto, or HOST:PORT,COUNT,INDEX, like 10.0.0.1:8476,2,0"
+MINUTES = 5.0
+"""The longest wait for what takes all processes equally long."""
 
-_PATIENCE = 300  # seconds in which all processes have to start
-_LONGEST_WAIT = 7 * 24 * 3600  # seconds, for what others have to do alone, like building a data set
-_SECONDS_TO_FAIL = 10  # between processes that fail for the same reason
+UNEQUAL_MINUTES = 7 * 24 * 60.0
+"""The longest wait for what one may have much more of to do than another."""
+
+_HOST = "host"
+_SILENT = 30  # seconds of waiting before those are named that are waited for
+_AGAIN = 60  # seconds until they are named again
 
 
-@contextlib.contextmanager
-def joined(how: str) -> Iterator[None]:
-    """Makes this process one of several while the body runs; only the first one prints.
-
-    Nothing may have asked JAX for its devices before. If the body fails in some processes and not
-    in others, those that failed leave at once and say why; JAX then ends the others.
+def wait_for_all(moment: str, minutes: float = MINUTES) -> None:
+    """Returns when all processes have called this; names those that are missing meanwhile.
 
     Args:
-      how: 'off': there is one process. 'auto': JAX finds the others, on a TPU pod and under Slurm
-        or Open MPI. 'HOST:PORT,COUNT,INDEX': this is process INDEX of COUNT, and the process of
-        index 0 runs on HOST, where PORT is free.
+      moment: what all come to; used once in the life of a process.
+      minutes: the longest wait.
 
     Raises:
-      ValueError: it is none of these, or the others are not found.
+      ValueError: not all have come by then; names those that have not.
     """
-    if how == "off":
-        yield
+    client = coordination.client()
+    if client is None:
         return
-    # JAX would catch SIGTERM itself, and Python would not see it; `preemption` tells the others.
-    jax.config.update("jax_enable_preemption_service", False)
-    if how == "auto":
-        _initialize(how)
-    else:
-        _initialize_by_hand(how)
-    set_quiet(jax.process_index() > 0)
-    if jax.process_count() > 1:
-        tell(f"{jax.process_count()} processes with {jax.device_count()} devices.")
-    try:
-        yield
-    except BaseException:
-        if not _all_fail():
-            set_quiet(False)
-            atexit.register(_leave_the_others)
-        raise
-
-
-def wait_for_all(moment: str) -> None:
-    """Returns when all processes have called this.
-
-    Args:
-      moment: a name that is used once in the life of a process.
-    """
-    client = _coordination_client()
-    if client is not None:
-        client.wait_at_barrier(f"hmsa/{moment}", _LONGEST_WAIT * 1000)
+    post(f"at {moment}", "")
+    with _naming_the_missing(moment):
+        try:
+            client.wait_at_barrier(f"hmsa/{moment}", int(minutes * 60_000))
+        except RuntimeError as error:
+            missing = _missing(moment)
+            if not missing:
+                raise
+            raise ValueError(
+                f"{_names(missing)} did not come to {moment!r} within {minutes:g} minutes; see what"
+                " is said there"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -87,20 +67,21 @@ def first_before_others(moment: str) -> Iterator[None]:
             wait_for_all(moment)
 
 
-def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
+def check_agreement(moment: str, facts: Mapping[str, str], minutes: float = MINUTES) -> None:
     """Checks that all processes are about to do the same.
 
     Args:
       moment: as for `wait_for_all`.
       facts: what has to be equal, name -> value, both in words that a user knows.
+      minutes: as for `wait_for_all`.
 
     Raises:
       ValueError: in every process, if a fact differs between any two; each prints which.
     """
-    if _coordination_client() is None:
+    if coordination.client() is None:
         return
-    texts = gathered(f"facts of {moment}", json.dumps(facts))
-    differing = disagreements([json.loads(text) for text in texts])
+    texts = gathered(f"facts of {moment}", json.dumps(facts), minutes)
+    differing = disagreements([json.loads(text) for text in texts], _hosts())
     if differing:
         set_quiet(False)  # on whatever machine somebody looks
         raise ValueError(
@@ -109,11 +90,12 @@ def check_agreement(moment: str, facts: Mapping[str, str]) -> None:
         )
 
 
-def disagreements(facts: Sequence[Mapping[str, str]]) -> list[str]:
+def disagreements(facts: Sequence[Mapping[str, str]], names: Mapping[int, str]) -> list[str]:
     """The facts that differ, a line each, with the processes that have each value.
 
     Args:
       facts: name -> value, by process.
+      names: of their hosts.
     """
     lines = []
     for name in dict.fromkeys(name for of_process in facts for name in of_process):
@@ -121,46 +103,44 @@ def disagreements(facts: Sequence[Mapping[str, str]]) -> list[str]:
         for index, of_process in enumerate(facts):
             holders.setdefault(of_process.get(name, "missing"), []).append(index)
         if len(holders) > 1:
-            values = [
-                f"{value} in process{'es' if len(held) > 1 else ''} {', '.join(map(str, held))}"
-                for value, held in holders.items()
-            ]
+            values = [f"{value} in {_names(held, names)}" for value, held in holders.items()]
             lines.append(f"{name}: {'; '.join(values)}")
     return lines
 
 
 def post(name: str, text: str) -> None:
     """Lets the other processes read a text, if there are any; each has one text under a name."""
-    client = _coordination_client()
+    client = coordination.client()
     if client is not None:
         key = f"hmsa/{name}/{jax.process_index()}"
         client.key_value_set(key, text, allow_overwrite=True)
 
 
-def posted(name: str) -> list[str]:
-    """The texts that processes have posted under a name so far, in their order.
+def posted(name: str) -> dict[int, str]:
+    """The texts that processes have posted under a name so far, by process.
 
     It takes well under 1 ms.
     """
-    client = _coordination_client()
+    client = coordination.client()
     if client is None:
-        return []
+        return {}
     found = client.key_value_dir_get(f"hmsa/{name}/")
-    return [text for _, text in sorted(found, key=lambda pair: int(pair[0].rpartition("/")[2]))]
+    return dict(sorted((int(key.rpartition("/")[2]), text) for key, text in found))
 
 
-def gathered(moment: str, text: str) -> list[str]:
+def gathered(moment: str, text: str, minutes: float = MINUTES) -> list[str]:
     """The texts of all processes, which all call this.
 
     Args:
       moment: as for `wait_for_all`.
       text: of this process.
+      minutes: as for `wait_for_all`.
     """
-    if _coordination_client() is None:
+    if coordination.client() is None:
         return [text]
     post(moment, text)
-    wait_for_all(moment)
-    return posted(moment)
+    wait_for_all(moment, minutes)
+    return list(posted(moment).values())
 
 
 def from_first(moment: str, make: Callable[[], str]) -> str:
@@ -173,7 +153,7 @@ def from_first(moment: str, make: Callable[[], str]) -> str:
     Raises:
       ValueError: as `make` does, or because of an OSError there; in all processes alike.
     """
-    if _coordination_client() is None:
+    if coordination.client() is None:
         return make()
     if jax.process_index() == 0:
         try:
@@ -187,97 +167,45 @@ def from_first(moment: str, make: Callable[[], str]) -> str:
     return text
 
 
-def _initialize_by_hand(how: str) -> None:
-    match = re.fullmatch(r"(?P<address>\S+:\d+),(?P<count>\d+),(?P<index>\d+)", how)
-    if not match:
-        raise ValueError(f"--distributed is {how!r}; expected {EXPECTED}")
-    address, count, index = match["address"], int(match["count"]), int(match["index"])
-    if index >= count:
-        raise ValueError(
-            f"--distributed is {how!r}, whose INDEX is {index}; expected 0 to COUNT - 1"
-        )
-    if index:
-        _reach(address)
-    elif count > 1:
-        _check_free(address)
-        tell(
-            f"Waiting up to {_PATIENCE // 60} minutes for processes 1 to {count - 1} of {count}, to"
-            f" be started with --distributed={address},{count},INDEX."
-        )
-    _initialize(
-        how,
-        coordinator_address=address,
-        num_processes=count,
-        process_id=index,
-        cluster_detection_method="deactivate",
-    )
+def say_host() -> None:
+    """Lets the other processes know on which host this one is."""
+    post(_HOST, socket.gethostname())
 
 
-def _initialize(how: str, **options: Any) -> None:
+def _hosts() -> dict[int, str]:
+    return posted(_HOST)
+
+
+def _missing(moment: str) -> list[int]:
+    here = posted(f"at {moment}")
+    return [index for index in range(jax.process_count()) if index not in here]
+
+
+def _names(processes: Sequence[int], names: Mapping[int, str] | None = None) -> str:
+    """Processes with their hosts, in words."""
+    names = _hosts() if names is None else names
+    each = [f"{i} ({names[i]})" if i in names else str(i) for i in processes]
+    return f"process{'es' if len(each) > 1 else ''} {', '.join(each)}"
+
+
+@contextlib.contextmanager
+def _naming_the_missing(moment: str) -> Iterator[None]:
+    """While the body waits, the first of those that have come says who has not."""
+    done = threading.Event()
+
+    def name() -> None:
+        seconds = _SILENT
+        while not done.wait(seconds):
+            seconds = _AGAIN
+            with contextlib.suppress(RuntimeError):  # the wait itself says what is wrong
+                missing, speaker = _missing(moment), min(posted(f"at {moment}"))
+                if missing and speaker == jax.process_index():
+                    print(f"Waiting for {_names(missing)} at {moment!r}.", file=sys.stderr)
+
+    thread = threading.Thread(target=name, daemon=True)
+    thread.start()
     try:
-        jax.distributed.initialize(initialization_timeout=_PATIENCE, **options)
-    except (RuntimeError, ValueError) as error:
-        hint = ""
-        if how == "auto":
-            hint = " Where JAX finds no other processes, name them: HOST:PORT,COUNT,INDEX."
-        raise ValueError(f"--distributed={how}: {error}{hint}") from error
-
-
-def _check_free(address: str) -> None:
-    port = address.rpartition(":")[2]
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run may just have ended
-        try:
-            listener.bind(("", int(port)))
-        except (OSError, OverflowError) as error:
-            raise ValueError(
-                f"--distributed names port {port}, which is not free here: {error}. Name another"
-                " port; of the processes only one has INDEX 0."
-            ) from error
-
-
-def _reach(address: str) -> None:
-    """Waits until something listens there; if nothing does, JAX itself would dump core."""
-    host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            return
-        except (OSError, OverflowError) as error:
-            if time.monotonic() > deadline:
-                raise ValueError(
-                    f"--distributed names {address}, where no process listens: {error}. Start the"
-                    " process of INDEX 0 there, and let the others through to that port."
-                ) from error
-            time.sleep(0.5)
-
-
-def _all_fail() -> bool:
-    """Whether the other processes are about to fail, too: for the same reason, most likely."""
-    client = _coordination_client()
-    if client is None:
-        return True
-    try:
-        client.wait_at_barrier("hmsa/failure", _SECONDS_TO_FAIL * 1000)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _leave_the_others() -> None:
-    """Ends the process without the farewell of JAX, for which it would wait for the others."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def _coordination_client() -> Any | None:
-    """The client of JAX's coordination service, or None unless several processes were joined.
-
-    JAX has no public name for the key-value store and the barriers of this service. This is the
-    only place that uses the private name; a test lists the versions of JAX that were tried.
-    """
-    from jax._src import distributed
-
-    return distributed.global_state.client
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -90,4 +90,4 @@ class LastStep:
         if self._preemption.requested and not self._is_posted:
             hosts.post(_LAST_STEP, str(step + self._lead + 1))
             self._is_posted = True
-        return any(int(last) <= step for last in hosts.posted(_LAST_STEP))
+        return any(int(last) <= step for last in hosts.posted(_LAST_STEP).values())

@@ -66,7 +66,7 @@ def autolabel(
     tiling = protocols.tiling_of(way, config)
     source, origin = unlabelled_images.open_images(images, out, config)
     feasibility.check_inference(config, source, "--protocol", way.scales, tiling=tiling)
-    splits.check_agreement({"--images": source}, label_spec, step)
+    splits.check_agreement({"--images": source}, label_spec, step, config.mesh.wait_minutes)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     settings = {
         "teacher": str(workdir.resolve()),
@@ -99,7 +99,7 @@ def autolabel(
         unreadable = labelling.label(source, mine, target, teacher)
     unreadable = [
         line
-        for text in hosts.gathered("labels", json.dumps(unreadable))
+        for text in hosts.gathered("labels", json.dumps(unreadable), hosts.UNEQUAL_MINUTES)
         for line in json.loads(text)
     ]
     done = target.done()

@@ -76,7 +76,7 @@ def evaluate(
     builder = start.build_data(config)
     tell_remarks(builder)
     scored = open_scored(config, builder)
-    splits.check_agreement({"data.eval_split": scored}, label_spec, step)
+    splits.check_agreement({"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes)
     experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
     run_directory.claim(workdir, config, label_spec)
     with (

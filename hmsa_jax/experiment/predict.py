@@ -115,7 +115,7 @@ def predict(
             write=lambda todo, number, prediction: target.write(todo[number], prediction),
             record=target.record,
         )
-    gathered = hosts.gathered("predictions", json.dumps(unreadable))
+    gathered = hosts.gathered("predictions", json.dumps(unreadable), hosts.UNEQUAL_MINUTES)
     unreadable = [line for text in gathered for line in json.loads(text)]
     all_done = _tell_result(out, len(source), len(target.done()), unreadable)
     if all_done and server is not None and index == 0:

@@ -49,13 +49,19 @@ def check_labels(source: Source, field: str, split: str) -> None:
     )
 
 
-def check_agreement(sources: Mapping[str, Source], label_spec: LabelSpec, step: int | None) -> None:
+def check_agreement(
+    sources: Mapping[str, Source],
+    label_spec: LabelSpec,
+    step: int | None,
+    minutes: float = hosts.MINUTES,
+) -> None:
     """Makes sure that all processes read the same; to be called once in the life of a process.
 
     Args:
       sources: what the images are, as a user names it -> the images.
       label_spec: what their labels mean.
       step: of the checkpoint, from `--step`.
+      minutes: the longest wait for processes that still prepare data.
 
     Raises:
       ValueError: in every process, if number or content of the images, the classes, or the step
@@ -69,6 +75,7 @@ def check_agreement(sources: Mapping[str, Source], label_spec: LabelSpec, step: 
         {name: describe(source) for name, source in sources.items()}
         | {f"class {number}": json.dumps(entry) for number, entry in enumerate(classes)}
         | {"--step": str(step)},
+        minutes,
     )
 
 

@@ -25,7 +25,7 @@ from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import Progress, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
 from hmsa_jax.training.step_log import StepLog
@@ -67,7 +67,9 @@ def train(
     builder = start.build_data(config)
     scored = evaluation.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
-    splits.check_agreement(read | {"data.eval_split": scored}, label_spec, step)
+    splits.check_agreement(
+        read | {"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes
+    )
     experiment = assemble(config, label_spec=label_spec)
     experiment.check_batch()
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
@@ -77,6 +79,7 @@ def train(
     with Preemption() as preemption:
         with lock:
             state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
+            _check_weights(state)
             if step < config.steps:
                 checkpoint.set_later_aside(workdir, step)
                 with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
@@ -128,6 +131,14 @@ def _first_state(experiment):
     return state
 
 
+def _check_weights(state):
+    """Raises ValueError in all processes unless they start from equal weights and statistics."""
+    if jax.process_count() > 1:
+        arrays = integrity.by_name(jax.device_get((state.params, state.batch_stats)))
+        digest = integrity.digest_of_all(integrity.digests(arrays))
+        hosts.check_agreement("weights", {"weights": digest, "step": str(int(state.step))})
+
+
 def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, preemption):
     """The state after the steps that this start takes, and the number of the last one."""
     config = experiment.config
@@ -137,7 +148,8 @@ def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, pre
         Progress("train", config.steps, start_step) as progress,
         Profile(config.profile, workdir / "profile") as profile,
     ):
-        return Loop(config.steps, config.log_every, config.checkpoint.every).run(
+        wait_minutes = config.mesh.wait_minutes
+        return Loop(config.steps, config.log_every, config.checkpoint.every, wait_minutes).run(
             state,
             start_step,
             batches,

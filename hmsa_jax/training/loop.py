@@ -25,11 +25,13 @@ class Loop:
       steps: the number of the last step; the first is 1.
       log_every: steps between two lines of figures.
       save_every: steps between two checkpoints; the last step has one, too.
+      wait_minutes: the longest wait for processes that still compile.
     """
 
     steps: int
     log_every: int
     save_every: int
+    wait_minutes: float
 
     def run(
         self,
@@ -71,7 +73,7 @@ class Loop:
             batch = sharding.put_batch(next(batches), shardings)
             hosts.wait_for_all("first batch")  # what is waited for here holds up no collective
             train_step, work = compile_step(state, batch)
-            hosts.wait_for_all("train step")
+            hosts.wait_for_all("train step", self.wait_minutes)
             last_step = LastStep(preemption, STEPS_AHEAD)
             log = make_log(work)
             for step in range(start_step + 1, self.steps + 1):

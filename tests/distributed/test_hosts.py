@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import types
 
@@ -19,7 +20,7 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.distributed import coordination, hosts, joining, liveness, sharding
 from tests import quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -40,6 +41,20 @@ SETTINGS = {
     "objective.scales": (1.0,),
     "optimizer.learning_rate": 1e-6,  # with more, rounding errors soon grow tenfold a step
     "evaluate.protocols": ("single",),
+}
+HOST = socket.gethostname()
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node[1-4]",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+}
+OPEN_MPI = {
+    "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1:34911",
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_RANK": "0",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "0",
 }
 TIMEOUT = 600  # seconds, on a busy machine
 
@@ -270,10 +285,10 @@ def test_rows_go_to_the_devices_of_their_process(tmp_path):
         f"import sys; sys.path.insert(0, {str(ROOT)!r})"
         """
 import jax, numpy as np
-from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.distributed import joining, sharding
 from hmsa_jax.input.pipeline import local_rows
 images = np.arange(4 * 8 * 6 * 3, dtype=np.uint8).reshape(4, 8, 6, 3)
-with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
+with joining.joined(sys.argv[1].removeprefix("--distributed=")):
     mine = images[local_rows(4, jax.process_index(), 2)]
     mesh = sharding.make_mesh(-1, 2)
     with jax.transfer_guard("disallow"):
@@ -295,15 +310,129 @@ with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
         assert "mesh.spatial is 4, but the rows of an image are shared out among" in output
 
 
-def test_the_private_client_of_jax_is_as_it_was():
-    """`hosts` uses these names, of no public interface."""
+def test_the_private_names_of_jax_are_as_they_were():
+    """`coordination` uses these, of no public interface."""
     tried = ("0.10.2", "0.12.0", "0.12.0.1")
-    state = jax._src.distributed.global_state
-    assert state.client is None
+    assert coordination.client() is None
     client = jax._src.lib._jax.DistributedRuntimeClient
     names = ("key_value_set", "key_value_dir_get", "wait_at_barrier")
     missing = [name for name in names if not hasattr(client, name)]
     assert not missing, f"jax {jax.__version__} has others; these were tried: {', '.join(tried)}"
+    assert {cluster.name for cluster in coordination.cluster_types()} >= set(joining._CLUSTERS)
+
+
+# Processes that die, fail, or do not come.
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    """Starts three processes that are joined and then do a script; INDEX is the number of one."""
+    started = []
+
+    def start(body):
+        script = tmp_path / "script.py"
+        script.write_text(
+            f"""
+import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
+from hmsa_jax.distributed import hosts, joining
+HOW = sys.argv[1].removeprefix("--distributed=")
+INDEX = int(HOW.rpartition(",")[2])
+with joining.joined(HOW):
+{textwrap.indent(body, "    ")}
+"""
+        )
+        started.append(Running([script], dict(os.environ), 3, 1))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.clean_up()
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_one_dead_process_ends_the_others_at_once(scripted, dying):
+    """Whatever they are doing, as waiting for what does not come any more."""
+    begin = time.monotonic()
+    running = scripted(
+        f"if INDEX == {dying}: os.kill(os.getpid(), signal.SIGKILL)\nhosts.wait_for_all('never')"
+    )
+    statuses, _ = running.finish()
+    assert time.monotonic() - begin < 60
+    assert statuses[dying] == -signal.SIGKILL
+    gone = f"Process {dying} on {HOST} is gone without a word: it was killed"
+    if dying == 0:  # then JAX may end them before they can say so
+        gone = "process 0 on localhost is gone"
+    for index in {0, 1, 2} - {dying}:
+        assert statuses[index] != 0
+        deadline = time.monotonic() + 30  # a witness may still be starting
+        while gone.lower() not in running.read()[index].lower():
+            assert time.monotonic() < deadline, running.read()[index]
+            time.sleep(0.1)
+
+
+def test_what_one_process_fails_of_is_told_by_all(scripted):
+    statuses, outputs = scripted(
+        "if INDEX == 1: raise ValueError('the disk of this host is full')\ntime.sleep(300)"
+    ).finish()
+    assert statuses == [1, 1, 1]
+    told = f"Process 1 on {HOST} has failed, and this one ends, too: ValueError: the disk of this"
+    assert told in outputs[0]
+    assert told in outputs[2]
+
+
+def test_who_is_missing_is_named_until_the_wait_ends(scripted):
+    statuses, outputs = scripted(
+        """
+hosts._SILENT, hosts._AGAIN = 0.5, 1
+if INDEX == 1:
+    time.sleep(4)
+    hosts.wait_for_all("lunch")
+    time.sleep(300)
+hosts.wait_for_all("lunch")
+hosts.wait_for_all("dinner", minutes=0.05)
+"""
+    ).finish()
+    waiting = f"Waiting for process 1 ({HOST}) at 'lunch'."
+    assert 2 <= outputs[0].count(waiting) <= 4
+    assert waiting not in outputs[2]  # one is enough
+    assert f"process 1 ({HOST}) did not come to 'dinner' within 0.05 minutes" in outputs[0]
+    assert statuses[0] == 1
+
+
+def test_whoever_leaves_well_ends_nobody(scripted):
+    statuses, outputs = scripted("time.sleep(INDEX)").finish()
+    assert statuses == [0, 0, 0], outputs
+    assert not any("Process" in output for output in outputs)
+
+
+def test_a_line_of_a_stranger_is_closed():
+    lines = liveness.Lines(0, pytest.fail)
+    port, _ = json.loads(lines.listen())
+    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b'["guessed", 1, "host"]\n', b"[]\n"):
+        with socket.create_connection(("localhost", port)) as stranger:
+            stranger.sendall(greeting)
+            stranger.shutdown(socket.SHUT_WR)
+            assert stranger.recv(100) == b""
+    lines.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "how"),
+    [
+        ({}, "off"),
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}, "off"),  # of a shell in an allocation
+        (SLURM | {"SLURM_NTASKS": "1"}, "off"),
+        (SLURM, "auto"),
+        (OPEN_MPI, "auto"),
+    ],
+)
+def test_a_cluster_is_joined_where_it_is_evident(environment, how, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "OMPI_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert joining._evident() == how
+    assert ("runs 4 of these processes" in capsys.readouterr().out) == (how == "auto")
 
 
 # What is refused.
@@ -326,8 +455,8 @@ def test_rows_of_an_image_on_several_hosts():
     ],
 )
 def test_what_names_no_other_processes(how, problem, monkeypatch):
-    monkeypatch.setattr(hosts, "_PATIENCE", 0.1)
-    with pytest.raises(ValueError, match=f"--distributed.*{problem}"), hosts.joined(how):
+    monkeypatch.setattr(joining, "_PATIENCE", 0.1)
+    with pytest.raises(ValueError, match=f"--distributed.*{problem}"), joining.joined(how):
         pass
 
 
@@ -335,7 +464,7 @@ def test_a_port_that_is_taken():
     with contextlib.closing(socket.create_server(("localhost", 0))) as taken:
         port = taken.getsockname()[1]
         refused = pytest.raises(ValueError, match=f"names port {port}, which is not free here")
-        with refused, hosts.joined(f"localhost:{port},2,0"):
+        with refused, joining.joined(f"localhost:{port},2,0"):
             pass
 
 
@@ -361,15 +490,16 @@ def test_free_fields_that_differ_end_both(start, tmp_path):
     statuses, outputs = running.finish()
     assert statuses == [1, 1]
     for output in outputs:
-        assert "checkpoint.every: 200 in process 0; 7 in process 1" in output
+        assert f"checkpoint.every: 200 in process 0 ({HOST}); 7 in process 1 ({HOST})" in output
         assert "checkpoint.keep" not in output
     assert not (tmp_path / "run").exists()
 
 
 def test_disagreements_are_listed_with_their_processes():
     facts = [{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2", "c": "x"}]
-    assert hosts.disagreements(facts) == [
-        "b: 2 in processes 0, 2; 3 in process 1",
-        "c: missing in processes 0, 1; x in process 2",
+    names = {0: "here", 2: "there"}
+    assert hosts.disagreements(facts, names) == [
+        "b: 2 in processes 0 (here), 2 (there); 3 in process 1",
+        "c: missing in processes 0 (here), 1; x in process 2 (there)",
     ]
-    assert hosts.disagreements(facts[:1] * 3) == []
+    assert hosts.disagreements(facts[:1] * 3, names) == []

@@ -333,11 +333,11 @@ def test_two_processes_read_the_same(tmp_path):
         """
 import pathlib, shutil
 import jax, numpy as np
-from hmsa_jax.distributed import hosts, sharding
+from hmsa_jax.distributed import hosts, joining, sharding
 from hmsa_jax.training import checkpoint, checkpoint_reading
 from tests.training.test_checkpoint import a_state, plus, save, assert_is
 run = pathlib.Path(sys.argv[0]).parent / "run"
-with hosts.joined(sys.argv[1].removeprefix("--distributed=")):
+with joining.joined(sys.argv[1].removeprefix("--distributed=")):
     state = a_state(sharding.make_mesh(-1, 1))
     save(run, state, 1, 2)
     if jax.process_index() == 1:
