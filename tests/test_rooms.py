@@ -70,10 +70,10 @@ def test_every_room_is_there():
     ],
 )
 def test_one_file_has_it_for_all(name, file):
-    users = [
+    users = {
         str(path)
         for path in FILES
-        for module in set(imported(ast.parse((ROOT / path).read_text())))
+        for module in imported(ast.parse((ROOT / path).read_text()))
         if f"{module}.".startswith(f"{name}.")
-    ]
-    assert users == [file]
+    }
+    assert users == {file}

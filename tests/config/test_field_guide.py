@@ -18,7 +18,7 @@ def test_the_page_is_up_to_date():
     ("word", "names"),
     [
         ("data.flip", ["data.flip"]),
-        ("mesh", ["mesh.data", "mesh.spatial"]),
+        ("mesh", ["mesh.data", "mesh.spatial", "mesh.wait_minutes"]),
         ("flip", ["data.flip", "evaluate.flip"]),
         ("Learning_Rate", ["optimizer.learning_rate", "optimizer.poly_exponent"]),
         ("centroid", ["data.placement", "data.class_uniform_tile"]),
