@@ -2,10 +2,11 @@
 
 import collections
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 _AXES = ("data", "spatial")
 _AXIS_TYPES = (AxisType.Auto,) * 2
@@ -83,6 +84,26 @@ def training_batch(mesh: Mesh) -> dict[str, NamedSharding]:
 def evaluation_batch(mesh: Mesh) -> dict[str, NamedSharding]:
     """The shardings of an evaluation batch's arrays, by name."""
     return dict.fromkeys(("image", "label", "size"), whole_images(mesh))
+
+
+def put_equal(tree: Any, shardings: Any) -> Any:
+    """Lays host arrays, which are equal in all processes, out on devices.
+
+    Unlike `jax.device_put` it compares nothing over the processes, array after array: those of a
+    network took 23 s in four processes.
+
+    Args:
+      tree: of arrays.
+      shardings: one for all, or a tree of the same structure.
+    """
+
+    def put(value: Any, sharding: Sharding) -> jax.Array:
+        array = np.asarray(value)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    if isinstance(shardings, Sharding):
+        return jax.tree.map(lambda value: put(value, shardings), tree)
+    return jax.tree.map(put, tree, shardings)
 
 
 def put_batch(

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from hmsa_jax.distributed import hosts
+from hmsa_jax.distributed.sharding import put_equal
 from hmsa_jax.models import classifiers, pretrained
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, integrity
@@ -204,7 +205,7 @@ def restore(
 
     reading = checkpoint_reading.read(run, field, step, check=check)
     arrays = integrity.by_name(reading.tree)
-    leaves = [_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
+    leaves = [put_equal(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), reading.step
 
 
@@ -242,7 +243,7 @@ def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainSta
     """The state before the first step with other weights, as host arrays of the same shapes."""
 
     def put(values: dict, like: dict) -> dict:
-        return jax.tree.map(lambda value, x: _put(value, x.sharding), values, like)
+        return put_equal(values, jax.tree.map(lambda x: x.sharding, like))
 
     return dataclasses.replace(
         state,
@@ -250,11 +251,6 @@ def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainSta
         batch_stats=put(batch_stats, state.batch_stats),
         ema_params=None if state.ema_params is None else put(params, state.ema_params),
     )
-
-
-def _put(value: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-    # Unlike `jax.device_put`, it does not compare the array over all processes.
-    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def _described(array: np.ndarray | jax.Array) -> str:

@@ -4,7 +4,10 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+from hmsa_jax.distributed.sharding import put_equal
 
 
 @jax.tree_util.register_dataclass
@@ -49,13 +52,13 @@ def initial_state(
       sharding: of every array.
       ema: whether there is to be a moving average of the parameters.
     """
-    params = jax.device_put(params, sharding)
+    params = put_equal(params, sharding)
     opt_state = jax.jit(optimizer.init, out_shardings=sharding)(params)
     return TrainState(
         params=params,
-        batch_stats=jax.device_put(batch_stats, sharding),
+        batch_stats=put_equal(batch_stats, sharding),
         opt_state=opt_state,
-        step=jax.device_put(jnp.zeros((), jnp.int32), sharding),
+        step=put_equal(np.zeros((), np.int32), sharding),
         # A copy: a step reuses the memory of both.
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
     )
