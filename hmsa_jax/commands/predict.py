@@ -25,7 +25,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> bool:
         flip=options.flip,
         upright=options.exif,
         server=options.submission,
-        step=options.step,
+        step=execution.step_of(options),
     )
 
 

@@ -5,6 +5,7 @@ not fill it lie at its top left, and the batch says how large each is.
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,15 +26,65 @@ _BATCHES_AHEAD = 4
 Size = tuple[int, int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """On which canvas each image of a source lies.
+
+    Attributes:
+      sizes: rows and columns of the images, by their numbers; those that cannot be read are left
+        out.
+      ids: names of the same images.
+      canvas_of: rows and columns of an image -> those of its canvas.
+      shared: the canvases that some of their images do not fill.
+    """
+
+    sizes: Mapping[int, Size]
+    ids: Mapping[int, str]
+    canvas_of: Mapping[Size, Size]
+    shared: frozenset[Size]
+
+    def groups(self, batch_size: int) -> Iterator[tuple[Size, list[int]]]:
+        """Groups of up to `batch_size` images, by number, each with the canvas that they share.
+
+        Every process computes the same groups.
+        """
+        waiting: dict[Size, list[int]] = {}
+        for index, size in self.sizes.items():
+            canvas = self.canvas_of[size]
+            group = waiting.setdefault(canvas, [])
+            group.append(index)
+            if len(group) == batch_size:
+                yield canvas, waiting.pop(canvas)
+        yield from waiting.items()
+
+
+def lay_out(
+    source: Source,
+    canvases: int = MOST,
+    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
+) -> Layout:
+    """Reads the sizes of all images and chooses canvases for them; a user is told which.
+
+    Args:
+      source: the records.
+      canvases: the most that there may be; see `canvases.choose`.
+      size_of: reads rows and columns of a record's image; ValueError if it cannot.
+
+    Raises:
+      ValueError: the source is empty, or as `size_of` does.
+    """
+    check_source(source)
+    return _lay_out(lambda index: _head(source[index], size_of), len(source), canvases)
+
+
 def eval_batches(
     source: Source,
     *,
     batch_size: int,
     ignore_label: int,
-    canvases: int = MOST,
+    layout: Layout | None = None,
     process_index: int = 0,
     process_count: int = 1,
-    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
 ) -> Iterator[Batch]:
     """Yields labelled images, every record once over all processes.
 
@@ -45,10 +96,9 @@ def eval_batches(
       source: the records.
       batch_size: images in the global batch, over all processes.
       ignore_label: label of padding, and of the images that fill up a batch.
-      canvases: the most that there may be; see `canvases.choose`.
+      layout: of the source; None to read it.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
-      size_of: reads rows and columns of a record's image; ValueError if it cannot.
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
@@ -61,7 +111,7 @@ def eval_batches(
         record cannot be decoded.
     """
     rows = local_rows(batch_size, process_index, process_count)
-    check_source(source)
+    laid_out = lay_out(source) if layout is None else layout
 
     def fill_up(size, indices, examples):
         count = rows.stop - rows.start
@@ -71,16 +121,11 @@ def eval_batches(
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
             "index": np.array(indices),
-            "id": [ids[index] for index in indices],
-            **_sizes_of(images, count, size, shared),
+            "id": [laid_out.ids[index] for index in indices],
+            **_sizes_of(images, count, size, laid_out.shared),
         }
 
-    def head(index):
-        record = source[index]
-        return size_of(record), record["id"]
-
-    sizes, ids = _heads(head, len(source))
-    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
+    groups = laid_out.groups(batch_size)
     return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
 
 
@@ -128,15 +173,13 @@ def image_batches(
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
-            "id": [ids[index] for index in indices],
-            **_sizes_of(images, batch_size, size, shared),
+            "id": [layout.ids[index] for index in indices],
+            **_sizes_of(images, batch_size, size, layout.shared),
         }
 
-    def head(record):
-        return size_of(record), record["id"]
-
-    sizes, ids = _heads(functools.partial(attempt, head), len(source))
-    groups, shared = _group_by_canvas(sizes, batch_size, canvases)
+    head = functools.partial(attempt, functools.partial(_head, size_of=size_of))
+    layout = _lay_out(head, len(source), canvases)
+    groups = layout.groups(batch_size)
     images = functools.partial(attempt, decode)
     batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
@@ -157,45 +200,23 @@ def _decode_ahead(
             yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
 
 
-def _heads(
-    head: Callable[[int], tuple[Size, str] | None], count: int
-) -> tuple[dict[int, Size], dict[int, str]]:
-    """The sizes of records and their ids, by number, without those of which `head` is None.
+def _head(record: decoding.Record, size_of: Callable[[decoding.Record], Size]) -> tuple[Size, str]:
+    return size_of(record), record["id"]
+
+
+def _lay_out(head: Callable[[int], tuple[Size, str] | None], count: int, canvases: int) -> Layout:
+    """The layout of the records, by number, without those of which `head` is None.
 
     Every process reads them all, at the price of reading the bytes of a record again to decode it.
     """
     heads = enumerate(parallel.in_order(head, range(count)))
     found = {index: size_and_id for index, size_and_id in heads if size_and_id is not None}
     sizes = {index: size for index, (size, _) in found.items()}
-    return sizes, {index: name for index, (_, name) in found.items()}
-
-
-def _group_by_canvas(
-    sizes: Mapping[int, Size], batch_size: int, most: int
-) -> tuple[Iterator[tuple[Size, list[int]]], frozenset[Size]]:
-    """Groups of up to `batch_size` images, by number, each with the canvas that they share.
-
-    Every process computes the same groups.
-
-    Returns:
-      The groups, and the canvases that some of their images do not fill.
-    """
-    chosen = choose(sizes.values(), most)
+    chosen = choose(sizes.values(), canvases)
     shared = frozenset(chosen.of.values()) - chosen.filled
     if shared:
         tell(f"{chosen.describe()}.")
-
-    def groups() -> Iterator[tuple[Size, list[int]]]:
-        waiting: dict[Size, list[int]] = {}
-        for index, size in sizes.items():
-            canvas = chosen.of[size]
-            group = waiting.setdefault(canvas, [])
-            group.append(index)
-            if len(group) == batch_size:
-                yield canvas, waiting.pop(canvas)
-        yield from waiting.items()
-
-    return groups(), shared
+    return Layout(sizes, {index: name for index, (_, name) in found.items()}, chosen.of, shared)
 
 
 def _sizes_of(
