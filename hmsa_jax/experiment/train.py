@@ -157,10 +157,7 @@ def _run(experiment, workdir, scored, batches_from, state, step, plan, record, p
             writer=writer,
             preemption=preemption,
         )
-        monitor.settle()
-        ends = is_due and monitor.evaluate(state, step).ends
-        monitor.settle()
-        if not ends:
+        if monitor.resume(state, step):
             batches = batches_from(step)
             state, step = _run_steps(
                 experiment, workdir, batches, state, step, checkpoints, monitor, writer, preemption

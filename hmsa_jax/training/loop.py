@@ -93,11 +93,11 @@ class Loop:
                 is_evaluated = not is_asked and monitor.is_due(step)
                 if is_saved or is_evaluated or step % self.log_every == 0:
                     log.check_finite(checkpoints)
-                    monitor.check()
                 if step % self.log_every == 0 or step == self.steps:
                     log.write()
                 if is_saved:
                     checkpoints.save(state, step)
+                    monitor.check()
                 if is_evaluated:
                     with log.paused():
                         outcome = monitor.evaluate(state, step)

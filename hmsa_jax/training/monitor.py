@@ -151,8 +151,21 @@ class Monitor:
         if self._plan.period:
             self._scoring = self._scoring or Background(self._prepare)
 
+    def resume(self, state: TrainState, step: int) -> bool:
+        """Evaluates the state that a run goes on from, if it is due.
+
+        Returns:
+          Whether steps follow.
+        """
+        self.settle()
+        if not self.is_due(step):
+            return True
+        outcome = self.evaluate(state, step)
+        self.settle()
+        return not outcome.ends
+
     def check(self) -> None:
-        """Raises what compiling has raised, as soon as it has."""
+        """Raises what compiling has raised; to be called when nothing would be lost."""
         if self._scoring is not None and self._scoring.is_done():
             self._scoring.result()
 

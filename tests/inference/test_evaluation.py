@@ -14,6 +14,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import evaluation
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.predictor import Predictor
+from hmsa_jax.input import whole_images
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.metrics import boundary
 from hmsa_jax.models import multiscale
@@ -135,7 +136,7 @@ def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
         classes=tuple("abcde"),
         images_per_device=1,
         ignore_label=255,
-        canvases=1,
+        layout=whole_images.lay_out(source, 1),
     )
     expected = np.zeros(CLASSES, int)
     for label, distance in zip(labels, [1] * 7 + [3], strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmsa_jax.input.whole_images import eval_batches, image_batches
+from hmsa_jax.input.whole_images import eval_batches, image_batches, lay_out
 from tests.input.memory_source import IGNORE, Counting, MemorySource
 
 SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
@@ -92,8 +92,8 @@ def test_empty_source_is_refused():
 )
 def test_canvases_make_shapes_few_and_their_padding_is_ignored(most, canvases):
     source = MemorySource(SIZES)
-    options = {"batch_size": 4, "canvases": most}
-    batches = list(eval_batches(source, ignore_label=IGNORE, **options))
+    layout = lay_out(source, most)
+    batches = list(eval_batches(source, batch_size=4, ignore_label=IGNORE, layout=layout))
     assert {batch["label"].shape[1:] for batch in batches} == canvases
     seen = []
     for batch in batches:
