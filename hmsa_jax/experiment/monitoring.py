@@ -4,15 +4,21 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import ml_collections
 
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import protocols
+from hmsa_jax.experiment import evaluation, protocols
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.report import score_curve
+from hmsa_jax.runtime.files import store
+from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
 from hmsa_jax.training.length import Length
 from hmsa_jax.training.monitor import Plan
 from hmsa_jax.training.training_record import TrainingRecord
+
+_CURVES = "mean_iou.svg"
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -63,41 +69,57 @@ def plan_of(config: ml_collections.ConfigDict, length: Length) -> Plan:
     )
 
 
-def read_record(
-    workdir: pathlib.Path, config: ml_collections.ConfigDict, length: Length
-) -> TrainingRecord:
-    """The record of a run, or a new one; the same in all processes.
+def check_length(workdir: pathlib.Path, config: ml_collections.ConfigDict, length: Length) -> None:
+    """Makes sure that a run is as long as it was when it began.
 
     Raises:
-      ValueError: it is damaged; or epochs have come to another number of steps meanwhile.
+      ValueError: its epochs have come to another number of steps meanwhile; or its record is
+        damaged.
     """
-    fresh = TrainingRecord(length)
-    text = hosts.from_first(
-        "training record",
-        lambda: training_record.to_text(training_record.read(workdir) or fresh),
-    )
-    record = training_record.from_text(text)
-    if config.epochs and record.length != length:
+    record = training_record.read(workdir)
+    if config.epochs and record is not None and record.length != length:
         then = record.length
         raise ValueError(
             f"{workdir} began with epochs={config.epochs:g} of {then.images} images,"
             f" {then.steps} steps, but data.train_split has {length.images} images now, which would"
             f" make {length.steps}; bring those images back, or name another --workdir"
         )
-    return record
 
 
-def as_of(record: TrainingRecord, plan: Plan, workdir: pathlib.Path, step: int) -> TrainingRecord:
+def record_at(workdir: pathlib.Path, plan: Plan, length: Length, step: int) -> TrainingRecord:
     """The record to go on with from a step: later scores are dropped, and the best is chosen anew.
 
+    Several processes all call this, once, and get the same.
+
     Args:
-      record: from `read_record`.
-      plan: from `plan_of`.
       workdir: of the run, from which later checkpoints are gone.
+      plan: from `plan_of`.
+      length: from `length_of`, for a run that has no record.
       step: that the run goes on from.
     """
-    steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
-    return plan.with_best(record.up_to(step), *steps)
+
+    def read() -> str:
+        record = training_record.read(workdir) or TrainingRecord(length)
+        steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
+        return training_record.to_text(plan.with_best(record.up_to(step), *steps))
+
+    return training_record.from_text(hosts.from_first("training record", read))
+
+
+def draw(workdir: pathlib.Path, record: TrainingRecord, plan: Plan) -> None:
+    """Draws the curves of a record into a run, from two scores on; the first process does."""
+    scores = [score for score in record.scores if score.facts == plan.facts]
+    if len(scores) < 2 or jax.process_index():
+        return
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for score in scores:
+        for name, value in score.mean_iou.items():
+            if value is not None:
+                curves.setdefault(name, []).append((score.step, value))
+    best = None if record.best is None else (record.best.step, record.best.mean_iou)
+    path = workdir / evaluation.RESULTS / _CURVES
+    store(path, score_curve.to_svg(curves, best).encode())
+    tell(f"The mean IoU by step: {path}")
 
 
 def _facts(config: ml_collections.ConfigDict) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ def train(
     read = train_input.open_sources(config.data, builder)
     splits.check_agreement(read | {"data.eval_split": scored}, label_spec, step)
     length = monitoring.length_of(config, len(read["data.train_split"]))
-    record = monitoring.read_record(workdir, config, length)
+    monitoring.check_length(workdir, config, length)
     experiment = assemble(_with_steps(config, length.steps), label_spec=label_spec)
     experiment.check_batch()
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
@@ -84,7 +84,7 @@ def train(
         state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
         checkpoint.set_later_aside(workdir, step)
         plan = monitoring.plan_of(config, length)
-        record = monitoring.as_of(record, plan, workdir, step)
+        record = monitoring.record_at(workdir, plan, length, step)
         return _run(
             experiment, workdir, scored, batches_from, state, step, plan, record, preemption
         )
@@ -162,6 +162,7 @@ def _run(experiment, workdir, scored, batches_from, state, step, plan, record, p
             state, step = _run_steps(
                 experiment, workdir, batches, state, step, checkpoints, monitor, writer, preemption
             )
+    monitoring.draw(workdir, monitor.record, plan)
     if not monitor.is_over(step):
         evaluates = ", with the evaluation of that step" if monitor.is_due(step) else ""
         tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on{evaluates}.")

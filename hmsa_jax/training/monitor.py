@@ -121,6 +121,9 @@ class Monitor:
       report: writes the scores of the last evaluation, given that and the state.
       writer: takes the figures.
       preemption: says when to stop.
+
+    Attributes:
+      record: of the run, after what was evaluated last.
     """
 
     def __init__(
@@ -136,7 +139,7 @@ class Monitor:
         preemption: Preemption,
     ):
         self._run = run
-        self._record = record
+        self.record = record
         self._plan = plan
         self._checkpoints = checkpoints
         self._prepare = prepare
@@ -171,11 +174,11 @@ class Monitor:
 
     def is_due(self, step: int) -> bool:
         """Whether the state after this step is to be evaluated and is not yet on record."""
-        return self._plan.is_due(step, self._record)
+        return self._plan.is_due(step, self.record)
 
     def is_over(self, step: int) -> bool:
         """Whether a training that is at this step is over, the last evaluation included."""
-        return self._plan.is_last(step, self._record) and not self.is_due(step)
+        return self._plan.is_last(step, self.record) and not self.is_due(step)
 
     def evaluate(self, state: TrainState, step: int) -> Outcome:
         """Scores the state after a step that is due, and writes and shows the figures.
@@ -191,8 +194,8 @@ class Monitor:
             return Outcome(ends=True)
         evaluation = evaluations[""]
         score = Score(step, _mean_ious(evaluation), self._plan.facts)
-        saved = [self._record.best.step] if self._record.best else []
-        record = self._plan.with_best(self._record.with_score(score), step, *saved)
+        saved = [self.record.best.step] if self.record.best else []
+        record = self._plan.with_best(self.record.with_score(score), step, *saved)
         ends = self._plan.is_last(step, record)
         self._writer.write(step, self._figures(evaluations))
         self._tell(step, score, record)
@@ -200,7 +203,7 @@ class Monitor:
             self._report(evaluation, state)
             score = dataclasses.replace(score, is_reported=True)
             record = dataclasses.replace(record.with_score(score), end=self._plan.why(step, record))
-        self._record = record
+        self.record = record
         return Outcome(is_best=record.best is not None and record.best.step == step, ends=ends)
 
     def settle(self) -> None:
@@ -208,17 +211,17 @@ class Monitor:
 
         To be called after the state is saved, if it is the best.
         """
-        best = self._record.best
+        best = self.record.best
         if best is not None and best.step != self._kept:
             self._checkpoints.keep_best(best.step)
             self._checkpoints.wait()
             self._kept = best.step
         if jax.process_index() == 0:
-            training_record.write(self._run, self._record)
+            training_record.write(self._run, self.record)
 
     def describe_end(self, step: int) -> str:
         """For a user: why training is over at this step, and which checkpoint is the best."""
-        why, best = self._plan.why(step, self._record), self._record.best
+        why, best = self._plan.why(step, self.record), self.record.best
         if best is None:
             return why
         return (

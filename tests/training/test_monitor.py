@@ -27,7 +27,6 @@ from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter
 from hmsa_jax.training.monitor import Monitor, Plan
 from hmsa_jax.training.state import TrainState
-from hmsa_jax.training.training_record import TrainingRecord
 
 PLAN = Plan(steps=12, period=2, facts={"split": "validation"}, shown="p", best_by="p")
 SAVE_EVERY = 5
@@ -101,8 +100,7 @@ class Run:
         """Goes on from the newest checkpoint; returns the step that it comes to."""
         steps = checkpoint_reading.steps_in(self.directory / "checkpoints")
         step = steps[-1] if steps else 0
-        record = training_record.read(self.directory) or TrainingRecord(Length(plan.steps, 8, 8))
-        record = monitoring.as_of(record, plan, self.directory, step)
+        record = monitoring.record_at(self.directory, plan, Length(plan.steps, 8, 8), step)
         is_due = plan.is_due(step, record)
         if plan.is_last(step, record) and not is_due:
             return step
