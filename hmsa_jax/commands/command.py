@@ -31,7 +31,7 @@ class Flag:
     needed: bool = False
 
 
-def step(text: str) -> int | str:
+def read_step(text: str) -> int | str:
     """Reads what names a checkpoint: its number, 'best' or 'latest'."""
     if text in ("best", "latest"):
         return text
@@ -44,7 +44,7 @@ WORKDIR = Flag("workdir", "directory of the run", value="DIR", needed=True)
 STEP = Flag(
     "step",
     "the checkpoint to take: its number, best, or latest, the newest good one, as without it",
-    kind=step,
+    kind=read_step,
     value="N",
 )
 DISTRIBUTED = Flag(

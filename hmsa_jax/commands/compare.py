@@ -4,7 +4,7 @@ import argparse
 
 from etils import epy
 
-from hmsa_jax.commands.command import WORKDIR, Command, Flag, UsageError, step
+from hmsa_jax.commands.command import WORKDIR, Command, Flag, UsageError, read_step
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
@@ -43,10 +43,10 @@ COMMAND = Command(
         Flag(
             "step",
             "of the run's checkpoint, a number or best, rather than the highest evaluated",
-            kind=step,
+            kind=read_step,
             value="N",
         ),
-        Flag("other_step", "of the other run's checkpoint, likewise", kind=step, value="N"),
+        Flag("other_step", "of the other run's checkpoint, likewise", kind=read_step, value="N"),
     ),
     reads_config=False,
     check=check,

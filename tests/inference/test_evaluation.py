@@ -54,9 +54,11 @@ def test_every_image_counts_once(network, source):
         predictor, classes=CLASSES, metrics=("boundary", "calibration")
     )
     state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+    layout = whole_images.lay_out(source)
     score = functools.partial(
         evaluation.score_source,
-        step,
+        evaluation.compile_for(step, params, batch_stats, layout, mesh, images_per_device=1),
+        layout=layout,
         source=source,
         mesh=mesh,
         protocols=[protocol.name for protocol in protocols],
@@ -65,6 +67,10 @@ def test_every_image_counts_once(network, source):
         ignore_label=255,
     )
     found = score(*state)
+    begun = []
+    with pytest.raises(evaluation.Stopped):
+        score(*state, stops_after=lambda batches: begun.append(batches) or batches == 2)
+    assert begun == [2]  # the first is done, the second has begun
 
     @jax.jit
     def predict(image):
@@ -127,8 +133,10 @@ def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
     mesh = sharding.make_mesh(8, 1)
     protocols = protocol_lib.parse_all(("single",))
     predictor = Predictor(graphdef, mesh, protocols, "features", flip=False)
+    step = evaluation.make_evaluation_step(predictor, classes=CLASSES, metrics=("boundary",))
+    layout = whole_images.lay_out(source, 1)
     found = evaluation.score_source(
-        evaluation.make_evaluation_step(predictor, classes=CLASSES, metrics=("boundary",)),
+        evaluation.compile_for(step, params, batch_stats, layout, mesh, images_per_device=1),
         *jax.device_put((params, batch_stats), sharding.replicated(mesh)),
         source,
         mesh,
@@ -136,7 +144,7 @@ def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
         classes=tuple("abcde"),
         images_per_device=1,
         ignore_label=255,
-        layout=whole_images.lay_out(source, 1),
+        layout=layout,
     )
     expected = np.zeros(CLASSES, int)
     for label, distance in zip(labels, [1] * 7 + [3], strict=True):
