@@ -6,6 +6,7 @@ where a process was killed between the two: a run that goes on evaluates what is
 
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -188,6 +189,7 @@ class Monitor:
         Raises:
           FloatingPointError: the network predicts what is not finite.
         """
+        begin = time.monotonic()
         try:
             evaluations = self._evaluations(state, step)
         except Stopped:
@@ -198,7 +200,7 @@ class Monitor:
         record = self._plan.with_best(self.record.with_score(score), step, *saved)
         ends = self._plan.is_last(step, record)
         self._writer.write(step, self._figures(evaluations))
-        self._tell(step, score, record)
+        self._tell(score, record, time.monotonic() - begin)
         if ends:
             self._report(evaluation, state)
             score = dataclasses.replace(score, is_reported=True)
@@ -274,13 +276,13 @@ class Monitor:
                 figures[f"{prefix}iou/{name}"] = _percent(iou)
         return {name: value for name, value in figures.items() if value is not None}
 
-    def _tell(self, step: int, score: Score, record: TrainingRecord) -> None:
+    def _tell(self, score: Score, record: TrainingRecord, seconds: float) -> None:
         found = ", ".join(f"{_shown(value)} {name}" for name, value in score.mean_iou.items())
         best = record.best
         of_best = (
             f"; best {_shown(best.mean_iou)} {best.protocol}, step {best.step}" if best else ""
         )
-        tell(f"Step {step}, mean IoU: {found}{of_best}")
+        tell(f"Step {score.step}, evaluated in {seconds:.0f} s, mean IoU: {found}{of_best}")
 
 
 def _mean_ious(evaluation: Evaluation) -> dict[str, float | None]:
