@@ -13,6 +13,6 @@ with epy.lazy_imports():  # `import hmsa_jax` alone takes no time
     from hmsa_jax.experiment import run
 
 
-def load_run(directory: str | os.PathLike, step: int | None = None) -> "run.Run":
+def load_run(directory: str | os.PathLike, step: int | str | None = None) -> "run.Run":
     """Opens a trained network. See `hmsa_jax.experiment.run.load`."""
     return run.load(directory, step)

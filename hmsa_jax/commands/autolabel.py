@@ -23,7 +23,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
         protocol=options.protocol,
         flip=options.flip,
         previews=options.previews,
-        step=options.step,
+        step=execution.step_of(options),
     )
 
 

@@ -18,7 +18,7 @@ class Flag:
       name: as it is typed, without dashes.
       meaning: a phrase for the help.
       default: its value where it is not typed.
-      kind: type of the value; a `bool` is typed as `--name` or `--noname`.
+      kind: type of the value, or what reads it; a `bool` is typed as `--name` or `--noname`.
       value: what stands for the value in the help, like FILE.
       needed: whether it has to be typed.
     """
@@ -26,13 +26,27 @@ class Flag:
     name: str
     meaning: str
     default: Any = None
-    kind: type = str
+    kind: Callable[[str], Any] = str
     value: str = "TEXT"
     needed: bool = False
 
 
+def read_step(text: str) -> int | str:
+    """Reads what names a checkpoint: its number, 'best' or 'latest'."""
+    if text in ("best", "latest"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is none; expected a number, best or latest")
+    return int(text)
+
+
 WORKDIR = Flag("workdir", "directory of the run", value="DIR", needed=True)
-STEP = Flag("step", "the checkpoint to take, rather than the newest good one", None, int, "N")
+STEP = Flag(
+    "step",
+    "the checkpoint to take: its number, best, or latest, the newest good one, as without it",
+    kind=read_step,
+    value="N",
+)
 DISTRIBUTED = Flag(
     "distributed",
     "how several processes find each other: off, auto, or HOST:PORT,COUNT,INDEX, else auto where a"

@@ -4,7 +4,7 @@ import argparse
 
 from etils import epy
 
-from hmsa_jax.commands.command import WORKDIR, Command, Flag, UsageError
+from hmsa_jax.commands.command import WORKDIR, Command, Flag, UsageError, read_step
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
@@ -20,10 +20,13 @@ def check(options: argparse.Namespace) -> None:
 def run(config: None, options: argparse.Namespace) -> None:
     """Prints the mean IoUs, their differences and the intervals of these."""
     del config
-    first = compare.Choice(execution.path_of(options, "workdir"), "--workdir", options.step)
+    first = compare.Choice(
+        execution.path_of(options, "workdir"), "--workdir", execution.step_of(options)
+    )
     other = None
     if options.other is not None:
-        other = compare.Choice(execution.path_of(options, "other"), "--other", options.other_step)
+        step = execution.step_of(options, "other_step", "other")
+        other = compare.Choice(execution.path_of(options, "other"), "--other", step)
     compare.compare(first, other, split=options.split)
 
 
@@ -37,8 +40,13 @@ COMMAND = Command(
         Flag(
             "split", "as in data.eval_split; else that of the highest step evaluated", value="SPLIT"
         ),
-        Flag("step", "of the run's checkpoint, rather than the highest evaluated", None, int, "N"),
-        Flag("other_step", "of the other run's checkpoint, likewise", None, int, "N"),
+        Flag(
+            "step",
+            "of the run's checkpoint, a number or best, rather than the highest evaluated",
+            kind=read_step,
+            value="N",
+        ),
+        Flag("other_step", "of the other run's checkpoint, likewise", kind=read_step, value="N"),
     ),
     reads_config=False,
     check=check,

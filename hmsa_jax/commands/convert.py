@@ -26,7 +26,9 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     if "from" in options.typed:
         convert.convert_from(config, workdir, execution.path_of(options, "from"))
     else:
-        convert.convert_to(config, workdir, execution.path_of(options, "to"), options.step)
+        convert.convert_to(
+            config, workdir, execution.path_of(options, "to"), execution.step_of(options)
+        )
 
 
 COMMAND = Command(

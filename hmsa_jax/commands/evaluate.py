@@ -14,7 +14,7 @@ with epy.lazy_imports():  # the help needs none of it
 
 def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Scores a checkpoint by all protocols, prints the table and writes it as JSON."""
-    evaluation.evaluate(config, execution.path_of(options, "workdir"), options.step)
+    evaluation.evaluate(config, execution.path_of(options, "workdir"), execution.step_of(options))
 
 
 COMMAND = Command(

@@ -18,10 +18,10 @@ from hmsa_jax.commands.command import WORKDIR, Command
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts, joining
 from hmsa_jax.experiment import feasibility, run_directory
-from hmsa_jax.runtime import system_errors, versions
+from hmsa_jax.runtime import background, system_errors, versions
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import tell
-from hmsa_jax.training import checkpoint_reading
+from hmsa_jax.training import checkpoint_reading, training_record
 
 _USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
@@ -44,6 +44,7 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
     checkpoint_reading.hush_orbax()
     _cache_compilations()
     options.command_line = ["python", "main.py", verb, *typed]
+    background.status = 1  # of an error that nobody expects
     try:
         config = read_config(command, options)
         with joining.joined(getattr(options, "distributed", "off")):
@@ -58,6 +59,7 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
         _fail(str(interrupt) or "Interrupted.", 130)
     if succeeded is False:
         sys.exit(1)
+    background.status = 0
 
 
 def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | None:
@@ -83,6 +85,11 @@ def path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
     return local_path(getattr(options, name), f"--{name}")
 
 
+def step_of(options: argparse.Namespace, step: str = "step", run: str = "workdir") -> int | None:
+    """The checkpoint that a flag names, of the run that another one names; None: the newest."""
+    return training_record.named_step(path_of(options, run), f"--{run}", getattr(options, step))
+
+
 def _in_one_line(error: Exception) -> str | None:
     """What a user is told of an error; None for one that only a traceback explains."""
     if (of_system := system_errors.of_system(error)) is not None:
@@ -95,6 +102,7 @@ def _in_one_line(error: Exception) -> str | None:
 def _fail(text: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError):  # as on a full disk, if that is where it goes
         tell(text, style="red")
+    background.status = status
     sys.exit(status)
 
 

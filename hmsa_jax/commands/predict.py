@@ -26,7 +26,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> bool:
         tile=options.tile,
         upright=options.exif,
         server=options.submission,
-        step=options.step,
+        step=execution.step_of(options),
     )
 
 

@@ -14,7 +14,7 @@ with epy.lazy_imports():  # the help needs none of it
 
 def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Trains to the last step, or until a signal, and scores the network then."""
-    train.train(config, execution.path_of(options, "workdir"), options.step)
+    train.train(config, execution.path_of(options, "workdir"), execution.step_of(options))
 
 
 COMMAND = Command(

@@ -15,7 +15,24 @@ def find(config: ConfigDict) -> list[str]:
     Args:
       config: each of its fields is possible by itself.
     """
-    return [*_of_scales(config), *_of_batch(config), *_of_losses(config), *_of_pool(config.data)]
+    return [
+        *_of_length(config),
+        *_of_scales(config),
+        *_of_batch(config),
+        *_of_losses(config),
+        *_of_pool(config.data),
+        *_of_evaluations(config),
+    ]
+
+
+def _of_length(config: ConfigDict) -> list[str]:
+    steps, epochs = config.steps, config.epochs
+    if bool(steps) == bool(epochs):
+        return [
+            f"steps is {steps} and epochs is {epochs:g}, but one of them says how long the run is;"
+            " set the other one to 0"
+        ]
+    return []
 
 
 def _of_scales(config: ConfigDict) -> list[str]:
@@ -114,5 +131,31 @@ def _of_pool(data: ConfigDict) -> list[str]:
         problems.append(
             f"data.pool.boost_classes is {pool.boost_classes}, but only class-uniform crops show"
             " them; set data.class_uniform_share, or data.pool.boost_classes=()"
+        )
+    return problems
+
+
+def _of_evaluations(config: ConfigDict) -> list[str]:
+    settings, checkpoints = config.evaluate, config.checkpoint
+    problems = []
+    if checkpoints.keep_best and not settings.every:
+        problems.append(
+            f"checkpoint.keep_best is {checkpoints.keep_best!r}, but there is one evaluation, after"
+            " the last step; set evaluate.every, or checkpoint.keep_best=''"
+        )
+    if settings.patience and not checkpoints.keep_best:
+        problems.append(
+            f"evaluate.patience is {settings.patience}, but nothing says by which protocol an"
+            " evaluation is better; set checkpoint.keep_best, or evaluate.patience=0"
+        )
+    if settings.without_average and not config.optimizer.ema_decay:
+        problems.append(
+            "evaluate.without_average is True, but there is no moving average; set"
+            " optimizer.ema_decay, or evaluate.without_average=False"
+        )
+    if checkpoints.keep_every % checkpoints.every:
+        problems.append(
+            f"checkpoint.keep_every is {checkpoints.keep_every}; expected 0 or a multiple of"
+            f" checkpoint.every={checkpoints.every}"
         )
     return problems

@@ -19,12 +19,14 @@ class Kind:
       read: returns the value that a text of the command line stands for, whether that is possible
         or not, and raises ValueError if the text stands for none.
       is_path: whether text other than '' is a path.
+      is_of_one_type: whether all possible values are of the type of the default.
     """
 
     accepts: Callable[[Any], bool]
     words: str | Callable[[], str]
     read: Callable[[str], Any]
     is_path: bool = False
+    is_of_one_type: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

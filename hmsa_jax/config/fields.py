@@ -37,6 +37,7 @@ with epy.lazy_imports():  # their registries are asked when a value is checked, 
         trunks,
     )
     from hmsa_jax.performance import profiling
+    from hmsa_jax.training import length
 
 _LONGEST = 2**16  # pixels of a side of a crop
 _MOST_CHANNELS = 2**16
@@ -75,6 +76,20 @@ def _are_metrics(names: tuple) -> bool:
     return set(names) <= set(metrics.METRICS.names()) and len(set(names)) == len(names)
 
 
+def _is_protocol_or_none(text: str) -> bool:
+    return not text or bool(protocol.parse(text))
+
+
+def _is_interval(value: int | str) -> bool:
+    return bool(length.parse(value))
+
+
+def _read_interval(text: str) -> int | str:
+    value = int(text) if text.isdecimal() else text
+    length.parse(value)
+    return value
+
+
 def _are_protocols(texts: tuple) -> bool:
     return bool(protocol.parse_all(texts))
 
@@ -108,8 +123,16 @@ FIELDS: dict[str, Field] = {
     ),
     "steps": Field(
         1000,
-        _POSITIVE,
-        "Training steps of the whole run. The learning rate falls to 0 over them.",
+        whole(0),
+        "Training steps of the whole run. The learning rate falls to 0 over them. 0 where `epochs`"
+        " says how long it is.",
+    ),
+    "epochs": Field(
+        0.0,
+        number("a number from 0 to 1000000000", lambda v: 0 <= v <= 10**9),
+        "Epochs of the whole run, in place of `steps`; 0 where that says how long it is. An epoch"
+        " is as many crops as the train split has images. The last step is the last whole one.",
+        before=0.0,
     ),
     "log_every": Field(20, _POSITIVE, "Steps from one line of the log to the next.", free=True),
     "profile": Field(
@@ -426,6 +449,41 @@ FIELDS: dict[str, Field] = {
     "checkpoint.every": Field(500, _POSITIVE, "Steps from one checkpoint to the next.", free=True),
     "checkpoint.keep": Field(
         2, _POSITIVE, "Checkpoints that are kept, the newest ones.", free=True
+    ),
+    "checkpoint.keep_every": Field(
+        0,
+        whole(0),
+        "Steps from one checkpoint that is kept for good to the next, a multiple of"
+        " checkpoint.every; 0 keeps none but the newest and the best.",
+        free=True,
+    ),
+    "checkpoint.keep_best": Field(
+        "",
+        text("'', or one of evaluate.protocols, like hierarchical:0.5,1,2", _is_protocol_or_none),
+        "The protocol of evaluate.protocols by whose mean IoU the best checkpoint is kept, too. It"
+        " is what `--step=best` takes; '' keeps none.",
+        free=True,
+    ),
+    "evaluate.every": Field(
+        0,
+        Kind(_is_interval, lambda: length.EXPECTED, _read_interval, is_of_one_type=False),
+        "Steps from one evaluation while training to the next, or epochs: '5 epochs'. 0 evaluates"
+        " after the last step alone.",
+        free=True,
+    ),
+    "evaluate.patience": Field(
+        0,
+        whole(0),
+        "Evaluations one after the other without a better mean IoU by checkpoint.keep_best, after"
+        " which training ends; 0 trains to the last step.",
+        free=True,
+    ),
+    "evaluate.without_average": Field(
+        False,
+        flag(),
+        "Whether evaluations while training also score the weights by themselves, where"
+        " optimizer.ema_decay has a moving average of them evaluated.",
+        free=True,
     ),
     "evaluate.fusion_resolution": Field(
         "features", _RESOLUTION, "As objective.fusion_resolution, for predictions.", free=True

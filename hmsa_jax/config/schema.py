@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from etils import epy
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from hmsa_jax.config.fields import FIELDS
 from hmsa_jax.runtime.paths import local_path
@@ -25,6 +25,8 @@ def base_config() -> ConfigDict:
         for group in groups:
             place = place.setdefault(group, {})
         place[last] = field.default
+        if not field.kind.is_of_one_type:
+            place[last] = FieldReference(field.default, field_type=object)
     return ConfigDict(fields)
 
 

@@ -10,7 +10,6 @@ import jax
 from hmsa_jax.distributed import hosts
 
 _STOP = "stop"
-_LAST_STEP = "last step"
 
 
 class Preemption:
@@ -76,11 +75,13 @@ class LastStep:
       preemption: says whether this process is asked to stop.
       lead: how many steps a process runs ahead: it calls `is_reached` for step n when step n - lead
         is finished.
+      of: what the steps are of; a name that is used once in the life of a process.
     """
 
-    def __init__(self, preemption: Preemption, lead: int):
+    def __init__(self, preemption: Preemption, lead: int, of: str):
         self._preemption = preemption
         self._lead = lead
+        self._name = f"last step of {of}"
         self._is_posted = False
 
     def is_reached(self, step: int) -> bool:
@@ -88,6 +89,6 @@ class LastStep:
         if jax.process_count() == 1:
             return self._preemption.requested
         if self._preemption.requested and not self._is_posted:
-            hosts.post(_LAST_STEP, str(step + self._lead + 1))
+            hosts.post(self._name, str(step + self._lead + 1))
             self._is_posted = True
-        return any(int(last) <= step for last in hosts.posted(_LAST_STEP).values())
+        return any(int(last) <= step for last in hosts.posted(self._name).values())

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import time
 
 import jax
 import ml_collections
@@ -13,55 +14,67 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
-from hmsa_jax.inference.evaluation import Evaluation, score_source
+from hmsa_jax.inference.evaluation import Evaluation, compile_for, score_source
 from hmsa_jax.inference.predictor import checked_size
 from hmsa_jax.input import decoding, pipeline
+from hmsa_jax.input.layout import lay_out
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import count_file, results
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
+from hmsa_jax.training.monitor import Scoring
 from hmsa_jax.training.state import TrainState
 
 RESULTS = "evaluation"
 _FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that scores depend on
 
 
-def evaluate_state(
-    experiment: Experiment,
-    workdir: pathlib.Path,
-    scored: pipeline.Source,
-    state: TrainState,
-) -> dict[str, np.ndarray]:
-    """Scores a state on `open_scored`'s images, prints the table and writes JSON and counts.
+def prepare(experiment: Experiment, scored: pipeline.Source) -> Scoring:
+    """Reads the sizes of all images of `open_scored` and compiles what scores them.
 
     Returns:
-      protocol name -> int64 `[classes, classes]`.
+      What scores weights that lie on the experiment's mesh.
     """
     config = experiment.config
-    ways = protocols.of_evaluation(config)
-    evaluation = score_source(
+    settings, ways = config.evaluate, protocols.of_evaluation(config)
+    layout = lay_out(scored, settings.canvases, checked_size(decoding.image_size, ways))
+    begin = time.monotonic()
+    step = compile_for(
         experiment.evaluation_step(),
-        state.eval_params,
-        state.batch_stats,
-        scored,
+        experiment.params,
+        experiment.batch_stats,
+        layout,
         experiment.mesh,
-        protocols=[protocol.name for protocol in ways],
-        classes=experiment.classes,
-        images_per_device=config.evaluate.images_per_device,
-        ignore_label=experiment.ignore_label,
-        canvases=config.evaluate.canvases,
-        size_of=checked_size(decoding.image_size, ways),
+        images_per_device=settings.images_per_device,
     )
-    if jax.process_index() == 0:
-        _report(config, workdir, evaluation, state)
-    return dict(evaluation.confusions.totals)
+    tell(f"Compiled the evaluation in {time.monotonic() - begin:.0f} s.")
+
+    def score(params, batch_stats, stops_after):
+        return score_source(
+            step,
+            params,
+            batch_stats,
+            scored,
+            experiment.mesh,
+            protocols=[protocol.name for protocol in ways],
+            classes=experiment.classes,
+            images_per_device=settings.images_per_device,
+            ignore_label=experiment.ignore_label,
+            layout=layout,
+            stops_after=stops_after,
+        )
+
+    return score
 
 
 def evaluate(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, step: int | None = None
 ) -> dict[str, np.ndarray]:
     """Scores the newest good checkpoint of a workdir, or the one that `--step` names.
+
+    Returns:
+      protocol name -> int64 `[classes, classes]`.
 
     Raises:
       ValueError: the config cannot be run or does not belong to the workdir, or no checkpoint is
@@ -84,7 +97,10 @@ def evaluate(
         preemption.interrupting("Stopped; no score is written."),
     ):
         state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
-        return evaluate_state(experiment, workdir, scored, state)
+        score = prepare(experiment, scored)
+        evaluation = score(state.eval_params, state.batch_stats, lambda batches: False)
+        report(config, workdir, evaluation, state)
+        return dict(evaluation.confusions.totals)
 
 
 def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:
@@ -116,13 +132,16 @@ def check_writable(workdir: pathlib.Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
-def _report(
+def report(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
     evaluation: Evaluation,
     state: TrainState,
 ) -> None:
-    step = int(state.step)
+    """Prints the table of an evaluation and writes JSON and counts; the first process does."""
+    if jax.process_index():
+        return
+    step = int(jax.device_get(state.step))
     split = f"{config.data.name}/{config.data.eval_split}"
     weights = jax.device_get((state.eval_params, state.batch_stats))
     text = results.to_json(

@@ -216,7 +216,10 @@ def assemble(
         seed=config.seed,
     )
     optimization = config.optimizer
-    schedule = poly_schedule(optimization.learning_rate, optimization.poly_exponent, config.steps)
+    # How many steps epochs are is known where the data are: `train` says it, and no other command
+    # asks for a learning rate.
+    steps = config.steps or 1
+    schedule = poly_schedule(optimization.learning_rate, optimization.poly_exponent, steps)
     return Experiment(
         config=config,
         label_spec=label_spec,

@@ -20,7 +20,7 @@ from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.prediction import make_prediction_step, most_probable_class
 from hmsa_jax.inference.tiles import TiledPredictor
 from hmsa_jax.runtime.paths import local_path
-from hmsa_jax.training import checkpoint
+from hmsa_jax.training import checkpoint, training_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,12 +150,13 @@ class Run:
         return jax.device_put((self.params, self.batch_stats))
 
 
-def load(directory: str | os.PathLike, step: int | None = None) -> Run:
+def load(directory: str | os.PathLike, step: int | str | None = None) -> Run:
     """Opens a run; neither its data set nor its config file is needed.
 
     Args:
       directory: that `train` or `convert --from` filled.
-      step: of the checkpoint; None for the newest good one.
+      step: of the checkpoint; 'best': the best one, where the training kept it; None, or 'latest':
+        the newest good one.
 
     Raises:
       FileNotFoundError: it is no run, or has no such checkpoint.
@@ -166,7 +167,8 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Run:
         raise FileNotFoundError(f"{path} holds no config.json; name the directory of a run")
     config = run_directory.read_config(path)
     label_spec = start.check_run(config, path, needs_data=False)
-    weights = checkpoint.read_weights(path, "the run", step)
+    named = training_record.named_step(path, "the run", step)
+    weights = checkpoint.read_weights(path, "the run", named)
     mesh = sharding.make_mesh(1, 1, jax.local_devices()[:1])
     experiment = assemble(config, label_spec=label_spec, mesh=mesh)
     return Run(

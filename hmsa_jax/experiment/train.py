@@ -1,6 +1,7 @@
-"""The command `train`: what is checked and prepared, the steps, and the evaluation after them."""
+"""The command `train`: what is checked and prepared, the steps, and the evaluations."""
 
 import contextlib
+import copy
 import functools
 import pathlib
 import time
@@ -9,11 +10,13 @@ import jax
 import ml_collections
 
 from data.label_spec import differing_names
+from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import (
     evaluation,
     feasibility,
+    monitoring,
     protocols,
     run_directory,
     splits,
@@ -28,6 +31,7 @@ from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
+from hmsa_jax.training.monitor import Monitor
 from hmsa_jax.training.step_log import StepLog
 
 
@@ -36,8 +40,8 @@ def train(
 ) -> bool:
     """Trains to the last step, from the newest good checkpoint if there is one.
 
-    Ends with an evaluation. SIGTERM or Ctrl-C, in any process, saves a checkpoint and returns early
-    in all of them; in the evaluation it interrupts.
+    Evaluates now and then if the config says so, and after the last step. SIGTERM or Ctrl-C, in any
+    process, saves a checkpoint and returns early in all of them.
 
     Args:
       config: of the experiment.
@@ -52,10 +56,10 @@ def train(
         checkpoint is good.
       FileNotFoundError: there is no such data, no such run to start from, or no such checkpoint.
       FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
-      KeyboardInterrupt: SIGTERM or Ctrl-C in the evaluation.
     """
     label_spec = start.check_run(config, workdir)
     evaluation.check_writable(workdir)
+    monitoring.check(config)
     train_input.check_pool(config.data, label_spec)
     steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
     if steps or step is not None:
@@ -70,32 +74,31 @@ def train(
     splits.check_agreement(
         read | {"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes
     )
-    experiment = assemble(config, label_spec=label_spec)
+    length = monitoring.length_of(config, len(read["data.train_split"]))
+    monitoring.check_length(workdir, config, length)
+    experiment = assemble(_with_steps(config, length.steps), label_spec=label_spec)
     experiment.check_batch()
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
     first = None if steps else _first_state(experiment)
     run_directory.claim(workdir, config, label_spec)
+    tell(length.describe(config.evaluate.every))
     lock = occupied(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
-    with Preemption() as preemption:
-        with lock:
-            state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
-            _check_weights(state)
-            if step < config.steps:
-                checkpoint.set_later_aside(workdir, step)
-                with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
-                    batches = batches_from(step)
-                    state, step = _run_steps(
-                        experiment, workdir, batches, state, step, checkpoints, preemption
-                    )
-        # Now the last checkpoint is written. A signal that came meanwhile is heeded by all.
-        asked = hosts.gathered("end of the steps", "stop" if preemption.requested else "")
-        if step < config.steps or any(asked):
-            tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on.")
-            return False
-        message = f"Stopped in the evaluation. Step {step} is saved in {workdir}."
-        with preemption.interrupting(f"{message} The same command evaluates it."):
-            evaluation.evaluate_state(experiment, workdir, scored, state)
-    return True
+    with Preemption() as preemption, lock:
+        state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
+        _check_weights(state)
+        checkpoint.set_later_aside(workdir, step)
+        plan = monitoring.plan_of(config, length)
+        record = monitoring.record_at(workdir, plan, length, step)
+        return _run(
+            experiment, workdir, scored, batches_from, state, step, plan, record, preemption
+        )
+
+
+def _with_steps(config: ml_collections.ConfigDict, steps: int) -> ml_collections.ConfigDict:
+    """The config with its length in steps, if it is in epochs."""
+    if not config.epochs:
+        return config
+    return schema.override(copy.deepcopy(config), {"steps": steps, "epochs": 0.0})
 
 
 def _check_origin(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
@@ -139,12 +142,54 @@ def _check_weights(state):
         hosts.check_agreement("weights", {"weights": digest, "step": str(int(state.step))})
 
 
-def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, preemption):
+def _run(experiment, workdir, scored, batches_from, state, step, plan, record, preemption):
+    """Evaluates what is due, takes the steps that are left, and says how far that came.
+
+    Returns:
+      Whether all is done.
+    """
+    is_due = plan.is_due(step, record)
+    if plan.is_last(step, record) and not is_due:
+        tell(f"{plan.why(step, record)} Its scores are on record; `evaluate` computes them again.")
+        return True
+    kept, evaluated = experiment.config.checkpoint, {score.step for score in record.scores}
+    with (
+        checkpoint.Checkpoints(workdir, kept.keep, kept.keep_every) as checkpoints,
+        MetricWriter(workdir, step, evaluated - {step} if is_due else evaluated)
+        if jax.process_index() == 0
+        else NoWriter() as writer,
+    ):
+        monitor = Monitor(
+            workdir,
+            record,
+            plan,
+            checkpoints=checkpoints,
+            prepare=functools.partial(evaluation.prepare, experiment, scored),
+            report=functools.partial(evaluation.report, experiment.config, workdir),
+            writer=writer,
+            preemption=preemption,
+        )
+        if monitor.resume(state, step):
+            batches = batches_from(step)
+            state, step = _run_steps(
+                experiment, workdir, batches, state, step, checkpoints, monitor, writer, preemption
+            )
+    monitoring.draw(workdir, monitor.record, plan)
+    if not monitor.is_over(step):
+        evaluates = ", with the evaluation of that step" if monitor.is_due(step) else ""
+        tell(f"Stopped at step {step}, saved in {workdir}. The same command goes on{evaluates}.")
+        return False
+    tell(monitor.describe_end(step))
+    return True
+
+
+def _run_steps(
+    experiment, workdir, batches, state, start_step, checkpoints, monitor, writer, preemption
+):
     """The state after the steps that this start takes, and the number of the last one."""
     config = experiment.config
     with (
         contextlib.closing(batches),
-        MetricWriter(workdir, start_step) if jax.process_index() == 0 else NoWriter() as writer,
         Progress("train", config.steps, start_step) as progress,
         Profile(config.profile, workdir / "profile") as profile,
     ):
@@ -159,6 +204,7 @@ def _run_steps(experiment, workdir, batches, state, start_step, checkpoints, pre
                 start_step, config.data.batch_size, work, experiment.schedule, writer, progress
             ),
             checkpoints=checkpoints,
+            monitor=monitor,
             profile=profile,
             preemption=preemption,
         )

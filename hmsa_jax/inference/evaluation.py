@@ -13,12 +13,16 @@ from hmsa_jax.distributed.sharding import evaluation_batch, replicated
 from hmsa_jax.inference import predictor as predictor_lib
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.inference.protocol import ProtocolOutput
-from hmsa_jax.input import decoding, pipeline, whole_images
-from hmsa_jax.input.canvases import MOST
+from hmsa_jax.input import pipeline, whole_images
+from hmsa_jax.input.layout import Layout
 from hmsa_jax.metrics import METRICS, confusion
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.metrics.metric import Prediction, Truth
 from hmsa_jax.runtime.progress import Progress
+
+
+class Stopped(Exception):
+    """An evaluation has ended before its last image, because it was asked to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,49 @@ def make_evaluation_step(
     return predictor.step(counts, replicated(mesh))
 
 
+def compile_for(
+    evaluation_step: jax.stages.Wrapped,
+    params: dict,
+    batch_stats: dict,
+    layout: Layout,
+    mesh: Mesh,
+    *,
+    images_per_device: int,
+) -> Callable:
+    """Compiles an evaluation step for all shapes of batches that a source has.
+
+    Args:
+      evaluation_step: from `make_evaluation_step`.
+      params: of the network, or their shapes and dtypes.
+      batch_stats: of the network, likewise.
+      layout: of the source.
+      mesh: as for `make_evaluation_step`.
+      images_per_device: images of a batch on each device.
+
+    Returns:
+      A function that does what the step does.
+    """
+    images, shardings = images_per_device * mesh.size, evaluation_batch(mesh)
+    programs = {}
+    for canvas in sorted(set(layout.canvas_of.values())):
+        shapes = {
+            "image": ((images, *canvas, 3), jnp.uint8),
+            "label": ((images, *canvas), jnp.uint8),
+        }
+        if canvas in layout.shared:
+            shapes["size"] = ((images, 2), jnp.int32)
+        batch = {
+            name: jax.ShapeDtypeStruct(shape, dtype, sharding=shardings[name])
+            for name, (shape, dtype) in shapes.items()
+        }
+        programs[canvas] = evaluation_step.lower(params, batch_stats, batch).compile()
+
+    def step(params, batch_stats, batch):
+        return programs[batch["image"].shape[1:3]](params, batch_stats, batch)
+
+    return step
+
+
 def score_source(
     evaluation_step: Callable,
     params: dict,
@@ -85,13 +132,13 @@ def score_source(
     classes: Sequence[str],
     images_per_device: int,
     ignore_label: int,
-    canvases: int = MOST,
-    size_of: Callable[[decoding.Record], whole_images.Size] = decoding.image_size,
+    layout: Layout | None = None,
+    stops_after: Callable[[int], bool] = lambda batches: False,
 ) -> Evaluation:
     """Runs `evaluation_step` over a source.
 
     Args:
-      evaluation_step: from `make_evaluation_step`.
+      evaluation_step: from `make_evaluation_step`, or from `compile_for`.
       params: of the network.
       batch_stats: of the network.
       source: the labelled images; each counts once.
@@ -100,31 +147,35 @@ def score_source(
       classes: their names.
       images_per_device: images of a batch on each device.
       ignore_label: label of the pixels that do not count.
-      canvases: as for `whole_images.eval_batches`.
-      size_of: as for `whole_images.eval_batches`.
+      layout: as for `whole_images.eval_batches`.
+      stops_after: given how many batches have begun, of which all but one are done, whether no
+        other one begins; the same in all processes.
 
     Returns:
       The counts, with the images in the order of the source.
 
     Raises:
+      Stopped: `stops_after` said so.
       FloatingPointError: the network predicts what is not finite; names the images.
     """
     batches = whole_images.eval_batches(
         source,
         batch_size=images_per_device * mesh.size,
         ignore_label=ignore_label,
-        canvases=canvases,
+        layout=layout,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        size_of=size_of,
     )
     matrices = np.zeros((len(source), len(protocols), len(classes), len(classes)), np.int32)
     images = [""] * len(source)
     sums: Any = None
+    computed = predictor_lib.summaries(
+        evaluation_step, params, batch_stats, batches, evaluation_batch(mesh)
+    )
     with Progress("evaluate", len(source)) as progress:
-        for batch, counts in predictor_lib.summaries(
-            evaluation_step, params, batch_stats, batches, evaluation_batch(mesh)
-        ):
+        for done, (batch, counts) in enumerate(computed, start=1):
+            if stops_after(done + 1):
+                raise Stopped
             index = batch["index"]
             matrices[index] = counts["confusion"][: len(index)]
             for i, name in zip(index, batch["id"], strict=True):

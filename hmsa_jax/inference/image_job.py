@@ -16,6 +16,7 @@ from hmsa_jax.inference.tiles import TiledPredictor, Tiling
 from hmsa_jax.input import decoding, whole_images
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.image_files import Selection, id_of
+from hmsa_jax.input.layout import Layout, read_heads
 from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime.progress import Progress, tell
 
@@ -35,8 +36,8 @@ class ImagePredictor:
       summarize: as for `Predictor.step`: arrays `[B, H, W, ...]`.
       tiling: which images go in tiles; those of explicit attention never do.
       images_per_device: images of a batch, or tiles, on each device.
-      canvases: as for `whole_images.image_batches`.
-      size_of: as for `whole_images.read_heads`.
+      canvases: as for `Layout.of`.
+      size_of: as for `layout.read_heads`.
       decode: as for `whole_images.image_batches`.
     """
 
@@ -63,10 +64,9 @@ class ImagePredictor:
         self._batches = functools.partial(
             whole_images.image_batches,
             batch_size=images_per_device * mesh.size,
-            canvases=canvases,
             decode=decode,
         )
-        self._tiling = tiling
+        self._canvases, self._tiling = canvases, tiling
         self._tiles = TiledPredictor(
             predictor,
             params,
@@ -90,10 +90,11 @@ class ImagePredictor:
         Raises:
           FloatingPointError: logits are not finite; names the images.
         """
-        heads = whole_images.read_heads(source, self._size_of, unreadable)
+        heads = read_heads(source, self._size_of, unreadable)
         whole = heads.where(lambda size: not self._tiling.applies(size))
         params, batch_stats = self._weights
-        batches = self._batches(source, whole, unreadable=unreadable)
+        laid_out = Layout.of(whole, self._canvases)
+        batches = self._batches(source, laid_out, unreadable=unreadable)
         for batch, summary in predictor_lib.summaries(
             self._step, params, batch_stats, batches, self._images
         ):

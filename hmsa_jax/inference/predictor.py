@@ -14,8 +14,8 @@ from hmsa_jax.distributed.sharding import put_batch, replicated, whole_images
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
 from hmsa_jax.input.decoding import Record
+from hmsa_jax.input.layout import Size
 from hmsa_jax.input.pipeline import Batch
-from hmsa_jax.input.whole_images import Size
 
 Summarize = Callable[[list[ProtocolOutput], dict[str, jax.Array]], Any]
 

@@ -5,25 +5,21 @@ not fill it lie at its top left, and the batch says how large each is.
 """
 
 import contextlib
-import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from hmsa_jax.input import decoding
-from hmsa_jax.input.canvases import MOST, choose
+from hmsa_jax.input.layout import Layout, Size, attempt, lay_out
 from hmsa_jax.input.pipeline import Batch, Source, check_source, local_rows
 from hmsa_jax.runtime import parallel
-from hmsa_jax.runtime.progress import tell
 
 # Batches that are decoded before they are asked for: enough to hide a slow one, few enough for
 # full-size images to fit in memory.
 _BATCHES_AHEAD = 4
-
-Size = tuple[int, int]
 
 
 def eval_batches(
@@ -31,10 +27,9 @@ def eval_batches(
     *,
     batch_size: int,
     ignore_label: int,
-    canvases: int = MOST,
+    layout: Layout | None = None,
     process_index: int = 0,
     process_count: int = 1,
-    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
 ) -> Iterator[Batch]:
     """Yields labelled images, every record once over all processes.
 
@@ -46,10 +41,9 @@ def eval_batches(
       source: the records.
       batch_size: images in the global batch, over all processes.
       ignore_label: label of padding, and of the images that fill up a batch.
-      canvases: the most that there may be; see `canvases.choose`.
+      layout: of the source; None to read it.
       process_index: which of the processes this is.
       process_count: how many processes share a global batch.
-      size_of: reads rows and columns of a record's image; ValueError if it cannot.
 
     Returns:
       An iterator, with b = batch_size / process_count, of {'image': uint8 `[b, H, W, 3]`, 'label':
@@ -62,7 +56,7 @@ def eval_batches(
         record cannot be decoded.
     """
     rows = local_rows(batch_size, process_index, process_count)
-    check_source(source)
+    laid_out = lay_out(source) if layout is None else layout
 
     def fill_up(size, indices, examples):
         count = rows.stop - rows.start
@@ -72,66 +66,19 @@ def eval_batches(
             "label": _stack(labels, (count, *size), ignore_label),
             "valid": np.arange(count) < len(examples),
             "index": np.array(indices),
-            "id": [heads.ids[index] for index in indices],
-            **_sizes_of(images, count, size, shared),
+            "id": [laid_out.ids[index] for index in indices],
+            **_sizes_of(images, count, size, laid_out.shared),
         }
 
-    heads = read_heads(source, size_of)
-    groups, shared = _group_by_canvas(heads.sizes, batch_size, canvases)
+    groups = laid_out.groups(batch_size)
     return _decode_ahead(groups, lambda index: decoding.decode(source[index]), fill_up, rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class Heads:
-    """What is known of records before their images are decoded.
-
-    Attributes:
-      sizes: by number, rows and columns of the image.
-      ids: by number.
-    """
-
-    sizes: Mapping[int, Size]
-    ids: Mapping[int, str]
-
-    def where(self, condition: Callable[[Size], bool]) -> "Heads":
-        """Those whose size meets a condition."""
-        sizes = {number: size for number, size in self.sizes.items() if condition(size)}
-        return Heads(sizes, {number: self.ids[number] for number in sizes})
-
-
-def read_heads(
-    source: Source,
-    size_of: Callable[[decoding.Record], Size] = decoding.image_size,
-    unreadable: dict[int, ValueError] | None = None,
-) -> Heads:
-    """Reads sizes and ids of all records, at the price of reading their bytes again to decode them.
-
-    Args:
-      source: the records.
-      size_of: reads rows and columns of a record's image; ValueError if it cannot.
-      unreadable: takes number and error of the records that cannot be read, which are left out
-        then.
-
-    Raises:
-      ValueError: without `unreadable`, a record cannot be read.
-    """
-
-    def head(record: decoding.Record) -> tuple[Size, str]:
-        return size_of(record), record["id"]
-
-    read = functools.partial(_attempt, source, head, unreadable)
-    heads = enumerate(parallel.in_order(read, range(len(source))))
-    found = {number: size_and_id for number, size_and_id in heads if size_and_id is not None}
-    sizes = {number: size for number, (size, _) in found.items()}
-    return Heads(sizes, {number: name for number, (_, name) in found.items()})
 
 
 def image_batches(
     source: Source,
-    heads: Heads,
+    layout: Layout,
     *,
     batch_size: int,
-    canvases: int = MOST,
     unreadable: dict[int, ValueError] | None = None,
     decode: Callable[[decoding.Record], np.ndarray] = decoding.decode_image,
 ) -> Iterator[Batch]:
@@ -139,10 +86,9 @@ def image_batches(
 
     Args:
       source: the records; of each only image and id are read.
-      heads: of the records that are wanted, from `read_heads`.
+      layout: of the records that are wanted.
       batch_size: images in a batch; the last of each size is filled up with black ones.
-      canvases: the most that there may be; see `canvases.choose`.
-      unreadable: as for `read_heads`.
+      unreadable: as for `layout.read_heads`.
       decode: reads the image itself, uint8 `[H, W, 3]`; ValueError if it cannot.
 
     Returns:
@@ -160,30 +106,13 @@ def image_batches(
         return {
             "image": _stack(images, (batch_size, *size, 3), 0),
             "index": np.array(indices),
-            "id": [heads.ids[index] for index in indices],
-            **_sizes_of(images, batch_size, size, shared),
+            "id": [layout.ids[index] for index in indices],
+            **_sizes_of(images, batch_size, size, layout.shared),
         }
 
-    groups, shared = _group_by_canvas(heads.sizes, batch_size, canvases)
-    images = functools.partial(_attempt, source, decode, unreadable)
-    batches = _decode_ahead(groups, images, fill_up, slice(0, batch_size))
+    images = functools.partial(attempt, source, decode, unreadable)
+    batches = _decode_ahead(layout.groups(batch_size), images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
-
-
-def _attempt(
-    source: Source,
-    read: Callable[[decoding.Record], Any],
-    unreadable: dict[int, ValueError] | None,
-    number: int,
-) -> Any:
-    """What is read of a record; None if `unreadable` is there and takes the error."""
-    try:
-        return read(source[number])
-    except ValueError as error:
-        if unreadable is None:
-            raise
-        unreadable[number] = error
-        return None
 
 
 def _decode_ahead(
@@ -199,34 +128,6 @@ def _decode_ahead(
     with contextlib.closing(parallel.in_order(load, wanted, ahead)) as examples:
         for size, indices in groups:
             yield fill_up(size, indices, list(itertools.islice(examples, len(indices[rows]))))
-
-
-def _group_by_canvas(
-    sizes: Mapping[int, Size], batch_size: int, most: int
-) -> tuple[Iterator[tuple[Size, list[int]]], frozenset[Size]]:
-    """Groups of up to `batch_size` images, by number, each with the canvas that they share.
-
-    Every process computes the same groups.
-
-    Returns:
-      The groups, and the canvases that some of their images do not fill.
-    """
-    chosen = choose(sizes.values(), most)
-    shared = frozenset(chosen.of.values()) - chosen.filled
-    if shared:
-        tell(f"{chosen.describe()}.")
-
-    def groups() -> Iterator[tuple[Size, list[int]]]:
-        waiting: dict[Size, list[int]] = {}
-        for index, size in sizes.items():
-            canvas = chosen.of[size]
-            group = waiting.setdefault(canvas, [])
-            group.append(index)
-            if len(group) == batch_size:
-                yield canvas, waiting.pop(canvas)
-        yield from waiting.items()
-
-    return groups(), shared
 
 
 def _sizes_of(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
 from hmsa_jax.distributed import hosts
 from hmsa_jax.distributed.sharding import put_equal
@@ -21,8 +22,17 @@ _SET_ASIDE = "set_aside"
 _LISTED = 5  # differences that a message names
 
 
+class _Best(checkpoint_managers.PreservationPolicy):
+    """Preserves one checkpoint, whose step changes."""
+
+    step: int | None = None
+
+    def should_preserve(self, checkpoints, *, context):
+        return [checkpoint.step == self.step for checkpoint in checkpoints]
+
+
 class Checkpoints:
-    """The checkpoints that a run writes, `RUN/checkpoints/STEP`, of which the newest are kept.
+    """The checkpoints that a run writes, `RUN/checkpoints/STEP`: the newest, some, and the best.
 
     Saving copies the state and writes in the background; a checkpoint that was not written to the
     end is not one. Several processes all save, and the first one writes. Use as a context manager:
@@ -30,15 +40,20 @@ class Checkpoints:
 
     Args:
       run: directory of the run, which is made if it is missing.
-      keep: how many are kept.
+      keep: how many are kept, the newest ones.
+      keep_every: steps from one that is kept for good to the next; 0 for none.
     """
 
-    def __init__(self, run: pathlib.Path, keep: int):
+    def __init__(self, run: pathlib.Path, keep: int, keep_every: int = 0):
         self.directory = checkpoint_reading.directory_of(run, "--workdir")
+        self._best = _Best()
+        kept = [checkpoint_managers.LatestN(keep), self._best]
+        if keep_every:
+            kept.append(checkpoint_managers.EveryNSteps(keep_every))
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(kept),
                 create=True,
                 lightweight_initialize=True,  # what it would read of a checkpoint may be damaged
                 # In the background, threads would wait minutes for a directory that cannot be made.
@@ -84,10 +99,18 @@ class Checkpoints:
                 f" step {step} is not saved"
             )
 
-    def describe_last_good(self) -> str:
-        """A sentence that says which checkpoint is good, after waiting for the last write."""
+    def keep_best(self, step: int | None) -> None:
+        """Keeps the checkpoint of this step from now on, and no longer the one that was named."""
+        self._best.step = step
+
+    def wait(self) -> None:
+        """Waits for the last write; OSError if it fails."""
         with self._naming_errors():
             self._manager.wait_until_finished()
+
+    def describe_last_good(self) -> str:
+        """A sentence that says which checkpoint is good, after waiting for the last write."""
+        self.wait()
         for step in reversed(checkpoint_reading.steps_in(self.directory)):
             with contextlib.suppress(DamagedError):
                 checkpoint_reading.read_step(self.directory, step)

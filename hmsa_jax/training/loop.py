@@ -13,6 +13,7 @@ from hmsa_jax.input.pipeline import Batch
 from hmsa_jax.performance.efficiency import StepWork
 from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.training.checkpoint import Checkpoints
+from hmsa_jax.training.monitor import Monitor
 from hmsa_jax.training.state import TrainState
 from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
 
@@ -31,7 +32,7 @@ class Loop:
     steps: int
     log_every: int
     save_every: int
-    wait_minutes: float
+    wait_minutes: float = hosts.MINUTES
 
     def run(
         self,
@@ -43,12 +44,15 @@ class Loop:
         compile_step: Callable[[TrainState, dict[str, jax.Array]], tuple[Compiled, StepWork]],
         make_log: Callable[[StepWork], StepLog],
         checkpoints: Checkpoints,
+        monitor: Monitor,
         profile: Profile,
         preemption: Preemption,
     ) -> tuple[TrainState, int]:
-        """Takes the steps after `start_step` to the last, or to the one at which a signal stops it.
+        """Takes the steps after `start_step` to the last, or to the one at which it stops.
 
-        Nothing travels between host and devices but a batch a step, and figures now and then.
+        Nothing travels between host and devices but a batch a step, and figures now and then. A
+        step that is saved anyway is saved before it is evaluated: it is written meanwhile, and an
+        evaluation that fails loses nothing.
 
         Args:
           state: after `start_step` steps, on the devices of the mesh; its memory is used again.
@@ -58,11 +62,12 @@ class Loop:
           compile_step: given a state and a batch on the devices, the compiled step and its work.
           make_log: given that work, what takes the figures.
           checkpoints: takes the states.
+          monitor: evaluates them.
           profile: traces some steps.
           preemption: says when to stop.
 
         Returns:
-          The state after the last step done, and its number.
+          The state after the last step done, which is saved, and its number.
 
         Raises:
           FloatingPointError: figures of a step are not finite.
@@ -74,7 +79,8 @@ class Loop:
             hosts.wait_for_all("first batch")  # what is waited for here holds up no collective
             train_step, work = compile_step(state, batch)
             hosts.wait_for_all("train step", self.wait_minutes)
-            last_step = LastStep(preemption, STEPS_AHEAD)
+            monitor.begin()
+            last_step = LastStep(preemption, STEPS_AHEAD, "training")
             log = make_log(work)
             for step in range(start_step + 1, self.steps + 1):
                 profile.before(step)
@@ -83,14 +89,24 @@ class Loop:
                 if step < self.steps:  # the next batch travels while this step runs
                     batch = sharding.put_batch(next(batches), shardings)
                 log.add(step, metrics)
-                last = last_step.is_reached(step) or step == self.steps
-                save = last or step % self.save_every == 0
-                if save or step % self.log_every == 0:
+                is_asked = last_step.is_reached(step)
+                is_last = is_asked or step == self.steps
+                is_saved = is_last or step % self.save_every == 0
+                is_evaluated = not is_asked and monitor.is_due(step)
+                if is_saved or is_evaluated or step % self.log_every == 0:
                     log.check_finite(checkpoints)
                 if step % self.log_every == 0 or step == self.steps:
                     log.write()
-                if save:
+                if is_saved:
                     checkpoints.save(state, step)
-                if last:
+                    monitor.check()
+                if is_evaluated:
+                    with log.paused():
+                        outcome = monitor.evaluate(state, step)
+                        is_last = is_last or outcome.ends
+                        if not is_saved and (is_last or outcome.is_best):
+                            checkpoints.save(state, step)
+                        monitor.settle()
+                if is_last:
                     break
         return state, step

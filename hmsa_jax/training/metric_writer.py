@@ -4,33 +4,37 @@ import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Collection
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.proto.summary_pb2 import Summary
 
 from hmsa_jax.runtime.files import Lines, write_atomically
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.runtime.system_errors import named
 
+MEAN_IOU = "mean_iou/"  # what the name of a figure begins with in the line of an evaluation
 _SECONDS_BETWEEN_FLUSHES = 30  # of what TensorBoard reads
 
 
 class MetricWriter:
     """Writes `WORKDIR/metrics.jsonl`, one object a line, and TensorBoard scalars beside it.
 
-    A run resumed at a step drops what was written for later steps, so that no step appears twice.
+    A run resumed at a step drops what was written for later steps, so that none appears twice. Of
+    the lines of evaluations it keeps those that are on record: another one is written again.
     Use as a context manager.
 
     Args:
       workdir: the run's directory.
       start_step: steps done before this start.
+      evaluated: the steps whose evaluation is on record.
     """
 
-    def __init__(self, workdir: pathlib.Path, start_step: int):
+    def __init__(self, workdir: pathlib.Path, start_step: int, evaluated: Collection[int] = ()):
         path = workdir / "metrics.jsonl"
         if path.exists():
-            write_atomically(path, _lines_up_to(path, start_step))
+            write_atomically(path, _lines_up_to(path, start_step, evaluated))
         self._lines = Lines(path)
         self._board = _Board(workdir / "tensorboard", start_step + 1)
 
@@ -67,7 +71,8 @@ class _Board:
     def write(self, step: int, figures: dict[str, float]) -> None:
         with named(self._directory):
             for name, value in figures.items():
-                event = Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+                scalar = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+                event = Event(wall_time=time.time(), step=step, summary=scalar)
                 self._events.write_event(event)
             if time.monotonic() - self._flush_time > _SECONDS_BETWEEN_FLUSHES:
                 self._events.flush()
@@ -92,13 +97,16 @@ class NoWriter:
         """Takes what `MetricWriter.write` takes."""
 
 
-def _lines_up_to(path: pathlib.Path, step: int) -> str:
-    """The lines of steps up to `step`; tells which lines have none, but for one cut short."""
+def _lines_up_to(path: pathlib.Path, step: int, evaluated: Collection[int]) -> str:
+    """The lines to go on with; tells which lines have no step, but for one cut short."""
     kept, without = [], []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            is_kept = json.loads(line)["step"] <= step
+            row = json.loads(line)
+            is_kept = row["step"] <= step
+            if any(name.startswith(MEAN_IOU) for name in row):
+                is_kept = is_kept and row["step"] in evaluated
         except (json.JSONDecodeError, KeyError, TypeError):
             if line.endswith("\n"):  # else a process was killed when it wrote it
                 without.append(number)

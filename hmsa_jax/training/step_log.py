@@ -1,6 +1,8 @@
 """The figures of the steps: fetched now and then, checked, written and shown."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -65,6 +67,12 @@ class StepLog:
             self._latest = fetched[-1]
         self._pending = []
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time that the body takes out of the steps per second."""
+        with self._rate.paused():
+            yield
+
     def write(self) -> None:
         """Writes and shows the figures of the last step that was checked."""
         if self._latest is None:
@@ -89,6 +97,12 @@ class _Rate:
 
     def __init__(self, step: int):
         self._step, self._time = step, time.monotonic()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self._time += time.monotonic() - begin
 
     def steps_per_second(self, step: int) -> float:
         now = time.monotonic()

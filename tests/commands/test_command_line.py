@@ -52,7 +52,11 @@ WRONG = {
     ("train", "--workdir"): "--workdir: expected one argument",
     ("train", "--work=a"): "train takes no --work",
     ("train", "--workdir=a", "runs"): "train takes no 'runs'; flags are written --NAME=VALUE",
-    ("train", "--workdir=a", "--step=1.5"): "--step: invalid int value: '1.5'",
+    (
+        "train",
+        "--workdir=a",
+        "--step=1.5",
+    ): "--step: '1.5' is none; expected a number, best or latest",
     ("evaluate", "--workdir=a", "--out=b"): "evaluate takes no --out",
     ("train", "--workdir=w", "--images=d"): "train takes no --images",
     ("train", "--workdir=w", "--from=a.pth"): "train takes no --from",

@@ -117,3 +117,36 @@ def test_boost_needs_class_uniform_crops():
         schema.check(config)
     config.data.class_uniform_share = 0.1
     schema.check(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, r"steps is 0 and epochs is 0, but one of them"),
+        ({"epochs": 2.5}, r"steps is 1000 and epochs is 2\.5, but one of them"),
+        ({"evaluate.patience": 2}, r"patience is 2, but .* set checkpoint\.keep_best"),
+        ({"checkpoint.keep_best": "single"}, r"keep_best is 'single', but .* set evaluate\.every"),
+        (
+            {"checkpoint.keep_every": 750},
+            r"keep_every is 750; .* multiple of checkpoint\.every=500",
+        ),
+        (
+            {"evaluate.without_average": True},
+            r"without_average is True, .* set optimizer\.ema_decay",
+        ),
+    ],
+)
+def test_lengths_and_evaluations_go_together(changes, message):
+    with pytest.raises(ValueError, match=message):
+        schema.check(schema.override(load(), changes))
+    possible = {
+        "steps": 0,
+        "epochs": 2.5,
+        "evaluate.every": "5 epochs",
+        "evaluate.patience": 2,
+        "checkpoint.keep_best": "single",
+        "checkpoint.keep_every": 1000,
+        "evaluate.without_average": True,
+        "optimizer.ema_decay": 0.9,
+    }
+    schema.check(schema.override(load(), possible))

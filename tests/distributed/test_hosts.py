@@ -121,9 +121,9 @@ def start(camvid_tree, tmp_path_factory):
     settings = SETTINGS | {"data.dir": str(camvid_tree), "data.cache_dir": str(scratch / "data")}
     started = []
 
-    def start(verb, workdir, *flags, processes, devices, second=None):
+    def start(verb, workdir, *flags, processes, devices, second=None, module="short_network"):
         overrides = [f"--config.{name}={value}" for name, value in settings.items()]
-        arguments = ["-m", "tests.short_network", verb, f"--workdir={workdir}", *flags, *overrides]
+        arguments = ["-m", f"tests.{module}", verb, f"--workdir={workdir}", *flags, *overrides]
         changed = [f"--config.{second}"] if second else []
         started.append(Running(arguments, environment, processes, devices, changed))
         return started[-1]
@@ -165,7 +165,9 @@ def figures(workdir, name="loss"):
     path = workdir / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    return {row["step"]: row[name] for row in rows}
+    found = {row["step"]: row[name] for row in rows if name in row}
+    assert len(found) == sum(name in row for row in rows)
+    return found
 
 
 def confusion(workdir):
@@ -220,15 +222,26 @@ def stop(running, workdir):
 def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
     """Both save the same step and end well; the same command goes on to the same bits.
 
-    Or a single process goes on from there.
+    Also where it comes in an evaluation. Or a single process goes on from there.
     """
     reference, _ = of_two
     workdir, alone = tmp_path / "run", tmp_path / "alone"
     stopped_at = stop(start("train", workdir, processes=2, devices=2), workdir)
     shutil.copytree(workdir, alone)
 
-    first, _ = run("train", workdir, processes=2, devices=2)
+    evaluated = (
+        "--config.evaluate.every=15",
+        "--config.evaluate.images_per_device=1",  # three batches: the processes agree on the last
+        "--config.data.eval_split=train+validation+test",
+    )
+    options = {"processes": 2, "devices": 2}
+    first, _ = run("train", workdir, *evaluated, module="signalled_network", **options)
     assert f"Resuming at step {stopped_at}" in first
+    assert f"Stopped at step 15, saved in {workdir}. The same command goes on, with the ev" in first
+    assert not figures(workdir, "mean_iou/single (1)")
+    first, _ = run("train", workdir, *evaluated, **options)
+    assert "Resuming at step 15" in first
+    assert list(figures(workdir, "mean_iou/single (1)")) == [15, STEPS]
     assert figures(workdir) == figures(reference)
     ours, theirs = saved_arrays(workdir), saved_arrays(reference)
     assert ours.keys() == theirs.keys()

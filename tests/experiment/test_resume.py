@@ -1,5 +1,6 @@
 """From which step the commands go on, and what a signal does between the steps and the scores."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,9 +11,17 @@ import pytest
 
 from hmsa_jax.auto_labels import labelling
 from hmsa_jax.experiment import autolabel, convert, evaluation, experiment, run_directory, train
+from hmsa_jax.inference.evaluation import Stopped
 from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.weights import weight_file
-from tests.experiment.test_start import cache, config, config_of, nothing_is_compiled, pictures
+from tests.experiment.test_start import (
+    cache,
+    config,
+    config_of,
+    no_scoring,
+    nothing_is_compiled,
+    pictures,
+)
 
 __all__ = ["cache", "config", "nothing_is_compiled", "pictures"]  # fixtures
 
@@ -51,12 +60,12 @@ def taken(monkeypatch):
         (number,) = {float(x.ravel()[0]) for x in jax.tree.leaves(jax.device_get(tree))}
         return number
 
-    def no_steps(experiment, workdir, batches, state, start_step, checkpoints, stop):
+    def no_steps(experiment, workdir, batches, state, start_step, *others):
         batches.close()
         taken.append((start_step, number_in(state)))
         return state, start_step
 
-    def no_scores(experiment, workdir, scored, state):
+    def no_report(config, workdir, evaluation, state):
         taken.append((int(state.step), number_in(state)))
 
     def no_labels(source, mine, target, teacher):
@@ -64,7 +73,8 @@ def taken(monkeypatch):
         return []  # none is unreadable
 
     monkeypatch.setattr(train, "_run_steps", no_steps)
-    monkeypatch.setattr(evaluation, "evaluate_state", no_scores)
+    monkeypatch.setattr(evaluation, "prepare", no_scoring)
+    monkeypatch.setattr(evaluation, "report", no_report)
     monkeypatch.setattr(labelling, "label", no_labels)
     return taken
 
@@ -123,7 +133,7 @@ def test_a_signal_loses_no_save_and_stops_before_the_scores(config, run, monkeyp
         os.kill(os.getpid(), signal.SIGTERM)
         close(*arguments)
 
-    def last_step(experiment, workdir, batches, state, start_step, checkpoints, stop):
+    def last_step(experiment, workdir, batches, state, start_step, checkpoints, *others):
         batches.close()
         checkpoints.save(state, STEPS)
         return state, STEPS
@@ -137,15 +147,35 @@ def test_a_signal_loses_no_save_and_stops_before_the_scores(config, run, monkeyp
     assert f"Stopped at step {STEPS}, saved in {run}. The same command" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_a_first_signal_ends_the_evaluation(command, config, run, monkeypatch, tmp_path):
-    def scores(*arguments):
+def signalled_scoring(experiment, scored):
+    """Stands for `evaluation.prepare`: a signal comes with the first batch."""
+
+    def score(params, batch_stats, stops_after):
+        assert not stops_after(1)
         os.kill(os.getpid(), signal.SIGTERM)
+        if stops_after(2):
+            raise Stopped
         raise AssertionError("it goes on")
 
-    monkeypatch.setattr(evaluation, "evaluate_state", scores)
-    with pytest.raises(KeyboardInterrupt, match=r"Stopped.*\."):
-        commands(config, run, tmp_path)[command]()
+    return score
+
+
+def test_a_first_signal_ends_the_evaluation_which_is_done_again(config, run, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "prepare", signalled_scoring)
+    with pytest.raises(KeyboardInterrupt, match="Stopped; no score is written"):
+        evaluation.evaluate(config, run)
+    assert not train.train(config, run)
+    assert f"Stopped at step {STEPS}, saved in {run}. The same" in (
+        output := capsys.readouterr().out
+    )
+    assert "goes on, with the evaluation of that step." in " ".join(output.split())
+    monkeypatch.setattr(evaluation, "prepare", no_scoring)
+    for _ in range(2):
+        assert train.train(config, run)
+        (line,) = (run / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(line)["mean_iou/single (1)"] == 100
+    assert "All 3 steps are done. Its scores are on record" in capsys.readouterr().out
+    assert (run / "evaluation" / "validation-3.json").exists()
 
 
 def test_an_unfinished_convert_is_neither_a_checkpoint_nor_forgotten(config, run, tmp_path):

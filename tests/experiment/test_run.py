@@ -14,7 +14,8 @@ import hmsa_jax
 from configs import street_scenes
 from hmsa_jax.experiment import experiment, run_directory
 from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.training import checkpoint
+from hmsa_jax.training import checkpoint, training_record
+from hmsa_jax.training.length import Length
 
 pytestmark = pytest.mark.usefixtures("short_trunk")
 
@@ -105,6 +106,24 @@ def test_predictions_that_are_not_finite_are_refused(directory):
     run.params["semantic_head"]["output"]["kernel"][...] = np.nan
     with pytest.raises(FloatingPointError, match="not finite for image 0"):
         run.predict(np.zeros((32, 32, 3), np.uint8), protocol="single", flip=False)
+
+
+def test_the_best_checkpoint_is_taken_by_name(directory, tmp_path):
+    run = shutil.copytree(directory, tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="has no best checkpoint on record"):
+        hmsa_jax.load_run(run, step="best")
+    state = experiment.assemble(a_config()).initial_state()
+    with checkpoint.Checkpoints(run, keep=2) as checkpoints:
+        checkpoints.save(state, 5)
+    best = training_record.Best(3, "single (1)", 50.0)
+    record = training_record.TrainingRecord(Length(5, 8, 8), best=best)
+    training_record.write(run, record)
+    assert [hmsa_jax.load_run(run, step=s).step for s in ("best", 3, "latest", None)] == [
+        3,
+        3,
+        5,
+        5,
+    ]
 
 
 def test_it_needs_neither_its_data_nor_its_place(directory, tmp_path):

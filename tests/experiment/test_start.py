@@ -17,10 +17,15 @@ from hmsa_jax.experiment import (
     convert,
     evaluation,
     experiment,
+    monitoring,
+    protocols,
     run_directory,
     train,
 )
-from hmsa_jax.training import checkpoint
+from hmsa_jax.inference.evaluation import Evaluation
+from hmsa_jax.metrics.image_confusions import ImageConfusions
+from hmsa_jax.training import checkpoint, training_record
+from hmsa_jax.training.training_record import TrainingRecord
 
 pytestmark = pytest.mark.usefixtures("short_trunk")
 
@@ -33,8 +38,16 @@ def nothing_is_compiled(monkeypatch):
         raise AssertionError("compiled")
 
     monkeypatch.setattr(train, "_run_steps", refuse)
-    monkeypatch.setattr(evaluation, "evaluate_state", refuse)
+    monkeypatch.setattr(evaluation, "prepare", refuse)
     monkeypatch.setattr(labelling, "label", refuse)
+
+
+def no_scoring(experiment, scored):
+    """Stands for `evaluation.prepare`: counts of one image, whose pixels are all right."""
+    names = [protocol.name for protocol in protocols.of_evaluation(experiment.config)]
+    counts = np.stack([np.eye(len(CLASSES), dtype=np.int32)] * len(names))[None]
+    confusions = ImageConfusions(("a",), tuple(names), CLASSES, counts)
+    return lambda params, batch_stats, stops_after: Evaluation(confusions, {})
 
 
 def write_classes(root, names=CLASSES):
@@ -107,6 +120,10 @@ WRONG = {
     "data.eval_split": ("val", r"data\.eval_split is 'val': folder has no split 'val'"),
     "data.workers": (10**9, r"data\.workers=1000000000, each"),
     "evaluate.protocols": (("explicit:0.5,1",), r"evaluate\.protocols need attention of another"),
+    "evaluate.every": (
+        "0.1 epochs",
+        r"evaluate\.every is '0\.1 epochs', which is less than a step",
+    ),
     "evaluate.images_per_device": (10**9, r"evaluate\.images_per_device=1"),
     "init_from": ("/nowhere", r"init_from is /nowhere, which holds no checkpoint"),
     "objective.rmi.pool": (64, r"data\.crop_size, objective\.rmi: 32 x 64 pixels are 1 x 2 after"),
@@ -123,6 +140,29 @@ def test_a_failed_start_leaves_no_directory(config, tmp_path, field):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_best_checkpoint_is_chosen_by_what_is_evaluated(config, tmp_path):
+    config.evaluate.every, config.evaluate.protocols = 1, ("single",)
+    for text in ("average:0.5,1", "explicit:0.5,1"):
+        config.checkpoint.keep_best = text
+        with pytest.raises(ValueError, match=r"keep_best is .*, which is none .*: single \(1\); "):
+            train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_epochs_are_counted_in_images(config, tmp_path):
+    """Of one image; and a run that began keeps its number of steps."""
+    config.steps, config.epochs = 0, 7.9
+    with pytest.raises(ValueError, match=r"epochs is 7\.9, which is less than a step: .* 1 images"):
+        train.train(config, tmp_path / "run")
+    config.epochs = 20.0
+    plan = monitoring.length_of(config, 1)
+    assert plan.steps == 2
+    (tmp_path / "run").mkdir()
+    training_record.write(tmp_path / "run", TrainingRecord(monitoring.length_of(config, 2)))
+    with pytest.raises(ValueError, match=r"epochs=20 of 2 images, 5 steps, .* 1 images .* make 2;"):
+        train.train(config, tmp_path / "run")
 
 
 def test_what_is_scored_has_labels(config, run):
@@ -158,13 +198,12 @@ def test_classes_in_another_order_are_refused_by_every_command(config, run, pict
 
 
 def test_a_run_goes_on_without_the_one_that_it_started_from(config, run, monkeypatch):
-    scored = []
-    monkeypatch.setattr(evaluation, "evaluate_state", lambda *arguments: scored.append(arguments))
+    monkeypatch.setattr(evaluation, "prepare", no_scoring)
     config.init_from = "/gone"
     path = run / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"init_from": "/gone"}))
     assert train.train(config, run)
-    assert len(scored) == 1
+    assert list((run / "evaluation").glob("validation-*.json"))
 
 
 def test_a_run_does_not_start_without_the_weights_that_it_was_promised(config, tmp_path):
@@ -186,7 +225,7 @@ def test_outputs_of_other_classes_are_taken_over_by_name(
     config.data.dir, config.init_from, config.seed = str(root), str(run), 1
     states = []
 
-    def no_steps(experiment, workdir, batches, state, start_step, checkpoints, stop):
+    def no_steps(experiment, workdir, batches, state, start_step, *others):
         states.append((jax.device_get(state.params), experiment.params))
         return state, 0
 

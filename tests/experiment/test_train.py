@@ -16,6 +16,7 @@ import pytest
 import main
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.report import count_file
+from hmsa_jax.training import training_record
 from tests import quick_compilation, short_network
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -34,6 +35,12 @@ SETTINGS = {
     "model.dropout": 0.5,
     "checkpoint.every": 5,
     "evaluate.protocols": ("single", "hierarchical:0.5,1"),
+}
+EVALUATIONS = [12, 24, 36, STEPS]
+EVALUATED = {
+    "evaluate__every": "4 epochs",  # of 6 images and batches of 2
+    "checkpoint__keep_best": "single",
+    "checkpoint__keep_every": 20,
 }
 
 
@@ -78,11 +85,15 @@ def finish(process):
     return process.returncode, " ".join(output.split())
 
 
-def lines(workdir):
-    """What metrics.jsonl holds, without the figures of speed, which no state decides."""
+def lines(workdir, having="loss"):
+    """What metrics.jsonl holds, without the figures of speed, which no state decides.
+
+    Of the steps, or of the evaluations: what has a certain figure.
+    """
     path = workdir / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    rows = [row for row in rows if having in row]
     return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
 
 
@@ -95,8 +106,9 @@ def saved_arrays(workdir, step):
 
 @pytest.fixture(scope="module")
 def uninterrupted(command, tmp_path_factory):
+    """The only run with evaluations among its steps, at which the others do not look."""
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    status, output = finish(command("train", workdir))
+    status, output = finish(command("train", workdir, **EVALUATED))
     assert status == 0, output
     return workdir, output
 
@@ -107,7 +119,13 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
     assert {"loss", "main", "aux", "grad_norm", "learning_rate"} <= set(lines(workdir)[0])
     assert lines(workdir)[-1]["loss"] < lines(workdir)[0]["loss"]
     assert list((workdir / "tensorboard").glob("events.*"))
-    assert {p.name for p in (workdir / "checkpoints").iterdir()} == {str(STEPS - 5), str(STEPS)}
+    record = training_record.read(workdir)
+    assert record.best.step in EVALUATIONS
+    newest = sorted({record.best.step, STEPS - 5, STEPS})[-2:]
+    kept = {20, *newest, record.best.step}
+    assert {int(p.name) for p in (workdir / "checkpoints").iterdir()} == kept
+    assert "has 40 steps, 13.33 epochs of 6 images, and an evaluation every 12 steps" in output
+    assert f"The best checkpoint by single (1) is that of step {record.best.step}" in output
     result = json.loads((workdir / "evaluation" / f"validation-{STEPS}.json").read_text())
     assert list(result["protocols"]) == ["single (1)", "hierarchical (0.5, 1)"]
     for figures in result["protocols"].values():
@@ -126,7 +144,10 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_and_resumed_equals_uninterrupted(command, uninterrupted, tmp_path, number):
-    """SIGTERM saves and exits, a kill loses steps; the same command goes on to the same bits."""
+    """SIGTERM saves and exits, a kill loses steps; the same command goes on to the same bits.
+
+    The run beside it was evaluated now and then, which changes no bit.
+    """
     reference, _ = uninterrupted
     workdir = tmp_path / "run"
     process = command("train", workdir)
@@ -146,11 +167,12 @@ def test_stopped_and_resumed_equals_uninterrupted(command, uninterrupted, tmp_pa
             time.sleep(0.01)
         process.send_signal(number)
     status, output = finish(process)
-    assert status in ((0, 130) if number == signal.SIGTERM else (0,)), output
+    assert status == 0, output
     assert "Traceback" not in output
     if number == signal.SIGTERM:
         assert f"Resuming at step {stopped_at}" in output
-        assert re.search(f"Stopped (at|in the evaluation. Step) (step )?{STEPS}", output)
+        assert f"Stopped at step {STEPS}, saved in" in output
+        assert "goes on, with the evaluation of that step" in output
     assert lines(workdir) == lines(reference)
     ours, theirs = saved_arrays(workdir, STEPS), saved_arrays(reference, STEPS)
     assert ours.keys() == theirs.keys()
@@ -159,7 +181,23 @@ def test_stopped_and_resumed_equals_uninterrupted(command, uninterrupted, tmp_pa
         np.testing.assert_array_equal(value, theirs[name], err_msg=str(name))
 
 
-def test_evaluate_command_repeats_the_result(command, uninterrupted):
+def test_evaluations_are_on_record_and_in_the_metrics(uninterrupted):
+    workdir, output = uninterrupted
+    rows, record = lines(workdir, "mean_iou/single (1)"), training_record.read(workdir)
+    assert [row["step"] for row in rows] == EVALUATIONS
+    for row, score in zip(rows, record.scores, strict=True):
+        for name, value in score.mean_iou.items():
+            assert row[f"mean_iou/{name}"] == value
+            assert f"{value:.1f} {name}" in output
+        ious = [value for name, value in row.items() if name.startswith("iou/")]
+        assert np.mean(ious) == pytest.approx(row["mean_iou/single (1)"], abs=1e-3)
+    of_single = {score.step: score.mean_iou["single (1)"] for score in record.scores}
+    assert record.best.mean_iou == max(of_single.values()) == of_single[record.best.step]
+    assert record.end == f"All {STEPS} steps are done."
+
+
+def test_evaluate_command_repeats_the_results(command, uninterrupted):
+    """Of the last step to the last byte, of the best one those that are on record."""
     workdir, _ = uninterrupted
     path = workdir / "evaluation" / f"validation-{STEPS}.json"
     counts = path.with_suffix(".npz")
@@ -170,6 +208,12 @@ def test_evaluate_command_repeats_the_result(command, uninterrupted):
     assert status == 0, output
     assert path.read_text() == before
     np.testing.assert_array_equal(count_file.read(counts).counts, counted)
+
+    status, output = finish(command("evaluate", workdir, "--step=best"))
+    assert status == 0, output
+    best = training_record.read(workdir).best
+    found = json.loads((workdir / "evaluation" / f"validation-{best.step}.json").read_text())
+    assert found["protocols"][best.protocol]["mean_iou"] == best.mean_iou
 
 
 def test_weights_go_out_and_come_in(command, uninterrupted, tmp_path):

@@ -14,6 +14,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import evaluation
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.predictor import Predictor
+from hmsa_jax.input.layout import lay_out
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.metrics import boundary
 from hmsa_jax.models import multiscale
@@ -53,9 +54,11 @@ def test_every_image_counts_once(network, source):
         predictor, classes=CLASSES, metrics=("boundary", "calibration")
     )
     state = jax.device_put((params, batch_stats), sharding.replicated(mesh))
+    layout = lay_out(source)
     score = functools.partial(
         evaluation.score_source,
-        step,
+        evaluation.compile_for(step, params, batch_stats, layout, mesh, images_per_device=1),
+        layout=layout,
         source=source,
         mesh=mesh,
         protocols=[protocol.name for protocol in protocols],
@@ -64,6 +67,10 @@ def test_every_image_counts_once(network, source):
         ignore_label=255,
     )
     found = score(*state)
+    begun = []
+    with pytest.raises(evaluation.Stopped):
+        score(*state, stops_after=lambda batches: begun.append(batches) or batches == 2)
+    assert begun == [2]  # the first is done, the second has begun
 
     @jax.jit
     def predict(image):
@@ -126,8 +133,10 @@ def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
     mesh = sharding.make_mesh(8, 1)
     protocols = protocol_lib.parse_all(("single",))
     predictor = Predictor(graphdef, mesh, protocols, "features", flip=False)
+    step = evaluation.make_evaluation_step(predictor, classes=CLASSES, metrics=("boundary",))
+    layout = lay_out(source, 1)
     found = evaluation.score_source(
-        evaluation.make_evaluation_step(predictor, classes=CLASSES, metrics=("boundary",)),
+        evaluation.compile_for(step, params, batch_stats, layout, mesh, images_per_device=1),
         *jax.device_put((params, batch_stats), sharding.replicated(mesh)),
         source,
         mesh,
@@ -135,7 +144,7 @@ def test_an_image_on_a_canvas_has_the_boundaries_that_it_has_by_itself(network):
         classes=tuple("abcde"),
         images_per_device=1,
         ignore_label=255,
-        canvases=1,
+        layout=layout,
     )
     expected = np.zeros(CLASSES, int)
     for label, distance in zip(labels, [1] * 7 + [3], strict=True):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmsa_jax.input.whole_images import Heads, eval_batches, image_batches, read_heads
+from hmsa_jax.input.layout import Layout, lay_out, read_heads
+from hmsa_jax.input.whole_images import eval_batches, image_batches
 from tests.input.memory_source import IGNORE, Counting, MemorySource
 
 SIZES = [(8, 12), (8, 12), (12, 8), (8, 12), (5, 5)] * 3 + [(12, 8)]
@@ -83,7 +84,7 @@ def test_empty_source_is_refused():
     with pytest.raises(ValueError, match="source: expected at least one record"):
         eval_batches(MemorySource([]), batch_size=1, ignore_label=IGNORE)
     with pytest.raises(ValueError, match="source: expected at least one record"):
-        image_batches(MemorySource([]), Heads({}, {}), batch_size=1)
+        image_batches(MemorySource([]), Layout({}, {}, {}, frozenset()), batch_size=1)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +93,8 @@ def test_empty_source_is_refused():
 )
 def test_canvases_make_shapes_few_and_their_padding_is_ignored(most, canvases):
     source = MemorySource(SIZES)
-    options = {"batch_size": 4, "canvases": most}
-    batches = list(eval_batches(source, ignore_label=IGNORE, **options))
+    layout = lay_out(source, most)
+    batches = list(eval_batches(source, batch_size=4, ignore_label=IGNORE, layout=layout))
     assert {batch["label"].shape[1:] for batch in batches} == canvases
     seen = []
     for batch in batches:
@@ -112,7 +113,7 @@ def test_images_need_no_label_and_say_which_they_are():
     source = MemorySource(SIZES)
     for index in range(len(SIZES)):
         source.replace(index, label=None)
-    batches = list(image_batches(source, read_heads(source), batch_size=4, canvases=1))
+    batches = list(image_batches(source, lay_out(source, 1), batch_size=4))
     seen = []
     for batch in batches:
         assert batch["image"].shape[0] == 4
@@ -133,8 +134,8 @@ def test_images_need_no_label_and_say_which_they_are():
 def test_images_that_cannot_be_read_are_left_out_if_that_is_asked_for():
     source = MemorySource(SIZES).replace(1, image=b"broken")
     unreadable = {}
-    heads = read_heads(source, unreadable=unreadable)
-    batches = list(image_batches(source, heads, batch_size=2, unreadable=unreadable))
+    layout = Layout.of(read_heads(source, unreadable=unreadable), 4)
+    batches = list(image_batches(source, layout, batch_size=2, unreadable=unreadable))
     seen = sorted(int(index) for batch in batches for index in batch["index"])
     assert seen == [index for index in range(len(SIZES)) if index != 1]
     assert list(unreadable) == [1]

@@ -71,6 +71,27 @@ def test_restores_exactly_on_another_mesh_and_keeps_the_newest(state, tmp_path):
     assert checkpoint.restore(tmp_path, "--workdir", like, 2)[1] == 2
 
 
+def test_the_best_and_every_nth_are_kept_besides_the_newest(state, tmp_path):
+    def there():
+        return checkpoint_reading.steps_in(tmp_path / "checkpoints")
+
+    save(tmp_path, state, 1, 2, 3, keep=3)
+    with Checkpoints(tmp_path, keep=1, keep_every=4) as checkpoints:
+        checkpoints.keep_best(2)  # of an earlier start
+        for step in (4, 5, 6):
+            checkpoints.save(plus(state, step), step)
+        checkpoints.wait()
+        assert there() == [2, 4, 6]
+        checkpoints.keep_best(6)
+        checkpoints.save(plus(state, 7), 7)
+        checkpoints.wait()
+        assert there() == [4, 6, 7]
+        checkpoints.keep_best(None)
+        checkpoints.save(plus(state, 9), 9)
+    assert there() == [4, 9]
+    assert checkpoint.restore(tmp_path, "--workdir", state)[1] == 9
+
+
 def test_orbax_keeps_items_where_they_are_read(state, tmp_path):
     """Its documentation does not say where; see `checkpoint_reading._item`."""
     tried = ("0.12.8",)

@@ -24,9 +24,20 @@ def test_resuming_drops_later_steps_and_a_torn_line(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
+def test_evaluations_that_are_not_on_record_are_written_again(tmp_path):
+    with MetricWriter(tmp_path, 0) as writer:
+        for step in (1, 2, 3):
+            writer.write(step, {"loss": 1.0})
+            writer.write(step, {"mean_iou/single (1)": 50.0 + step})
+    with MetricWriter(tmp_path, 2, evaluated={1}):
+        text = (tmp_path / "metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [(row["step"], "loss" in row) for row in rows] == [(1, True), (1, False), (2, True)]
+
+
 def test_lines_that_hold_no_step_are_told(tmp_path, capsys):
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\nnotes\n{"step": "x"}\n\xff\n[]\n{"step": 2}')
+    path.write_bytes(b'{"step": 1}\nnotes\n{"step": "x"}\n\xff\n[1]\n{"step": 2}')
     with MetricWriter(tmp_path, 5):
         assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
     output = " ".join(capsys.readouterr().out.split())
@@ -47,13 +58,13 @@ def test_a_full_disk_ends_the_run_and_leaves_whole_lines(tmp_path, full_disk):
 
 def test_events_hold_the_figures_and_void_what_was_later(tmp_path):
     with MetricWriter(tmp_path, 2) as writer:
-        writer.write(3, {"loss": 0.25, "rate": 2.0})
+        writer.write(3, {"loss": 0.25, "mean_iou/single (1)": 2.0})
     (path,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
     version, start, *figures = events(path.read_bytes())
     assert version.file_version == "brain.Event:2"
     assert (start.step, start.session_log.status) == (3, SessionLog.START)
     values = [(e.step, v.tag, v.simple_value) for e in figures for v in e.summary.value]
-    assert values == [(3, "loss", 0.25), (3, "rate", 2.0)]
+    assert values == [(3, "loss", 0.25), (3, "mean_iou/single (1)", 2.0)]
 
 
 def events(data: bytes) -> list[Event]:
