@@ -25,10 +25,12 @@ from hmsa_jax.experiment import (
 )
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.performance.profiling import Profile
+from hmsa_jax.runtime import journal
 from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import local_path
 from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
+from hmsa_jax.training.goodput import Goodput
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
 from hmsa_jax.training.monitor import Monitor
@@ -81,9 +83,10 @@ def train(
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
     first = None if steps else _first_state(experiment)
     run_directory.claim(workdir, config, label_spec)
-    tell(length.describe(config.evaluate.every))
     lock = occupied(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
-    with Preemption() as preemption, lock:
+    log = workdir / "logs" / f"host-{jax.process_index()}.log"
+    with Preemption() as preemption, lock, journal.kept(log):
+        tell(length.describe(config.evaluate.every))
         state, step = (first, 0) if first is not None else _resume(experiment, workdir, step)
         _check_weights(state)
         checkpoint.set_later_aside(workdir, step)
@@ -201,7 +204,13 @@ def _run_steps(
             experiment.mesh,
             compile_step=functools.partial(_compile_step, experiment),
             make_log=lambda work: StepLog(
-                start_step, config.data.batch_size, work, experiment.schedule, writer, progress
+                start_step,
+                config.data.batch_size,
+                work,
+                experiment.schedule,
+                Goodput(monitor.record.began, writer.earlier),
+                writer,
+                progress,
             ),
             checkpoints=checkpoints,
             monitor=monitor,

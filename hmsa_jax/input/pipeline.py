@@ -10,6 +10,7 @@ processes.
 """
 
 import atexit
+import gc
 import dataclasses
 import functools
 import sys
@@ -152,6 +153,8 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
     finally:
         atexit.unregister(iterator.close)
         iterator.close()
+        # JAX lets go of the memory behind arrays that are gone only when garbage is collected.
+        gc.collect()
 
 
 def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:

@@ -7,11 +7,13 @@ from typing import TypeVar
 import rich.console
 import rich.progress
 
+from hmsa_jax.runtime import journal
 from hmsa_jax.runtime.console import console, stderr
 
 _Item = TypeVar("_Item")
 
-_SECONDS_BETWEEN_LINES = 60  # of a log file, while nothing else is shown
+# Of a log file, while nothing else is shown: soon at first, so that it is seen to work.
+_FIRST_SECONDS_BETWEEN_LINES, _MOST_SECONDS_BETWEEN_LINES = 10, 60
 
 
 def tell(text: str, style: str | None = None) -> None:
@@ -22,6 +24,7 @@ def tell(text: str, style: str | None = None) -> None:
       style: of all of it, as rich names it.
     """
     console.print(text, style=style, soft_wrap=True)
+    journal.note(text)
 
 
 class Progress:
@@ -56,6 +59,7 @@ class Progress:
             transient=False,
         )
         self._line_time = time.monotonic()  # of the last line
+        self._patience = _FIRST_SECONDS_BETWEEN_LINES
         self._task = self._bar.add_task(description, total=total, completed=completed, figures="")
 
     def __enter__(self) -> "Progress":
@@ -69,20 +73,23 @@ class Progress:
         """Counts one or more steps as done."""
         self._bar.advance(self._task, steps)
         silent = time.monotonic() - self._line_time
-        if not self._console.is_terminal and silent > _SECONDS_BETWEEN_LINES:
-            self.show("")
+        if silent > self._patience:
+            self._patience = min(2 * self._patience, _MOST_SECONDS_BETWEEN_LINES)
+            self._show_line("")
 
     def show(self, figures: str) -> None:
         """Shows figures in the bar or, where there is none, on a line of their own."""
-        self._line_time = time.monotonic()
         self._bar.update(self._task, figures=figures)
+        self._show_line(figures)
+
+    def _show_line(self, figures: str) -> None:
+        self._line_time = time.monotonic()
+        task = self._bar.tasks[self._task]
+        left = rich.progress.TimeRemainingColumn().render(task)
+        line = f"{task.description} {task.completed:.0f}/{task.total:.0f}  {figures}  left {left}"
         if not self._console.is_terminal:
-            task = self._bar.tasks[self._task]
-            count = f"{task.completed:.0f}/{task.total:.0f}"
-            left = rich.progress.TimeRemainingColumn().render(task)
-            self._console.print(
-                f"{task.description} {count}  {figures}  left {left}", soft_wrap=True
-            )
+            self._console.print(line, soft_wrap=True)
+        journal.note(line)
 
 
 def track(items: Iterable[_Item], total: int, description: str) -> Iterator[_Item]:

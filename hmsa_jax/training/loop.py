@@ -1,5 +1,6 @@
 """The loop over training steps: batches in, figures and checkpoints out, stopped by a signal."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -74,21 +75,24 @@ class Loop:
         """
         shardings = sharding.training_batch(mesh)
         step = start_step
-        with jax.transfer_guard("disallow"):
+        with jax.transfer_guard("disallow"), contextlib.ExitStack() as stack:
             batch = sharding.put_batch(next(batches), shardings)
             hosts.wait_for_all("first batch")  # what is waited for here holds up no collective
             train_step, work = compile_step(state, batch)
             hosts.wait_for_all("train step", self.wait_minutes)
             monitor.begin()
             last_step = LastStep(preemption, STEPS_AHEAD, "training")
-            log = make_log(work)
+            log = stack.enter_context(make_log(work))
             for step in range(start_step + 1, self.steps + 1):
                 profile.before(step)
-                state, metrics = train_step(state, batch)
+                with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                    state, metrics = train_step(state, batch)
+                log.add(step, metrics)
                 profile.after(step, metrics)
                 if step < self.steps:  # the next batch travels while this step runs
-                    batch = sharding.put_batch(next(batches), shardings)
-                log.add(step, metrics)
+                    with log.waiting(step):
+                        batch = sharding.put_batch(next(batches), shardings)
+                log.keep_up()
                 is_asked = last_step.is_reached(step)
                 is_last = is_asked or step == self.steps
                 is_saved = is_last or step % self.save_every == 0

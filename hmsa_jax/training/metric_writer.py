@@ -29,12 +29,21 @@ class MetricWriter:
       workdir: the run's directory.
       start_step: steps done before this start.
       evaluated: the steps whose evaluation is on record.
+
+    Attributes:
+      earlier: the figures of the last step up to then.
     """
+
+    earlier: dict[str, float]
 
     def __init__(self, workdir: pathlib.Path, start_step: int, evaluated: Collection[int] = ()):
         path = workdir / "metrics.jsonl"
+        self.earlier = {}
         if path.exists():
-            write_atomically(path, _lines_up_to(path, start_step, evaluated))
+            text = _lines_up_to(path, start_step, evaluated)
+            write_atomically(path, text)
+            rows = [json.loads(line) for line in text.splitlines() if MEAN_IOU not in line]
+            self.earlier = rows[-1] if rows else {}
         self._lines = Lines(path)
         self._board = _Board(workdir / "tensorboard", start_step + 1)
 
@@ -86,6 +95,9 @@ class _Board:
 
 class NoWriter:
     """Writes nothing: for the processes that leave writing to the first one."""
+
+    def __init__(self) -> None:
+        self.earlier: dict[str, float] = {}
 
     def __enter__(self) -> "NoWriter":
         return self

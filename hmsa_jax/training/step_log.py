@@ -1,7 +1,6 @@
 """The figures of the steps: fetched now and then, checked, written and shown."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 import jax
@@ -9,11 +8,15 @@ import numpy as np
 import optax
 
 from hmsa_jax.performance import efficiency
-from hmsa_jax.runtime.progress import Progress
+from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint
+from hmsa_jax.training.goodput import Goodput
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
+from hmsa_jax.training.step_clock import StepClock
 
 STEPS_AHEAD = 2  # how far dispatch may run ahead of the device
+
+_INPUT_BOUND = 0.05  # of the time of an interval, that devices wait for data
 
 
 class StepLog:
@@ -24,6 +27,7 @@ class StepLog:
       batch_size: images a step.
       work: what a step does.
       schedule: step -> learning rate.
+      goodput: counts the time of the steps.
       writer: takes the figures.
       progress: shows them.
     """
@@ -34,21 +38,39 @@ class StepLog:
         batch_size: int,
         work: efficiency.StepWork,
         schedule: optax.Schedule,
+        goodput: Goodput,
         writer: MetricWriter | NoWriter,
         progress: Progress,
     ):
         self._batch_size = batch_size
         self._work = work
         self._schedule = schedule
+        self._goodput = goodput
         self._writer = writer
         self._progress = progress
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._latest: tuple[int, dict[str, np.ndarray]] | None = None
-        self._rate = _Rate(step)
+        self._clock = StepClock()
+        self._clock.begin(step)
+        self._is_input_bound = False  # and that is told
+
+    def __enter__(self) -> "StepLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._clock.close()
+
+    def waiting(self, step: int) -> contextlib.AbstractContextManager[None]:
+        """While the body waits for the data of the step after this one, which was added."""
+        return self._clock.waiting(step)
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes a step's metrics, and waits for the step before last to finish."""
+        """Takes the metrics that a step promises."""
+        self._clock.dispatched(step, metrics)
         self._pending.append((step, metrics))
+
+    def keep_up(self) -> None:
+        """Waits for the step before last to finish."""
         if len(self._pending) > STEPS_AHEAD:
             jax.block_until_ready(self._pending[-1 - STEPS_AHEAD])
         self._progress.advance()
@@ -69,8 +91,8 @@ class StepLog:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves the time that the body takes out of the steps per second."""
-        with self._rate.paused():
+        """Leaves the time that the body takes out of that of the steps."""
+        with self._clock.paused():
             yield
 
     def write(self) -> None:
@@ -82,30 +104,20 @@ class StepLog:
         # The schedule is evaluated where the data are not: on the host, outside the guard.
         with jax.transfer_guard("allow"):
             figures["learning_rate"] = float(self._schedule(step - 1))
-        rate = self._rate.steps_per_second(step)
-        figures["images_per_second"] = self._batch_size * rate
-        figures |= self._work.figures(rate)
+        interval = self._clock.read(step)
+        figures["images_per_second"] = self._batch_size * interval.steps_per_second
+        figures |= self._work.figures(interval.steps_per_second)
+        figures |= interval.figures() | self._goodput.figures(interval.total)
         self._writer.write(step, figures)
         self._progress.show(
             f"loss {figures['loss']:.4f}  lr {figures['learning_rate']:.2g}"
-            f"  {figures['images_per_second']:.1f} img/s  {efficiency.describe(figures)}"
+            f"  {figures['images_per_second']:.1f} img/s  data {interval.data_wait:.0%}"
+            f"  {efficiency.describe(figures)}"
         )
-
-
-class _Rate:
-    """Steps per second since the last reading."""
-
-    def __init__(self, step: int):
-        self._step, self._time = step, time.monotonic()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        begin = time.monotonic()
-        yield
-        self._time += time.monotonic() - begin
-
-    def steps_per_second(self, step: int) -> float:
-        now = time.monotonic()
-        rate = (step - self._step) / (now - self._time)
-        self._step, self._time = step, now
-        return rate
+        if interval.data_wait > _INPUT_BOUND and not self._is_input_bound:
+            self._is_input_bound = True
+            tell(
+                f"Training is input-bound: of the time up to step {step} the devices waited"
+                f" {interval.data_wait:.0%} for data. More data.workers decode more at a time;"
+                " docs/training.md says what else helps."
+            )

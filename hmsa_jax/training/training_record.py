@@ -7,6 +7,7 @@ written to the end. What it says beyond the step at which a run goes on is dropp
 import dataclasses
 import json
 import pathlib
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -58,12 +59,14 @@ class TrainingRecord:
       scores: of its evaluations, in the order of their steps.
       best: the best checkpoint, if one is kept.
       end: why the training ended, in a sentence; '' while it goes on.
+      began: when it was started first, in seconds since 1970.
     """
 
     length: Length
     scores: tuple[Score, ...] = ()
     best: Best | None = None
     end: str = ""
+    began: float = dataclasses.field(default_factory=time.time)
 
     def up_to(self, step: int) -> "TrainingRecord":
         """The record as it was after a step, but for the best checkpoint and the end."""
@@ -114,6 +117,7 @@ def from_text(text: str) -> TrainingRecord:
         scores=tuple(Score(**score) for score in content["scores"]),
         best=Best(**content["best"]) if content["best"] else None,
         end=content["end"],
+        **{name: content[name] for name in ("began",) if name in content},
     )
 
 

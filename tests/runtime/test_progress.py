@@ -30,14 +30,14 @@ def test_other_hosts_show_no_bar(capsys):
 def test_a_file_has_a_line_now_and_then(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
-    with Progress("evaluate", 5) as bar:
-        bar.advance()
-        assert capsys.readouterr().out == ""
-        now = 61.0
-        bar.advance(2)
-        assert capsys.readouterr().out.startswith("evaluate 3/5 ")
-        bar.advance()
-        assert capsys.readouterr().out == ""
+    with Progress("evaluate", 200) as bar:
+        times = []
+        for now in range(200):
+            bar.advance()
+            if out := capsys.readouterr().out:
+                assert out.startswith(f"evaluate {now + 1}/200 ")
+                times.append(now)
+    assert times == [11, 32, 73, 134, 195]  # after 10, 20, 40 and 60 seconds of silence
 
 
 def test_a_terminal_has_one_bar_with_the_latest_figures():
