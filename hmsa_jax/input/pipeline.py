@@ -10,9 +10,9 @@ processes.
 """
 
 import atexit
-import gc
 import dataclasses
 import functools
+import gc
 import sys
 from collections.abc import Iterator
 

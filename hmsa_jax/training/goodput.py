@@ -2,7 +2,7 @@
 
 import time
 
-_SECONDS = "seconds_in_steps"
+_SECONDS = "time/in_steps"
 
 
 class Goodput:
@@ -21,9 +21,9 @@ class Goodput:
         """Figures of the log after steps that took so long.
 
         Returns:
-          `seconds_in_steps`, of all steps up to now, without those that were done again; and
-          `goodput`, their share of the time since the run began.
+          `time/in_steps`, in seconds, of all steps up to now, without those that were done again; and
+          `time/goodput`, their share of the time since the run began.
         """
         self._seconds += seconds
         share = self._seconds / max(time.time() - self._began, self._seconds)
-        return {_SECONDS: self._seconds, "goodput": share}
+        return {_SECONDS: self._seconds, "time/goodput": share}

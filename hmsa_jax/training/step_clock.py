@@ -105,8 +105,8 @@ class Interval:
         """Percentiles of the seconds of a step, and the share of the time that data took."""
         median, slow, slowest = np.percentile(self.seconds, (50, 90, 100))
         return {
-            "step_seconds_median": float(median),
-            "step_seconds_p90": float(slow),
-            "step_seconds_max": float(slowest),
-            "data_wait": self.data_wait,
+            "time/step_median": float(median),
+            "time/step_p90": float(slow),
+            "time/step_max": float(slowest),
+            "time/data_wait": self.data_wait,
         }

@@ -94,7 +94,11 @@ def lines(workdir, having="loss"):
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     rows = [row for row in rows if having in row]
-    return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
+    return [{k: v for k, v in row.items() if not is_of_time(k)} for row in rows]
+
+
+def is_of_time(name):
+    return name.endswith("_per_second") or name.startswith("time/")
 
 
 def saved_arrays(workdir, step):

@@ -69,8 +69,8 @@ def test_seconds_of_steps_and_waits_of_idle_devices(hand):
     assert interval.data_wait == pytest.approx(2 / 10)
     assert interval.steps_per_second == pytest.approx(3 / 10)
     figures = interval.figures()
-    assert figures["step_seconds_median"] == pytest.approx(3)
-    assert figures["step_seconds_max"] == pytest.approx(5)
+    assert figures["time/step_median"] == pytest.approx(3)
+    assert figures["time/step_max"] == pytest.approx(5)
 
     with clock.paused():  # of an evaluation
         hand.now = 150
@@ -88,8 +88,8 @@ def test_seconds_of_steps_and_waits_of_idle_devices(hand):
 
 
 def test_goodput_counts_all_starts(monkeypatch):
-    goodput = Goodput(1000.0, {"seconds_in_steps": 30.0})
+    goodput = Goodput(1000.0, {"time/in_steps": 30.0})
     monkeypatch.setattr("time.time", lambda: 1100.0)
     figures = goodput.figures(20.0)
-    assert figures == {"seconds_in_steps": 50.0, "goodput": 0.5}
-    assert goodput.figures(70.0)["goodput"] == 1.0  # a clock that was set back
+    assert figures == {"time/in_steps": 50.0, "time/goodput": 0.5}
+    assert goodput.figures(70.0)["time/goodput"] == 1.0  # a clock that was set back
