@@ -21,7 +21,7 @@ class Goodput:
         """Figures of the log after steps that took so long.
 
         Returns:
-          `time/in_steps`, in seconds, of all steps up to now, without those that were done again; and
+          `time/in_steps`, in seconds, of all steps up to now but those that were done again; and
           `time/goodput`, their share of the time since the run began.
         """
         self._seconds += seconds
