@@ -16,6 +16,7 @@ COMMANDS = {
     "autolabel": "hmsa_jax.commands.autolabel",
     "convert": "hmsa_jax.commands.convert",
     "check-data": "hmsa_jax.commands.check_data",
+    "build-data": "hmsa_jax.commands.build_data",
     "backends": "hmsa_jax.commands.backends",
     "fields": "hmsa_jax.commands.fields",
 }

@@ -1,5 +1,6 @@
 """What the builders of this package have in common."""
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     CLASSES_IN_DIR: ClassVar[bool] = False
 
     directory: Path | None = None
+    # Whether it was opened as it was built, by its name, without asking for its source.
+    is_sourceless: bool = False
     # What the check of its files found; filled when it is built, or read from beside it.
     found: Found
 
@@ -75,8 +78,17 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         raise NotImplementedError
 
     @classmethod
+    def side_files(cls, directory: Path | None) -> tuple[Path, ...]:
+        """Other files on which the data set depends; they are kept beside what is built."""
+        del directory
+        return ()
+
+    @classmethod
     def create(cls, directory: Path | None, data_dir: Path) -> "SegmentationBuilder":
-        """The builder that stores under `data_dir` what it reads from `directory`."""
+        """The builder that stores under `data_dir` what it reads from `directory`.
+
+        To open what is built without its source, `directory` is the one with the records.
+        """
         raise NotImplementedError
 
     def track(self, items: Iterable, split: str, total: int) -> Iterator:
@@ -110,8 +122,21 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             written, max_examples_per_shard=_RECORDS_PER_FILE, file_format="array_record"
         )
         writer.initialize_splits(list(splits))
+        digest = hashlib.blake2b(repr((self.name, FORMAT)).encode(), digest_size=8)
+        for path in self.side_files(self.directory):
+            _add(digest, path.read_bytes())
         for split, examples in splits.items():
+            _add(digest, split.encode())
             while records := [r for _, r in itertools.islice(examples, _RECORDS_AT_ONCE)]:
                 writer.add_examples({split: records})
+                for value in (record[key] for record in records for key in self.KEYS):
+                    _add(digest, value.encode() if isinstance(value, str) else value)
         writer.close_all()
         self.info.set_splits(written.splits)
+        self.found.digest = digest.hexdigest()
+
+
+def _add(digest: Any, data: bytes) -> None:
+    """Takes bytes, and where they end."""
+    digest.update(len(data).to_bytes(8, "little"))
+    digest.update(data)

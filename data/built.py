@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from data.label_spec import IGNORE, LabelSpec
+from hmsa_jax.runtime import storage
 
-_NAME = "found.json"
+NAME = "found.json"
 _HASHED = 2**20  # bytes; of larger files the size alone is compared
 
 
@@ -21,10 +22,15 @@ class Found:
       pixels: of each split, the pixels of its labels by value, 256 numbers; empty for a data set
         that is not checked because the project paints it.
       remarks: what is to be known of the files, a line a kind.
+      digest: of all that the records hold and of the list of classes that came with them, 16
+        hexadecimal digits; empty for what an earlier version built.
+      source: the directory that it was built from, for a person.
     """
 
     pixels: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     remarks: list[str] = dataclasses.field(default_factory=list)
+    digest: str = ""
+    source: str = ""
 
     def add(self, split: str, counts: np.ndarray | None) -> None:
         """Takes the pixels of a label by value, int64 `[256]`; None for an image without one."""
@@ -83,28 +89,32 @@ def why_nothing_is_learnt(pixels: np.ndarray, label_spec: LabelSpec) -> str:
 def write(data_dir: Path, found: Found) -> None:
     """Puts what was found beside a data set that has just been built."""
     text = json.dumps({**dataclasses.asdict(found), "files": _files(data_dir)})
-    partial = data_dir / f"{_NAME}.partial"
+    partial = data_dir / f"{NAME}.partial"
     partial.write_text(text)
-    partial.replace(data_dir / _NAME)
+    partial.replace(data_dir / NAME)
 
 
 def read(data_dir: Path) -> Found | None:
     """What was found; None unless the data set is as it was built."""
     try:
-        content = json.loads((data_dir / _NAME).read_text())
-        if content["files"] != _files(data_dir):
+        content = json.loads((data_dir / NAME).read_text())
+        if content.pop("files") != _files(data_dir):
             return None
-        return Found(content["pixels"], content["remarks"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return Found(**content)
+    except OSError as error:
+        if storage.is_remote(data_dir) and not isinstance(error, FileNotFoundError):
+            raise  # a bucket that does not answer says nothing of what it holds
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _files(data_dir: Path) -> dict[str, list]:
     """Size of every file that TFDS wrote, and a hash of the small ones."""
     files = {}
-    for path in sorted(data_dir.iterdir()):
-        if path.is_file() and not path.name.startswith(_NAME):
-            size = path.stat().st_size
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if size <= _HASHED else None
-            files[path.name] = [size, digest]
+    for name, size in storage.sizes(data_dir).items():
+        if not name.startswith(NAME):
+            small = size <= _HASHED
+            data = storage.read(data_dir / name) if small else b""
+            files[name] = [size, hashlib.sha256(data).hexdigest() if small else None]
     return files

@@ -29,7 +29,7 @@ class DirectoryBuilder(SegmentationBuilder):
 
     def __init__(self, *, directory: Path, **kwargs: Any):
         """Prepares to read `directory`; kwargs go to TFDS."""
-        self.directory = Path(directory)
+        self.directory = directory
         super().__init__(**kwargs)
 
     @classmethod
@@ -42,12 +42,6 @@ class DirectoryBuilder(SegmentationBuilder):
           PermissionError: if a folder may not be read.
         """
         raise NotImplementedError
-
-    @classmethod
-    def side_files(cls, directory: Path) -> tuple[Path, ...]:
-        """Other files on which the data set depends."""
-        del directory
-        return ()
 
     @classmethod
     def colours(cls, directory: Path) -> Colours:

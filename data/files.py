@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import threading
 import zipfile
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from unicodedata import category
+
+from hmsa_jax.runtime import storage
 
 # What reading a damaged file or archive may raise; RuntimeError: a member asks for a password.
 READ_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
@@ -55,6 +58,9 @@ class File:
           One of `READ_ERRORS`: it cannot be opened, or is too large for a record.
         """
         if not self.member:
+            if storage.is_remote(self.path):
+                yield io.BytesIO(storage.read(self.path))
+                return
             _check_size(self.path.stat().st_size)
             with self.path.open("rb") as file:
                 yield file

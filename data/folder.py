@@ -60,10 +60,10 @@ class Folder(DirectoryBuilder):
           FileNotFoundError: if there is none.
           ValueError: if it is wrong; everything that is, is listed.
         """
-        return read_classes(Path(directory) / "classes.json")
+        return read_classes(directory / "classes.json")
 
     @classmethod
-    def side_files(cls, directory: Path) -> tuple[Path, ...]:
+    def side_files(cls, directory: Path) -> tuple[Path, ...]:  # type: ignore[override]
         return (directory / "classes.json",)
 
     @classmethod

@@ -65,10 +65,10 @@ class MapillaryV1(DirectoryBuilder):
           FileNotFoundError: if there is none.
           ValueError: if it is not what the owners deliver.
         """
-        return read_config(cls._config(Path(directory)), cls.VOID_IS_CLASS)
+        return read_config(cls._config(directory), cls.VOID_IS_CLASS)
 
     @classmethod
-    def side_files(cls, directory: Path) -> tuple[Path, ...]:
+    def side_files(cls, directory: Path) -> tuple[Path, ...]:  # type: ignore[override]
         return (cls._config(directory),)
 
     @classmethod

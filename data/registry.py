@@ -1,20 +1,15 @@
 """The data sets by name: what they hold, and how to build and open them."""
 
-import contextlib
 import dataclasses
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
-from absl import logging
 
-from data import built, camvid, cityscapes, folder, mapillary
-from data.builder import FORMAT, SegmentationBuilder
+from data import cache, camvid, cityscapes, folder, mapillary
+from data.builder import SegmentationBuilder
 from data.label_spec import IGNORE, LabelSpec
 from data.street_scenes.data_set import StreetScenes
-from hmsa_jax.runtime import locks
-from hmsa_jax.runtime.console import stderr
 from hmsa_jax.runtime.paths import local_path
 
 
@@ -58,12 +53,16 @@ def names() -> tuple[str, ...]:
     return tuple(_BUILDERS)
 
 
-def get(name: str, directory: str | None = None) -> Dataset:
+def get(
+    name: str, directory: str | None = None, cache_dir: str | None = None, digest: str = ""
+) -> Dataset:
     """The data set of that name.
 
     Args:
       name: the name.
       directory: the source directory; only asked for by a data set whose classes it lists.
+      cache_dir: where such a data set is looked for, built, without its directory.
+      digest: as for `prepare`.
 
     Returns:
       What is known of the data set without building it.
@@ -73,9 +72,18 @@ def get(name: str, directory: str | None = None) -> Dataset:
       FileNotFoundError: if the directory does not exist or lacks the class list.
     """
     builder = _builder(name)
-    source = source_directory(name, directory) if builder.CLASSES_IN_DIR else None
+    source = None
+    if builder.CLASSES_IN_DIR and not directory and cache_dir is not None:
+        source = cache.by_name(builder, cache.root_of(cache_dir), digest).data_dir
+    elif builder.CLASSES_IN_DIR:
+        source = source_directory(name, directory)
     label_spec = builder.label_spec(source)
     return Dataset(name=name, builder=builder, label_spec=label_spec, needs_dir=builder.NEEDS_DIR)
+
+
+def needs_directory(name: str) -> bool:
+    """Whether a data set is built from a directory that the user names."""
+    return _builder(name).NEEDS_DIR
 
 
 def source_directory(name: str, directory: str | None) -> Path | None:
@@ -112,48 +120,50 @@ def source_directory(name: str, directory: str | None) -> Path | None:
     return source.resolve()
 
 
-def prepare(name: str, directory: str | None, cache_dir: str) -> SegmentationBuilder:
+def check_there(name: str, directory: str | None, cache_dir: str, digest: str = "") -> None:
+    """Raises what `prepare` does of a directory, or a built data set, that is not there."""
+    builder = _builder(name)
+    if builder.NEEDS_DIR and not directory:
+        cache.by_name(builder, cache.root_of(cache_dir), digest)
+    else:
+        source_directory(name, directory)
+
+
+def prepare(
+    name: str, directory: str | None, cache_dir: str, digest: str = ""
+) -> SegmentationBuilder:
     """Builds a data set unless the cache holds it already.
 
     The cache keeps one folder for everything that the records depend on: a source directory that
     changed is built anew, as is what was damaged in the cache. Several processes may call this at
-    once; one builds, the others wait.
+    once; one builds, the others wait. A data set that needs a directory is opened as it was built
+    where none is named; its source may be gone.
 
     Args:
       name: name of the data set.
       directory: the source directory, for a data set that needs one, else None.
       cache_dir: where built data sets are kept.
+      digest: of the records, or how it begins; empty for any.
 
     Returns:
       A TFDS builder, ready for `open_source`, with what was `found`.
 
     Raises:
-      ValueError: if the name is unknown, a directory is missing or not wanted, or files are wrong.
+      ValueError: if the name is unknown, a directory is missing or not wanted, files are wrong, or
+        the cache holds no such data set, several, or one of another digest.
       FileNotFoundError: if the directory does not exist or lacks files.
       PermissionError: if a folder may not be read.
     """
-    builder_class = _builder(name)
-    source = source_directory(name, directory)
-    # Absolute: readers in other processes may work in another directory.
-    root = local_path(cache_dir, "data.cache_dir").absolute()
-    if "**" in str(root):
+    builder_class, root = _builder(name), cache.root_of(cache_dir)
+    if builder_class.NEEDS_DIR and not directory:
+        return cache.opened(builder_class, cache.by_name(builder_class, root, digest))
+    builder = cache.of_source(builder_class, source_directory(name, directory), root)
+    if not builder.found.digest.startswith(digest):
         raise ValueError(
-            f"data.cache_dir is {root}; TFDS takes no path with ** in it: name another."
+            f"data.built is {digest}, but {name} as it is built here has the digest"
+            f" {builder.found.digest or 'of an earlier version, which is none'}: its images or"
+            " labels are others; take them with --config.data.built=''"
         )
-    home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
-    data_dir = home / builder_class.name / str(builder_class.VERSION)
-    home.mkdir(parents=True, exist_ok=True)
-    with locks.waiting_for(home / "lock"), _quiet_tfds():
-        found = built.read(data_dir)
-        if found is None:
-            _remove_leftovers(data_dir)
-        builder = builder_class.create(source, home)
-        if found is None:
-            # TFDS writes to a folder of another name and renames it when all is written.
-            builder.download_and_prepare()
-            built.write(data_dir, builder.found)
-        else:
-            builder.found = found
     return builder
 
 
@@ -233,26 +243,3 @@ def _builder(name: str) -> type[SegmentationBuilder]:
     if name not in _BUILDERS:
         raise ValueError(f"data.name is {name!r}, expected one of: {', '.join(names())}.")
     return _BUILDERS[name]
-
-
-def _remove_leftovers(data_dir: Path) -> None:
-    """Removes what a killed build left behind, and what was damaged; nobody else is writing it."""
-    for path in data_dir.parent.glob("incomplete.*"):
-        tfds.core.Path(path).rmtree()
-    if data_dir.exists():
-        stderr.print(f"{data_dir} is damaged; it is built anew.", soft_wrap=True)
-        tfds.core.Path(data_dir).rmtree()
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Silences what TFDS says of downloads and shards: the builders show a bar of their own."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        tfds.enable_progress_bar()
-        logging.set_verbosity(verbosity)

@@ -27,12 +27,14 @@ import numpy as np
 import pytest
 
 from hmsa_jax.models.trunks import TRUNKS
-from tests import short_network
+from hmsa_jax.runtime import leases
+from tests import bucket, short_network
 
 # The files that take longest, longest first: the last file to start is then a short one.
 LONGEST = (
     "test_hosts",
     "test_train",
+    "test_buckets",
     "test_step",
     "test_published_parity",
     "test_recipes",
@@ -109,3 +111,22 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limit
+
+
+@pytest.fixture(scope="session")
+def storage_server():
+    """Buckets on this machine, empty; see `tests.bucket`."""
+    with bucket.serving():
+        yield
+
+
+@pytest.fixture
+def quick_leases(monkeypatch):
+    """One who holds a lock in a bucket is soon heard of."""
+    monkeypatch.setattr(leases, "SECONDS_BETWEEN_WRITES", 0.2)
+
+
+@pytest.fixture(scope="module")
+def new_bucket(storage_server, request):
+    """`gs://NAME` of a bucket that only this module has."""
+    return bucket.make(request.path.stem.replace("_", "-"))

@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "absl": "absl-py",
     "cv2": "opencv-python-headless",
+    "fsspec": "gcsfs",
     "google": "tensorflow-datasets",
     "orbax": "orbax-checkpoint",
 }
@@ -43,14 +44,15 @@ def imported_packages():
 
 
 def test_every_package_that_is_imported_is_a_dependency():
-    declared = {normalized(line) for line in PROJECT["dependencies"]}
+    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["gcs"]
+    declared = {normalized(line) for line in lines}
     foreign = set(imported_packages()) - OURS - set(sys.stdlib_module_names)
     assert "jax" in foreign
     assert {normalized(DISTRIBUTIONS.get(name, name)) for name in foreign} - declared == set()
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    for line in PROJECT["dependencies"]:
+    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["gcs"]:
         assert re.fullmatch(r"[\w.-]+>=[\d.]+,<[\d.]+", line), line
 
 

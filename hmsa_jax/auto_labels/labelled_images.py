@@ -14,7 +14,7 @@ from data.label_spec import IGNORE, LabelSpec, differing_labels, differing_names
 from data.pixels import encode_image, encode_label
 from hmsa_jax.input import decoding
 from hmsa_jax.report import pictures
-from hmsa_jax.runtime import work_record
+from hmsa_jax.runtime import storage, work_record
 from hmsa_jax.runtime.files import store, write_atomically
 from hmsa_jax.runtime.work_record import WorkRecord
 
@@ -104,7 +104,8 @@ class LabelledImages(WorkRecord):
     def done(self) -> dict[str, Labelled]:
         """The images that are labelled, by any process, by id."""
         lines = [Labelled(**line) for line in self.lines()]
-        return {line.id: line for line in lines if self._path("masks", line.id, ".png").exists()}
+        masks = set(storage.files_below(self.directory / "masks" / _SPLIT))
+        return {line.id: line for line in lines if f"{line.id}.png" in masks}
 
     def write(
         self, record: decoding.Record, prediction: Prediction, original: Path | None
@@ -173,8 +174,11 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
 
 
 def _link(path: Path, encoded: bytes, original: Path | None) -> None:
+    if storage.is_remote(path):
+        store(path, encoded)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    if original is not None and not path.exists():
+    if original is not None and not storage.is_remote(original) and not path.exists():
         with contextlib.suppress(OSError):  # another file system, or one without links
             path.hardlink_to(original)
     if not path.exists():

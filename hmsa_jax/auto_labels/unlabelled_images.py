@@ -8,7 +8,8 @@ from data import registry
 from hmsa_jax.input.image_files import ImageFiles
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.input.source import Source
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime import storage
+from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import tell
 
 
@@ -28,7 +29,7 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
       FileNotFoundError: there are no images.
     """
     name, _, split = images.partition("/")
-    directory = local_path(images, "--images")
+    directory = any_path(images, "--images")
     if name in registry.names():
         if not directory.is_dir():
             return _open_split(name, split, config)
@@ -36,8 +37,8 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
             f"--images={images} is the directory {directory.resolve()}, and not the data set"
             f" {name}; for that, start where there is no directory of its name."
         )
-    directory = directory.resolve()
-    if directory in (out.resolve(), *out.resolve().parents):
+    directory, inside = storage.absolute(directory), storage.absolute(out)
+    if directory in (inside, *inside.parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
     source = ImageFiles.below(directory)
     if source.left_out:
@@ -48,8 +49,10 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
 def _open_split(name: str, split: str, config: ml_collections.ConfigDict) -> tuple[Source, str]:
     if not split:
         raise ValueError(f"--images is {name}; expected a split, like {name}/train")
-    directory = config.data.dir if registry.get(name, config.data.dir).needs_dir else None
-    builder = registry.prepare(name, directory, cache_dir=config.data.cache_dir)
+    data = config.data
+    directory = data.dir or None if registry.needs_directory(name) else None
+    digest = data.built if name == data.name else ""
+    builder = registry.prepare(name, directory, data.cache_dir, digest)
     tell_remarks(builder)
     origin = f"{name}/{split}" + (f" of {directory}" if directory else "")
     return registry.open_source(builder, split), origin

@@ -17,7 +17,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Compiles each step for each target, and runs it where the devices are there."""
     backends.backends(
         config,
-        execution.path_of(options, "out"),
+        execution.local_path_of(options, "out"),
         targets=options.targets,
         steps=options.steps,
         images_per_device=options.images_per_device,

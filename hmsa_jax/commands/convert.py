@@ -24,10 +24,10 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Reads or writes the file."""
     workdir = execution.path_of(options, "workdir")
     if "from" in options.typed:
-        convert.convert_from(config, workdir, execution.path_of(options, "from"))
+        convert.convert_from(config, workdir, execution.local_path_of(options, "from"))
     else:
         convert.convert_to(
-            config, workdir, execution.path_of(options, "to"), execution.step_of(options)
+            config, workdir, execution.local_path_of(options, "to"), execution.step_of(options)
         )
 
 

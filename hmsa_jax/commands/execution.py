@@ -18,8 +18,8 @@ from hmsa_jax.commands.command import WORKDIR, Command
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts, joining
 from hmsa_jax.experiment import feasibility, run_directory
-from hmsa_jax.runtime import background, system_errors, versions
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime import background, storage, system_errors, versions
+from hmsa_jax.runtime.paths import any_path, local_path
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
 
@@ -73,7 +73,7 @@ def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | N
         return None
     file = None if options.config is None else config_file.load(options.config)
     if WORKDIR in command.flags:
-        workdir = local_path(options.workdir, "--workdir")
+        workdir = any_path(options.workdir, "--workdir")
         if run_directory.exists(workdir):
             return run_directory.resolve(workdir, file, options.overrides)
     config = config_file.load(config_file.DEFAULT) if file is None else file
@@ -81,7 +81,12 @@ def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | N
 
 
 def path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
-    """The path that a flag names."""
+    """The path that a flag names, of this machine or in a bucket."""
+    return any_path(getattr(options, name), f"--{name}")
+
+
+def local_path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
+    """The path of this machine that a flag names."""
     return local_path(getattr(options, name), f"--{name}")
 
 
@@ -92,6 +97,8 @@ def step_of(options: argparse.Namespace, step: str = "step", run: str = "workdir
 
 def _in_one_line(error: Exception) -> str | None:
     """What a user is told of an error; None for one that only a traceback explains."""
+    if (of_bucket := storage.describe(error)) is not None:
+        return of_bucket
     if (of_system := system_errors.of_system(error)) is not None:
         return f"{type(of_system).__name__}: {system_errors.describe(of_system)}"
     if (of_memory := feasibility.out_of_memory(error)) is not None:

@@ -19,6 +19,7 @@ class Kind:
       read: returns the value that a text of the command line stands for, whether that is possible
         or not, and raises ValueError if the text stands for none.
       is_path: whether text other than '' is a path.
+      is_remote: whether that may lie in a bucket.
       is_of_one_type: whether all possible values are of the type of the default.
     """
 
@@ -26,6 +27,7 @@ class Kind:
     words: str | Callable[[], str]
     read: Callable[[str], Any]
     is_path: bool = False
+    is_remote: bool = False
     is_of_one_type: bool = True
 
 
@@ -104,10 +106,11 @@ def text(
     return Kind(lambda v: isinstance(v, str) and accepts(v), words, str)
 
 
-def path(*, required: bool = False) -> Kind:
-    """Paths of this machine, and '' unless one is required."""
+def path(*, required: bool = False, remote: bool = False) -> Kind:
+    """Paths of this machine, if `remote` also of buckets, and '' unless one is required."""
     words = "a directory" if required else "a directory, or '' for none"
-    return dataclasses.replace(text(words, lambda v: bool(v) or not required), is_path=True)
+    kind = text(words, lambda v: bool(v) or not required)
+    return dataclasses.replace(kind, is_path=True, is_remote=remote)
 
 
 def one_of(options: Callable[[], Iterable[str]]) -> Kind:

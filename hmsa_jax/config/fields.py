@@ -5,6 +5,8 @@ that the command line accepts, `python main.py fields` and docs/configuration.md
 paper's where the paper names one.
 """
 
+import string
+
 from etils import epy
 
 from hmsa_jax.config.field import (
@@ -62,6 +64,10 @@ def _is_crop_size(sides: tuple) -> bool:
 
 def _is_scale_range(ends: tuple) -> bool:
     return len(ends) == 2 and all(map(is_number, ends)) and 0 < ends[0] <= ends[1]
+
+
+def _is_digest(text: str) -> bool:
+    return set(text) <= set(string.hexdigits.lower())
 
 
 def _are_scales(scales: tuple) -> bool:
@@ -143,7 +149,7 @@ FIELDS: dict[str, Field] = {
     ),
     "init_from": Field(
         "",
-        path(),
+        path(remote=True),
         "Directory of a run whose weights a new run starts from; '' starts from drawn weights. The"
         " other run may have another network: weights are taken wherever names and shapes match."
         " It may have other classes: the outputs for classes of the same name are taken.",
@@ -163,7 +169,18 @@ FIELDS: dict[str, Field] = {
         free=True,
     ),
     "data.cache_dir": Field(
-        "~/.cache/hmsa_jax/data", path(required=True), "Where built data sets are kept.", free=True
+        "~/.cache/hmsa_jax/data",
+        path(required=True, remote=True),
+        "Where built data sets are kept.",
+        free=True,
+    ),
+    "data.built": Field(
+        "",
+        text("hexadecimal digits, or '' for any", _is_digest),
+        "Digest of the built data set, or how it begins. Without data.dir it chooses among those of"
+        " data.cache_dir, and a run keeps it; with data.dir another data set is refused.",
+        free=True,
+        before="",
     ),
     "data.train_split": Field(
         "train",
@@ -237,6 +254,13 @@ FIELDS: dict[str, Field] = {
         "The second data set; '' for none. It has the same classes as data.name.",
     ),
     "data.pool.dir": Field("", path(), "Its directory, like data.dir.", free=True),
+    "data.pool.built": Field(
+        "",
+        text("hexadecimal digits, or '' for any", _is_digest),
+        "Its digest, like data.built.",
+        free=True,
+        before="",
+    ),
     "data.pool.split": Field("train", text(), "Its split, written like data.train_split."),
     "data.pool.share": Field(
         0.5,

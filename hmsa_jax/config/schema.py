@@ -8,7 +8,7 @@ from etils import epy
 from ml_collections import ConfigDict, FieldReference
 
 from hmsa_jax.config.fields import FIELDS
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.paths import any_path, local_path
 
 with epy.lazy_imports():  # making a config needs no network
     from hmsa_jax.config import contradictions
@@ -167,8 +167,9 @@ def _shown(value: Any) -> str:
 
 
 def _problems_of_path(name: str, text: str) -> list[str]:
+    parse = any_path if FIELDS[name].kind.is_remote else local_path
     try:
-        local_path(text, name)
+        parse(text, name)
     except ValueError as error:
         return [str(error)]
     return []

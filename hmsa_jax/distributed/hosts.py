@@ -51,20 +51,21 @@ def wait_for_all(moment: str, minutes: float = MINUTES) -> None:
 
 
 @contextlib.contextmanager
-def first_before_others(moment: str) -> Iterator[None]:
+def first_before_others(moment: str, minutes: float = MINUTES) -> Iterator[None]:
     """Runs the body in the first process and, when it is done there, in the others.
 
     Args:
       moment: as for `wait_for_all`.
+      minutes: as for `wait_for_all`.
     """
     is_first = jax.process_index() == 0
     if not is_first:
-        wait_for_all(moment)
+        wait_for_all(moment, minutes)
     try:
         yield
     finally:
         if is_first:
-            wait_for_all(moment)
+            wait_for_all(moment, minutes)
 
 
 def check_agreement(moment: str, facts: Mapping[str, str], minutes: float = MINUTES) -> None:

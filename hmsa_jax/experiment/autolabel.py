@@ -14,6 +14,7 @@ from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.inference.image_job import ImagePredictor
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -69,7 +70,7 @@ def autolabel(
     splits.check_agreement({"--images": source}, label_spec, step, config.mesh.wait_minutes)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     settings = {
-        "teacher": str(workdir.resolve()),
+        "teacher": str(storage.absolute(workdir)),
         "step": weights.step,
         "images": origin,
         "protocol": way.name,
@@ -122,7 +123,9 @@ def _report(out: pathlib.Path, summary: dict) -> None:
     write_atomically(out / "report.json", summary_lib.to_json(summary))
     console.print(summary_lib.to_table(summary))
     tell(summary_lib.describe_bytes(summary))
+    copied = " copied to a disk" if storage.is_remote(out) else ""
+    place = "COPY" if copied else out
     tell(
-        f"The same as JSON: {out / 'report.json'}. To train on {out}:"
-        f" --config.data.pool.name=folder {shlex.quote(f'--config.data.pool.dir={out}')}"
+        f"The same as JSON: {out / 'report.json'}. To train on {out}{copied}:"
+        f" --config.data.pool.name=folder {shlex.quote(f'--config.data.pool.dir={place}')}"
     )

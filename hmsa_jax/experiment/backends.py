@@ -28,7 +28,7 @@ from hmsa_jax.runtime.progress import console, tell
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FACTS = ("jax", "images_per_device", "quick")  # as the config, one for all rows
-_FREE = ("data.dir", "data.cache_dir", "data.workers", "log_every", "profile")
+_FREE = ("data.dir", "data.cache_dir", "data.built", "data.workers", "log_every", "profile")
 _KINDS = "import jax; print(*(d.device_kind for d in jax.devices()), sep='\\n')"
 
 
@@ -65,7 +65,8 @@ def backends(
       FileNotFoundError: the data set's classes are listed in a directory that is not there.
     """
     schema.check(config)
-    registry.get(config.data.name, config.data.dir or None)
+    data = config.data
+    registry.get(data.name, data.dir or None, data.cache_dir, data.built)
     feasibility.check_widths(config.model)
     wanted = [(t, s) for t in target_lib.parse_all(targets) for s in _parse_steps(steps)]
     if images_per_device < 1:

@@ -16,6 +16,7 @@ from data.label_spec import LabelSpec
 from data.problems import Problems
 from hmsa_jax.config import schema
 from hmsa_jax.input.pipeline import Source
+from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.runtime.progress import console, tell
 
 _SIZES_SHOWN = 3
@@ -56,7 +57,8 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
 
     A table a split tells the pixels of each class; below them stands what is to be known of the
     files, like those that are left out, and everything that is wrong, each file by its name. A data
-    set from a directory is read where it lies, before anything is built.
+    set from a directory is read where it lies, before anything is built; without the directory, as
+    it is built.
 
     Args:
       config: of an experiment; its fields `data.name`, `data.dir` and `data.cache_dir` count.
@@ -70,16 +72,20 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
       PermissionError: a folder may not be read.
     """
     schema.check(config)
-    name, directory = config.data.name, config.data.dir or None
-    dataset = registry.get(name, directory)
-    source = registry.source_directory(name, directory)
+    data = config.data
+    name, directory = data.name, data.dir or None
+    dataset = registry.get(name, directory, data.cache_dir, data.built)
     label_spec = dataset.label_spec
-    if dataset.needs_dir:
+    splits: Mapping[str, Any]
+    if dataset.needs_dir and directory:
+        source = registry.source_directory(name, directory)
         splits, problems = dataset.builder.pairs(source)
+        colours = dataset.builder.colours(source)
     else:
-        splits = _built_pairs(registry.prepare(name, None, config.data.cache_dir))
-        problems = Problems(label_spec.describe_values())
-    colours = dataset.builder.colours(source) if dataset.needs_dir else {}
+        builder = registry.prepare(name, directory, data.cache_dir, data.built)
+        tell_remarks(builder)
+        splits = _built_pairs(builder)
+        problems, colours = Problems(label_spec.describe_values()), {}
     found, absent = built.Found(), []
     for split, pairs in splits.items():
         statistics = Statistics(label_spec)

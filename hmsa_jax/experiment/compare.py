@@ -11,6 +11,7 @@ from hmsa_jax.experiment.evaluation import RESULTS
 from hmsa_jax.metrics import bootstrap
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.report import comparison, count_file
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.progress import console, tell
 
 _NAMED = 3  # in an error
@@ -118,7 +119,8 @@ def _newest(choice: Choice, split: str | None) -> tuple[pathlib.Path, count_file
             " run"
         )
     directory = choice.run / RESULTS
-    paths = sorted(directory.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
+    names = [name for name in storage.names(directory) if name.endswith(".npz")]
+    paths = sorted((directory / name for name in names), key=storage.modified_ns)
     origins = {path: count_file.read_origin(path) for path in reversed(paths)}
     chosen = {
         path: origin.step

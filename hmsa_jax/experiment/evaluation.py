@@ -20,6 +20,7 @@ from hmsa_jax.input import decoding, pipeline
 from hmsa_jax.input.layout import lay_out
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.report import count_file, results
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
@@ -126,9 +127,16 @@ def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder)
 
 
 def check_writable(workdir: pathlib.Path) -> None:
-    """Raises PermissionError if scores cannot be written into a run, before they are computed."""
+    """Raises an error if scores cannot be written into a run, before they are computed.
+
+    Raises:
+      PermissionError: of the system.
+      ValueError: of a bucket.
+    """
     directory = workdir / RESULTS
-    if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+    if storage.is_remote(directory):
+        storage.check_place(directory, "--workdir")
+    elif directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
@@ -153,7 +161,7 @@ def report(
         **{name: config.evaluate[name] for name in _FACTS},
     )
     directory = workdir / RESULTS
-    directory.mkdir(exist_ok=True)
+    storage.make_directory(directory)
     path = results.path_for(directory, f"{config.data.eval_split}-{step}", text)
     write_atomically(path, text)
     counts = path.with_suffix(".npz")

@@ -205,7 +205,10 @@ def assemble(
     if mesh is None:
         mesh = sharding.make_mesh(config.mesh.data, config.mesh.spatial, devices)
     if label_spec is None:
-        label_spec = registry.get(config.data.name, config.data.dir or None).label_spec
+        data = config.data
+        label_spec = registry.get(
+            data.name, data.dir or None, data.cache_dir, data.built
+        ).label_spec
     architecture = _architecture(config, len(label_spec.names))
     graphdef, params, batch_stats = multiscale.initialize(
         architecture,

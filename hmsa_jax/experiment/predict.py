@@ -16,7 +16,8 @@ from hmsa_jax.input.image_files import ImageFiles
 from hmsa_jax.predictions import predicted_images, submission
 from hmsa_jax.predictions.image_prediction import summarize
 from hmsa_jax.predictions.predicted_images import PredictedImages
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime import storage
+from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
 
@@ -76,7 +77,7 @@ def predict(
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     flip = config.evaluate.flip if flip is None else flip
     settings = {
-        "run": str(workdir.resolve()),
+        "run": str(storage.absolute(workdir)),
         "step": weights.step,
         "images": images,
         "protocol": way.name,
@@ -128,11 +129,12 @@ COMMAND = predicted_images.COMMAND
 
 def _open(images: str, out: pathlib.Path) -> ImageFiles:
     """The images; tells what lies beside them."""
-    source = ImageFiles.matching(str(local_path(images, "--images")), SUFFIXES)
-    inside = out.resolve()
-    if source.root is not None and source.root.resolve() in (inside, *inside.parents):
+    source = ImageFiles.matching(any_path(images, "--images", is_pattern=True), SUFFIXES)
+    inside = storage.absolute(out)
+    around = None if source.root is None else storage.absolute(source.root)
+    if around in (inside, *inside.parents):
         raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
-    among = [i for i in range(len(source)) if inside in source.path(i).resolve().parents]
+    among = [i for i in range(len(source)) if inside in storage.absolute(source.path(i)).parents]
     if among:
         raise ValueError(
             f"--out is {out}, where {source.path(among[0])} of --images lies; name another"

@@ -19,7 +19,7 @@ from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.prediction import make_prediction_step, most_probable_class
 from hmsa_jax.inference.tiles import TiledPredictor
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.training import checkpoint, training_record
 
 
@@ -162,7 +162,7 @@ def load(directory: str | os.PathLike, step: int | str | None = None) -> Run:
       FileNotFoundError: it is no run, or has no such checkpoint.
       ValueError: its config, classes or checkpoints are damaged.
     """
-    path = local_path(os.fspath(directory), "the directory of a run")
+    path = any_path(os.fspath(directory), "the directory of a run")
     if not run_directory.exists(path):
         raise FileNotFoundError(f"{path} holds no config.json; name the directory of a run")
     config = run_directory.read_config(path)

@@ -6,7 +6,6 @@ weights_of.json  the file whose weights `convert --from` makes its step 0
 """
 
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from data.label_spec import LabelSpec, differing_labels, differing_names
 from hmsa_jax.config import schema
 from hmsa_jax.config.fields import RETIRED
 from hmsa_jax.distributed import hosts
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import tell
 
@@ -170,7 +170,7 @@ def _claim(
     weights_of: pathlib.Path | None,
 ) -> None:
     _refuse_another(workdir, config, label_spec)  # another process may have claimed it meanwhile
-    workdir.mkdir(parents=True, exist_ok=True)
+    storage.make_directory(workdir)
     if weights_of is not None:  # first of all: without the others it is only a promise
         _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
     is_new = not (workdir / _CONFIG).exists()
@@ -187,7 +187,7 @@ def _claim(
 
 def _refuse_another(workdir: pathlib.Path, config: ConfigDict, label_spec: LabelSpec) -> None:
     if not (workdir / _CONFIG).exists():
-        _check_place(workdir)
+        storage.check_place(workdir, "--workdir")
     else:
         differing = _differing_fields(_stored_fields(workdir), schema.flatten(config))
         if differing:
@@ -243,16 +243,6 @@ def _differing_fields(theirs: dict, ours: dict) -> list[str]:
 
 def _value(fields: dict, name: str) -> str:
     return repr(fields[name]) if name in fields else "missing"
-
-
-def _check_place(workdir: pathlib.Path) -> None:
-    """Refuses a directory that cannot be made or written to, before the work of an hour is lost."""
-    place = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ValueError(
-            f"--workdir is {workdir}, but {place} is no directory that may be written to; name"
-            " another"
-        )
 
 
 def _write(path: pathlib.Path, content: dict) -> None:

@@ -11,6 +11,7 @@ The commands go through these stages in this order, each through those that it n
 7. `run_directory.claim`: from here on something is written, and what fails now can be resumed.
 """
 
+import contextlib
 import pathlib
 
 import ml_collections
@@ -19,7 +20,9 @@ from data import registry
 from data.builder import SegmentationBuilder
 from data.label_spec import LabelSpec
 from hmsa_jax.config import schema
+from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import run_directory
+from hmsa_jax.runtime import storage
 
 
 def check_run(
@@ -41,7 +44,7 @@ def check_run(
     """
     schema.check(config)
     try:
-        label_spec = registry.get(config.data.name, config.data.dir or None).label_spec
+        label_spec = label_spec_of(config.data)
     except (ValueError, FileNotFoundError):
         of_run = run_directory.classes_of(workdir)
         if needs_data or of_run is None:
@@ -51,8 +54,33 @@ def check_run(
     return label_spec
 
 
+def label_spec_of(data: ml_collections.ConfigDict) -> LabelSpec:
+    """The classes of the data set that the group `data` of a checked config names."""
+    return registry.get(data.name, data.dir or None, data.cache_dir, data.built).label_spec
+
+
 def build_data(config: ml_collections.ConfigDict) -> SegmentationBuilder:
-    """The builder of the config's data set, which is built unless the cache holds it."""
-    return registry.prepare(
-        config.data.name, config.data.dir or None, cache_dir=config.data.cache_dir
-    )
+    """The builder of the config's data set, which is built unless the cache holds it.
+
+    Where it is opened without `data.dir`, its digest is put into the config, for the run to keep.
+    """
+    data = config.data
+    with one_builds(data, "data set"):
+        builder = registry.prepare(data.name, data.dir or None, data.cache_dir, data.built)
+    if builder.is_sourceless:
+        data.built = builder.found.digest
+    return builder
+
+
+def one_builds(
+    data: ml_collections.ConfigDict, moment: str
+) -> contextlib.AbstractContextManager[None]:
+    """In a bucket, what the first process has built while the body runs is there for the others.
+
+    Args:
+      data: the group of a checked config.
+      moment: as for `hosts.wait_for_all`.
+    """
+    if storage.is_remote(data.cache_dir):
+        return hosts.first_before_others(moment, hosts.UNEQUAL_MINUTES)
+    return contextlib.nullcontext()

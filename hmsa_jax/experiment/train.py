@@ -27,7 +27,7 @@ from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.runtime import journal
 from hmsa_jax.runtime.locks import occupied
-from hmsa_jax.runtime.paths import local_path
+from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.goodput import Goodput
@@ -108,7 +108,7 @@ def _check_origin(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     """Refuses to draw weights for a run that was promised some which cannot be read."""
     run_directory.check_promise(workdir)
     if config.init_from:
-        checkpoint_reading.find_step(local_path(config.init_from, "init_from"), "init_from")
+        checkpoint_reading.find_step(any_path(config.init_from, "init_from"), "init_from")
 
 
 def _resume(experiment, workdir, step):
@@ -122,7 +122,7 @@ def _first_state(experiment):
     """The state before the first step: drawn, or with the weights of `init_from` if it is named."""
     if not experiment.config.init_from:
         return experiment.initial_state()
-    run = local_path(experiment.config.init_from, "init_from")
+    run = any_path(experiment.config.init_from, "init_from")
     ours, theirs = experiment.classes, run_directory.classes_of(run)
     lines, classes = [], None
     if theirs is None:

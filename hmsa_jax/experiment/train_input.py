@@ -2,9 +2,9 @@
 
 import contextlib
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import jax
 import ml_collections
@@ -12,11 +12,12 @@ import ml_collections
 from data import registry
 from data.builder import SegmentationBuilder
 from data.label_spec import IGNORE, LabelSpec, differing_names
-from hmsa_jax.experiment import splits
+from hmsa_jax.experiment import splits, start
 from hmsa_jax.input import centroids, pipeline
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.pool import Pool
 from hmsa_jax.input.remarks import check_classes, tell_remarks
+from hmsa_jax.runtime.paths import any_path
 
 
 def check_pool(data: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
@@ -34,8 +35,8 @@ def check_pool(data: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
     if not pool.name:
         return
     with _naming_the_pool():
-        registry.source_directory(pool.name, pool.dir)
-        theirs = registry.get(pool.name, pool.dir).classes
+        registry.check_there(pool.name, pool.dir, data.cache_dir, pool.built)
+        theirs = registry.get(pool.name, pool.dir, data.cache_dir, pool.built).classes
     _check_same_classes(data, label_spec, theirs)
     for name in pool.boost_classes:
         if name not in label_spec.names:
@@ -63,12 +64,26 @@ def open_sources(
     sources = {"data.train_split": _open_train(data, builder)}
     read = [(builder, data.train_split)]
     if data.pool.name:
-        pool_builder, sources["data.pool.split"] = _open_pool(data)
+        with start.one_builds(data, "pool"):
+            pool_builder, sources["data.pool.split"] = open_pool(data)
         read.append((pool_builder, data.pool.split))
     for each, _ in read:
         tell_remarks(each)
     check_classes(read)
     return sources
+
+
+def open_pool(data: ml_collections.ConfigDict) -> tuple[SegmentationBuilder, pipeline.Source]:
+    """The pool's builder, which is built unless the cache holds it, and its split.
+
+    Its digest is put into the config as by `start.build_data`.
+    """
+    pool = data.pool
+    with _naming_the_pool():
+        builder = registry.prepare(pool.name, pool.dir or None, data.cache_dir, pool.built)
+    if builder.is_sourceless:
+        pool.built = builder.found.digest
+    return builder, splits.open_split(builder, "data.pool.split", pool.split)
 
 
 def prepare(
@@ -93,8 +108,9 @@ def prepare(
       ValueError: a split is missing or empty, or labels cannot be decoded or show no class.
     """
     source = _open_train(data, builder)
-    class_uniform = _class_uniform(data, label_spec.names, builder, source)
-    pool = _pool(data, label_spec.names)
+    with start.one_builds(data, "centroids"):
+        class_uniform = _class_uniform(data, label_spec.names, builder, source)
+        pool = _pool(data, label_spec.names)
 
     def batches_from(start_step):
         return pipeline.train_batches(
@@ -122,13 +138,6 @@ def _open_train(data: ml_collections.ConfigDict, builder: SegmentationBuilder) -
     return splits.open_split(builder, "data.train_split", data.train_split)
 
 
-def _open_pool(data: ml_collections.ConfigDict) -> tuple[SegmentationBuilder, pipeline.Source]:
-    pool = data.pool
-    with _naming_the_pool():
-        builder = registry.prepare(pool.name, pool.dir or None, cache_dir=data.cache_dir)
-    return builder, splits.open_split(builder, "data.pool.split", pool.split)
-
-
 def _class_uniform(
     data: ml_collections.ConfigDict,
     classes: tuple[str, ...],
@@ -145,7 +154,7 @@ def _pool(data: ml_collections.ConfigDict, classes: tuple[str, ...]) -> Pool | N
     pool = data.pool
     if not pool.name:
         return None
-    builder, source = _open_pool(data)
+    builder, source = open_pool(data)
     found = None
     if data.class_uniform_share:
         title = f"the pool's {pool.split}"
@@ -170,7 +179,7 @@ def _centroids(
 ) -> centroids.Centroids:
     return centroids.prepare(
         source,
-        Path(builder.data_dir) / "centroids",
+        any_path(os.fspath(builder.data_dir), "data.cache_dir") / "centroids",
         split=split,
         tile=data.class_uniform_tile,
         classes=classes,
@@ -196,7 +205,7 @@ def _naming_the_pool() -> Iterator[None]:
     """Turns the fields that the registry's errors name, data.name and data.dir, into the pool's."""
 
     def of_pool(error: Exception) -> str:
-        return re.sub(r"\bdata\.(name|dir)\b", r"data.pool.\1", str(error))
+        return re.sub(r"\bdata\.(name|dir|built)\b", r"data.pool.\1", str(error))
 
     try:
         yield

@@ -17,7 +17,7 @@ import numpy as np
 from data.files import READ_ERRORS
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
-from hmsa_jax.runtime import locks, parallel
+from hmsa_jax.runtime import locks, parallel, storage
 from hmsa_jax.runtime.files import atomic_path
 from hmsa_jax.runtime.progress import tell, track
 
@@ -126,14 +126,16 @@ def prepare(
     Raises:
       ValueError: if a label cannot be decoded, or the source is empty.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    storage.make_directory(directory)
     path = directory / f"tile{tile}-{_key(source, split, tile, len(classes))}.npz"
-    with locks.waiting_for(directory / "lock"):
-        centroids = _read(path, len(source), len(classes))
-        if centroids is None:
-            centroids = _find(source, title or split, tile, len(classes))
-            with atomic_path(path) as partial, partial.open("wb") as file:
-                np.savez_compressed(file, places=centroids.places, starts=centroids.starts)
+    centroids = _read(path, len(source), len(classes))
+    if centroids is None:
+        with locks.waiting_for(directory / "lock"):
+            centroids = _read(path, len(source), len(classes))  # which another may have found
+            if centroids is None:
+                centroids = _find(source, title or split, tile, len(classes))
+                with atomic_path(path) as partial, partial.open("wb") as file:
+                    np.savez_compressed(file, places=centroids.places, starts=centroids.starts)
     _report_absent(centroids, title or split, classes)
     return centroids
 
@@ -183,7 +185,7 @@ def _read(path: Path, records: int, classes: int) -> Centroids | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             centroids = Centroids(places=file["places"], starts=file["starts"])
     except (*READ_ERRORS, KeyError, ValueError):
         return None

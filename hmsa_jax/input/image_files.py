@@ -3,12 +3,13 @@
 import collections
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data.files import File, is_utf8
-from data.tree import IMAGE_SUFFIXES, describe, named_files, walk
+from data.tree import HIDDEN, IMAGE_SUFFIXES, OTHER_NAME, LeftOut, describe, named_files, walk
 from hmsa_jax.input import decoding
 from hmsa_jax.input.source import Source
+from hmsa_jax.runtime import storage
 
 _SHOWN = 5  # of names in an error
 
@@ -52,7 +53,8 @@ class ImageFiles(Sequence):
         """
         if not directory.is_dir():
             raise FileNotFoundError(f"{directory}: expected a directory of images")
-        files, left_out = named_files(directory, suffixes)
+        list_files = _named_objects if storage.is_remote(directory) else named_files
+        files, left_out = list_files(directory, suffixes)
         words = describe(left_out)
         if not files:
             beside = f" ({words})" if left_out else ""
@@ -62,34 +64,37 @@ class ImageFiles(Sequence):
         return cls(files, words, directory)
 
     @classmethod
-    def matching(cls, pattern: str, suffixes: Iterable[str]) -> "ImageFiles":
+    def matching(cls, pattern: str | Path, suffixes: Iterable[str]) -> "ImageFiles":
         """A file, all below a directory, or the files that a pattern like `shots/**/*.png` matches.
 
         What exists is itself, whatever characters its name has. The ids of a pattern's files are
         their paths below its last folder without `*`, `?` or `[`.
 
         Args:
-          pattern: as it was typed.
+          pattern: as it was typed; or a path in a bucket.
           suffixes: of the files below a directory; a file that is named may have any.
 
         Raises:
           FileNotFoundError: there is no such file.
           ValueError, PermissionError: as above.
         """
-        path = Path(pattern)
+        path = Path(pattern) if isinstance(pattern, str) else pattern
         if path.is_dir():
             return cls.below(path, suffixes)
-        if path.exists() or path.is_symlink():
+        if storage.is_remote(path):
+            files = [path] if path.exists() else storage.matching(path)
+        elif path.exists() or path.is_symlink():
             return cls([(path.stem, File(path))])
-        found = sorted(_matching(path))
-        files = [path for path in found if path.is_file() or path.is_symlink()]
+        else:
+            found = sorted(_matching(path))
+            files = [path for path in found if path.is_file() or path.is_symlink()]
         if not files:
             raise FileNotFoundError(
                 f"{pattern}: there is no such file or directory, and no file whose name matches"
             )
         root = _fixed_part(path)
         named = [(p.relative_to(root).with_suffix("").as_posix(), File(p)) for p in files]
-        return cls(named, root=root if "**" in pattern else None)
+        return cls(named, root=root if "**" in str(pattern) else None)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -147,6 +152,22 @@ class Selection:
         return lines
 
 
+def _named_objects(
+    directory: Path, suffixes: Iterable[str]
+) -> tuple[list[tuple[str, File]], list[LeftOut]]:
+    """As `tree.named_files`, of a directory in a bucket."""
+    found, left_out = [], []
+    for name in storage.files_below(directory):
+        file, path = File(directory / name), PurePosixPath(name)
+        if any(part.startswith(".") for part in path.parts):
+            left_out.append(LeftOut(file, HIDDEN))
+        elif path.suffix.lower() not in suffixes:
+            left_out.append(LeftOut(file, OTHER_NAME))
+        else:
+            found.append((path.with_suffix("").as_posix(), file))
+    return found, left_out
+
+
 def _matching(pattern: Path) -> set[Path]:
     """What a pattern matches, as `glob` has it; a link to a folder that it lies in is not followed.
 
@@ -168,7 +189,7 @@ def _matching(pattern: Path) -> set[Path]:
 
 def _fixed_part(pattern: Path) -> Path:
     """The folders of a pattern before the first that has a character of patterns."""
-    fixed = Path(pattern.anchor)
+    fixed = type(pattern)(pattern.anchor)
     for part in pattern.parts[len(fixed.parts) : -1]:
         if glob.has_magic(part):
             break

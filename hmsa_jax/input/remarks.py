@@ -10,7 +10,10 @@ from hmsa_jax.runtime.progress import tell
 
 
 def tell_remarks(builder: SegmentationBuilder) -> None:
-    """Prints in a line what is to be known of a data set's files, like those that are left out."""
+    """Prints what is to be known of a data set: where it is from, which files are left out."""
+    if builder.is_sourceless:
+        found = builder.found
+        tell(f"{builder.name}: as it was built from {found.source}, digest {found.digest}.")
     if builder.found.remarks:
         remarks = "; ".join(builder.found.remarks)
         tell(f"{builder.name}: {remarks} (`python main.py check-data` lists them).")

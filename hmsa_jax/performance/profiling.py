@@ -3,10 +3,12 @@
 import pathlib
 import re
 import shlex
+import tempfile
 from typing import Any
 
 import jax
 
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.progress import tell
 
 EXPECTED = "'', or the first and the last step to trace, like '20:25'"
@@ -40,12 +42,13 @@ class Profile:
 
     Args:
       steps: the value of the field `profile`.
-      directory: that the trace is written to.
+      directory: that the trace is written to; in a bucket, when it has ended.
     """
 
     def __init__(self, steps: str, directory: pathlib.Path):
         self._steps = parse(steps)
         self._directory = directory
+        self._scratch: tempfile.TemporaryDirectory | None = None
         self._is_running = False
 
     def __enter__(self) -> "Profile":
@@ -57,7 +60,11 @@ class Profile:
     def before(self, step: int) -> None:
         """Starts the trace if it is due; call before the step is dispatched."""
         if self._steps and not self._is_running and self._steps[0] <= step <= self._steps[1]:
-            jax.profiler.start_trace(self._directory)
+            place = self._directory
+            if storage.is_remote(place):
+                self._scratch = tempfile.TemporaryDirectory(prefix="hmsa-profile-")
+                place = pathlib.Path(self._scratch.name)
+            jax.profiler.start_trace(place)
             self._is_running = True
 
     def after(self, step: int, results: Any) -> None:
@@ -75,6 +82,10 @@ class Profile:
         if self._is_running:
             jax.profiler.stop_trace()
             self._is_running = False
+            if self._scratch is not None:
+                with self._scratch as scratch:
+                    storage.upload_tree(pathlib.Path(scratch), self._directory)
+                self._scratch = None
             tell(
                 f"Traced steps are in {self._directory}; to look at them: pip install xprof, then"
                 f" xprof {shlex.quote(f'--logdir={self._directory}')}"

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data import cityscapes
+from data.files import File
 from data.header import Size
 from data.label_spec import LabelSpec, differing_names
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.image_files import ImageFiles
 from hmsa_jax.runtime.files import atomic_path
+from hmsa_jax.runtime.parallel import in_order
+from hmsa_jax.runtime.storage import files_below
 
 SERVERS = ("cityscapes",)
 _IMAGES = 1525  # of the test split
@@ -65,8 +68,10 @@ def write(out: Path) -> Path:
     path = out / _FILE
     # PNG files do not get smaller.
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for mask in sorted((out / "masks").rglob("*.png")):
-            archive.write(mask, mask.name)
+        masks = [out / "masks" / name for name in files_below(out / "masks")]
+        masks = [mask for mask in masks if mask.suffix == ".png"]
+        for mask, data in zip(masks, in_order(lambda mask: File(mask).read(), masks), strict=True):
+            archive.writestr(mask.name, data)
     return path
 
 

@@ -94,7 +94,7 @@ def read(path: pathlib.Path) -> ImageConfusions:
 def _opened(path: pathlib.Path) -> Iterator[Any]:
     """Opens the file; what goes wrong while it is read says what to do."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             yield arrays
     except _DAMAGE as error:
         raise ValueError(

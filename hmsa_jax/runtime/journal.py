@@ -5,6 +5,7 @@ import datetime
 import pathlib
 from collections.abc import Iterator
 
+from hmsa_jax.runtime import files, storage
 from hmsa_jax.runtime.files import Lines
 
 _kept: list[Lines] = []
@@ -13,8 +14,8 @@ _kept: list[Lines] = []
 @contextlib.contextmanager
 def kept(path: pathlib.Path) -> Iterator[None]:
     """While the body runs, lines go into this file, too, after those that it holds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Lines(path) as lines:
+    storage.make_directory(path.parent)
+    with files.lines(path) as lines:
         _kept.append(lines)
         try:
             yield

@@ -1,4 +1,7 @@
-"""Locks between processes, which end with the process that holds them, however it ends."""
+"""Locks between processes, which end with the process that holds them, however it ends.
+
+In a bucket, which has no such locks, it takes minutes until others see that a process was killed.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,11 +9,17 @@ from pathlib import Path
 
 import filelock
 
+from hmsa_jax.runtime import leases, storage
+
 
 @contextlib.contextmanager
 def waiting_for(path: Path) -> Iterator[None]:
     """Holds the lock of a file, which it makes if it is missing; waits while another holds it."""
-    with filelock.FileLock(path):
+    with contextlib.ExitStack() as stack:
+        if storage.is_remote(path):
+            stack.enter_context(leases.held(path.parent, path.name, wait=True))
+        else:
+            stack.enter_context(filelock.FileLock(path))
         yield
 
 
@@ -25,12 +34,15 @@ def occupied(directory: Path, name: str = "lock") -> Iterator[None]:
     Raises:
       ValueError: another process is in the directory.
     """
-    try:
-        lock = filelock.FileLock(directory / name, blocking=False).acquire()
-    except filelock.Timeout:
-        raise ValueError(
-            f"{directory} is in use by another process; wait until it ends, or name another"
-            " directory"
-        ) from None
-    with lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            if storage.is_remote(directory):
+                stack.enter_context(leases.held(directory, name, wait=False))
+            else:
+                stack.enter_context(filelock.FileLock(directory / name, blocking=False))
+        except (filelock.Timeout, leases.InUseError) as error:
+            who = error.holder if isinstance(error, leases.InUseError) else "another process"
+            raise ValueError(
+                f"{directory} is in use by {who}; wait until it ends, or name another directory"
+            ) from None
         yield

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from hmsa_jax.runtime.files import Lines, write_atomically
+from hmsa_jax.runtime import files, storage
+from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.locks import occupied
 
 
@@ -36,7 +37,7 @@ class WorkRecord:
     ):
         check(directory, command, settings)
         self.directory, self._done = directory, done
-        directory.mkdir(parents=True, exist_ok=True)
+        storage.make_directory(directory)
         write_atomically(directory / f"{command}.json", json.dumps(settings, indent=2) + "\n")
         self._process = f"{process_index:05d}"
         self._open = contextlib.ExitStack()
@@ -48,7 +49,7 @@ class WorkRecord:
             stack.enter_context(occupied(self.directory, f"lock-{self._process}"))
             # A line that was cut short goes; the next one would be joined to it.
             write_atomically(path, "".join(_whole_lines(path)))
-            self._file = stack.enter_context(Lines(path))
+            self._file = stack.enter_context(files.lines(path))
             self._open = stack.pop_all()
         return self
 
@@ -57,7 +58,8 @@ class WorkRecord:
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines of all processes."""
-        paths = sorted(self.directory.glob(f"{self._done}-*.jsonl"))
+        names = storage.names(self.directory, f"{self._done}-")
+        paths = [self.directory / name for name in names if name.endswith(".jsonl")]
         return [json.loads(line) for path in paths for line in _whole_lines(path)]
 
     def add(self, line: Mapping[str, Any]) -> None:
@@ -82,8 +84,10 @@ def check(
     """
     path = directory / f"{command}.json"
     if not path.exists():
-        if directory.exists() and any(directory.iterdir()):
+        if storage.names(directory):
             raise ValueError(f"{directory} holds other files; name a new directory as --out")
+        if storage.is_remote(directory):
+            storage.check_place(directory, "--out")
         return
     theirs = _read(path)
     differing = [

@@ -13,6 +13,7 @@ from orbax.checkpoint import checkpoint_managers
 from hmsa_jax.distributed import hosts
 from hmsa_jax.distributed.sharding import put_equal
 from hmsa_jax.models import classifiers, pretrained
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, integrity
 from hmsa_jax.training.checkpoint_reading import DIGESTS, STATE, DamagedError, reason
@@ -143,11 +144,11 @@ def _set_later_aside(run: pathlib.Path, step: int) -> str:
     for later in reversed(checkpoint_reading.steps_in(directory)):
         if later <= step:
             break
-        aside.mkdir(exist_ok=True)
-        taken = {path.name for path in aside.iterdir()}
+        storage.make_directory(aside)
+        taken = set(storage.names(aside))
         names = (str(later), *(f"{later}.{i + 1}" for i in range(len(taken))))
         target = aside / next(name for name in names if name not in taken)
-        (directory / str(later)).rename(target)
+        storage.move_tree(directory / str(later), target, last=checkpoint_reading.COMMITTED)
         tell(f"Checkpoint {later} is now {target}, so that step {later} can be saved anew.")
     return ""
 

@@ -16,12 +16,14 @@ from absl import logging
 from etils.epath import gpath
 
 from hmsa_jax.distributed import hosts
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import integrity
 
 # The items of a checkpoint. Orbax gave the first its name before there was a second.
 STATE = "default"
 DIGESTS = "digests"
+COMMITTED = "commit_success.txt"
 
 _TRIES = 20  # while a run that trains removes what is read
 _LONGEST_REASON = 240  # characters; tensorstore names every file that it went through
@@ -62,6 +64,8 @@ def directory_of(run: pathlib.Path, field: str) -> pathlib.Path:
     Raises:
       ValueError: checkpoints cannot be written there.
     """
+    if storage.is_remote(run):
+        return run / "checkpoints"
     directory = os.fspath(run.resolve() / "checkpoints")
     # tensorstore takes a backslash for a slash, and knows UTF-8 only; to epath gs:/ is a bucket.
     is_utf8 = directory == directory.encode(errors="replace").decode()
@@ -76,10 +80,16 @@ def directory_of(run: pathlib.Path, field: str) -> pathlib.Path:
 
 def steps_in(directory: pathlib.Path) -> list[int]:
     """The steps of the checkpoints that were written to the end, in order."""
-    if not directory.is_dir():
-        return []
-    names = [path.name for path in directory.iterdir() if path.is_dir()]
-    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
+    found = storage.names(directory) if storage.is_remote(directory) or directory.is_dir() else []
+    numbers = [name for name in found if name.isdecimal() and name == str(int(name))]
+    return sorted(int(name) for name in numbers if _is_whole(directory / name))
+
+
+def _is_whole(checkpoint: pathlib.Path) -> bool:
+    """Whether orbax wrote it to the end: it renames it then or, in a bucket, adds a file."""
+    if storage.is_remote(checkpoint):
+        return (checkpoint / COMMITTED).exists()
+    return checkpoint.is_dir()
 
 
 def find_step(run: pathlib.Path, field: str, step: int | None = None) -> int:

@@ -102,6 +102,7 @@ class Loop:
                 if step % self.log_every == 0 or step == self.steps:
                     log.write()
                 if is_saved:
+                    log.flush()
                     checkpoints.save(state, step)
                     monitor.check()
                 if is_evaluated:
@@ -109,6 +110,7 @@ class Loop:
                         outcome = monitor.evaluate(state, step)
                         is_last = is_last or outcome.ends
                         if not is_saved and (is_last or outcome.is_best):
+                            log.flush()
                             checkpoints.save(state, step)
                         monitor.settle()
                 if is_last:

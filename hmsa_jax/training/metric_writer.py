@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import tempfile
 import time
 from collections.abc import Collection
 
@@ -10,7 +11,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from hmsa_jax.runtime.files import Lines, write_atomically
+from hmsa_jax.runtime import files, storage
+from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.runtime.system_errors import named
 
@@ -44,7 +46,7 @@ class MetricWriter:
             write_atomically(path, text)
             rows = [json.loads(line) for line in text.splitlines() if MEAN_IOU not in line]
             self.earlier = rows[-1] if rows else {}
-        self._lines = Lines(path)
+        self._lines = files.lines(path)
         self._board = _Board(workdir / "tensorboard", start_step + 1)
 
     def __enter__(self) -> "MetricWriter":
@@ -63,17 +65,32 @@ class MetricWriter:
         self._lines.append(json.dumps({"step": step, **figures}))
         self._board.write(step, figures)
 
+    def flush(self) -> None:
+        """Writes all that it has been given; to be called before a checkpoint is.
+
+        Else a run in a bucket, where lines wait, might go on from there without them.
+        """
+        self._lines.flush()
+        self._board.flush()
+
 
 class _Board:
-    """Events for TensorBoard, written at once: a thread that fails would be waited for for ever."""
+    """Events for TensorBoard, written at once: a thread that fails would be waited for for ever.
+
+    Those of a run in a bucket are written here and uploaded whenever they are flushed.
+    """
 
     def __init__(self, directory: pathlib.Path, first_step: int):
-        directory.mkdir(exist_ok=True)
+        storage.make_directory(directory)
         self._directory = directory
         self._flush_time = time.monotonic()
+        self._scratch = None
+        place = directory.absolute()  # what begins with s3: or gs: would be written elsewhere
+        if storage.is_remote(directory):
+            self._scratch = tempfile.TemporaryDirectory(prefix="hmsa-tensorboard-")
+            place = pathlib.Path(self._scratch.name)
         with named(directory):
-            # Absolute: what begins with s3: or gs: would be written elsewhere.
-            self._events = EventsWriter(str(directory.absolute() / "events"))
+            self._events = EventsWriter(str(place / "events"))
             start = SessionLog(status=SessionLog.START)  # later steps of before are void
             self._events.write_event(Event(step=first_step, session_log=start))
 
@@ -83,14 +100,26 @@ class _Board:
                 scalar = Summary(value=[Summary.Value(tag=name, simple_value=value)])
                 event = Event(wall_time=time.time(), step=step, summary=scalar)
                 self._events.write_event(event)
-            if time.monotonic() - self._flush_time > _SECONDS_BETWEEN_FLUSHES:
-                self._events.flush()
-                self._flush_time = time.monotonic()
+        if time.monotonic() - self._flush_time > _SECONDS_BETWEEN_FLUSHES:
+            self.flush()
+
+    def flush(self) -> None:
+        with named(self._directory):
+            self._events.flush()
+        self._upload()
+        self._flush_time = time.monotonic()
 
     def close(self) -> None:
         # What does not fit here is in the JSONL file.
         with contextlib.suppress(OSError):
             self._events.close()
+            self._upload()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def _upload(self) -> None:
+        if self._scratch is not None:
+            storage.upload_tree(pathlib.Path(self._scratch.name), self._directory)
 
 
 class NoWriter:
@@ -108,11 +137,14 @@ class NoWriter:
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Takes what `MetricWriter.write` takes."""
 
+    def flush(self) -> None:
+        """Has nothing to write."""
+
 
 def _lines_up_to(path: pathlib.Path, step: int, evaluated: Collection[int]) -> str:
     """The lines to go on with; tells which lines have no step, but for one cut short."""
     kept, without = [], []
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)

@@ -220,6 +220,7 @@ class Monitor:
             self._checkpoints.keep_best(best.step)
             self._checkpoints.wait()
             self._kept = best.step
+        self._writer.flush()
         if jax.process_index() == 0:
             training_record.write(self._run, self.record)
 

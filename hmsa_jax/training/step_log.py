@@ -121,3 +121,7 @@ class StepLog:
                 f" {interval.data_wait:.0%} for data. More data.workers decode more at a time;"
                 " docs/training.md says what else helps."
             )
+
+    def flush(self) -> None:
+        """Has all figures so far written, for the checkpoint that follows."""
+        self._writer.flush()

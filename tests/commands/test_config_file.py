@@ -48,7 +48,7 @@ def test_what_is_no_python_file_is_refused(tmp_path, name, message):
 
 
 def test_remote_storage_is_refused_by_its_name():
-    with pytest.raises(ValueError, match=r"^--config is gs://a/b\.py: gs:// is remote storage"):
+    with pytest.raises(ValueError, match=r"^--config is gs://a/b\.py: only a path of this machine"):
         config_file.load("gs://a/b.py")
 
 

@@ -125,11 +125,32 @@ def test_an_odd_value_is_told_in_a_line(value):
         schema.check(config)
 
 
-@pytest.mark.parametrize("field", ["data.dir", "data.cache_dir", "data.pool.dir", "init_from"])
-def test_a_path_that_is_elsewhere_is_refused(field):
+@pytest.mark.parametrize(
+    ("field", "scheme"),
+    [("data.dir", "gs"), ("data.pool.dir", "gs"), ("data.cache_dir", "s3"), ("init_from", "s3")],
+)
+def test_a_path_that_is_elsewhere_is_refused(field, scheme):
+    config = load()
+    config.update_from_flattened_dict({field: f"{scheme}://bucket/there"})
+    with pytest.raises(ValueError, match=f"\n  {field} is {scheme}://bucket/there: .*path of this"):
+        schema.check(config)
+
+
+@pytest.mark.parametrize("field", ["data.cache_dir", "init_from"])
+def test_a_path_in_a_bucket_is_taken(field):
+    pytest.importorskip("gcsfs")
     config = load()
     config.update_from_flattened_dict({field: "gs://bucket/there"})
-    with pytest.raises(ValueError, match=f"\n  {field} is gs://bucket/there: .* local paths"):
+    schema.check(config)
+
+
+@pytest.mark.parametrize("field", ["data.built", "data.pool.built"])
+def test_a_digest_is_of_hexadecimal_digits(field):
+    config = load()
+    config.update_from_flattened_dict({field: "0123456789abcdef"})
+    schema.check(config)
+    config.update_from_flattened_dict({field: "newest"})
+    with pytest.raises(ValueError, match=f"{field} is 'newest'; expected hexadecimal digits"):
         schema.check(config)
 
 

@@ -21,7 +21,10 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from hmsa_jax.distributed import coordination, hosts, joining, liveness, sharding
-from tests import quick_compilation
+from hmsa_jax.runtime import storage
+from hmsa_jax.runtime.files import store
+from hmsa_jax.runtime.paths import any_path
+from tests import bucket, quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
@@ -66,7 +69,7 @@ class Running:
         where = f"localhost:{free_port()},{processes}"
         count = f"--xla_force_host_platform_device_count={devices}"
         flags = f"{quick_compilation.FLAGS} {count}"
-        environment = environment | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        environment = os.environ | environment | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
         self.processes, self.outputs = [], []
         for index in range(processes):
             with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as output:
@@ -121,8 +124,18 @@ def start(camvid_tree, tmp_path_factory):
     settings = SETTINGS | {"data.dir": str(camvid_tree), "data.cache_dir": str(scratch / "data")}
     started = []
 
-    def start(verb, workdir, *flags, processes, devices, second=None, module="short_network"):
+    def start(
+        verb,
+        workdir,
+        *flags,
+        processes,
+        devices,
+        second=None,
+        last=(),
+        module="short_network",
+    ):
         overrides = [f"--config.{name}={value}" for name, value in settings.items()]
+        overrides += last
         arguments = ["-m", f"tests.{module}", verb, f"--workdir={workdir}", *flags, *overrides]
         changed = [f"--config.{second}"] if second else []
         started.append(Running(arguments, environment, processes, devices, changed))
@@ -252,6 +265,25 @@ def test_a_signal_to_one_process_stops_both(start, run, of_two, tmp_path):
     (output,) = run("train", alone, processes=1, devices=4)
     assert f"Resuming at step {stopped_at}" in output
     assert_equal_losses(alone, reference)
+
+
+def test_two_processes_share_a_bucket_and_no_disk(storage_server, start, of_two, tmp_path):
+    """The data set, which one of them builds, and the run lie there."""
+    remote, (reference, _) = any_path(f"{bucket.make('hosts')}/run", "--workdir"), of_two
+    cache = f"--config.data.cache_dir={bucket.make('hosts-data')}"
+    running = start("train", remote, processes=2, devices=2, last=(cache,))
+    statuses, outputs = running.finish()
+    assert not any(statuses), outputs
+    assert sum("Reading camvid train" in output for output in outputs) == 1
+    copy = tmp_path / "run"
+    for name in storage.files_below(remote):
+        store(copy / name, storage.read(remote / name))
+    for name in ("loss", "grad_norm"):
+        assert figures(copy, name) == figures(reference, name)
+    ours, theirs = saved_arrays(copy), saved_arrays(reference)
+    assert ours.keys() == theirs.keys()
+    assert all((value == theirs[name]).all() for name, value in ours.items())
+    np.testing.assert_array_equal(confusion(copy), confusion(reference))
 
 
 def test_two_processes_go_on_where_one_stopped(start, run, of_one, tmp_path):

@@ -22,9 +22,9 @@ def test_home_is_expanded(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("gs://bucket/run", "gs:// is remote storage"),
-        ("s3://bucket", "s3:// is remote storage"),
-        ("file:///tmp/a", "only local paths work"),
+        ("gs://bucket/run", "only a path of this machine works here .gs:// works for --workdir"),
+        ("s3://bucket", "s3:// is not supported"),
+        ("file:///tmp/a", "file:// is not supported; name a path of this machine"),
         ("a\0b", "NUL"),
         ("a\udcffb", "UTF-8"),
         ("~no_such_user_here/a", "home directory"),

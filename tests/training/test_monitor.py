@@ -41,6 +41,9 @@ class NoLog(contextlib.nullcontext):
     def add(self, step, metrics):
         pass
 
+    def flush(self):
+        pass
+
     def keep_up(self):
         pass
 
