@@ -38,7 +38,7 @@ def test_what_has_no_labels_cannot_be_scored(builder):
 
 def test_processes_compare_images_and_classes(builder, monkeypatch):
     compared = {}
-    monkeypatch.setattr(hosts, "check_agreement", lambda moment, facts: compared.update(facts))
+    monkeypatch.setattr(hosts, "check_agreement", lambda _, facts, minutes: compared.update(facts))
     source = splits.open_split(builder, "data.eval_split", "validation")
     label_spec = builder.label_spec(builder.directory)
     splits.check_agreement({"data.eval_split": source}, label_spec, None)
