@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data import heads as heads_lib
 from data.built import Found
 from data.label_spec import LabelSpec
 from hmsa_jax.runtime.progress import track
@@ -41,6 +42,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     directory: Path | None = None
     # Whether it was opened as it was built, by its name, without asking for its source.
     is_sourceless: bool = False
+    # Ids and sizes of the records that it has built, by split.
+    heads: dict[str, list[heads_lib.Head]]
     # What the check of its files found; filled when it is built, or read from beside it.
     found: Found
 
@@ -50,7 +53,7 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
 
     def __init__(self, **kwargs: Any):
         """Prepares to build or read; kwargs go to TFDS."""
-        self.found = Found()
+        self.found, self.heads = Found(), {}
         super().__init__(**kwargs)
 
     @classmethod
@@ -127,8 +130,10 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             _add(digest, path.read_bytes())
         for split, examples in splits.items():
             _add(digest, split.encode())
+            self.heads[split] = []
             while records := [r for _, r in itertools.islice(examples, _RECORDS_AT_ONCE)]:
                 writer.add_examples({split: records})
+                self.heads[split] += [heads_lib.head_of(record, self.KEYS) for record in records]
                 for value in (record[key] for record in records for key in self.KEYS):
                     _add(digest, value.encode() if isinstance(value, str) else value)
         writer.close_all()

@@ -2,8 +2,9 @@
 
     CACHE/NAME-FORMAT-FINGERPRINT/NAME/VERSION/
 
-holds the records as TFDS has them, `found.json` (see `built`) and the list of classes that the data
-set brings along if it does, so that it can be opened without its source.
+holds the records as TFDS has them, `heads.json` (see `heads`), `found.json` (see `built`) and the
+list of classes that the data set brings along if it does, so that it can be opened without its
+source.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data import built
+from data import built, heads
 from data.builder import FORMAT, SegmentationBuilder
 from data.built import Found
 from hmsa_jax.runtime import locks, storage
@@ -157,6 +158,7 @@ def _build_here(builder_class: type[SegmentationBuilder], source: Path | None, h
         builder.download_and_prepare()
     for path in builder_class.side_files(source):
         (data_dir / path.name).write_bytes(path.read_bytes())
+    heads.write(data_dir, builder.heads)
     found = dataclasses.replace(builder.found, source="" if source is None else str(source))
     built.write(data_dir, found)
     return found

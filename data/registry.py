@@ -1,12 +1,13 @@
 """The data sets by name: what they hold, and how to build and open them."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data import cache, camvid, cityscapes, folder, mapillary
+from data import cache, camvid, cityscapes, folder, heads, mapillary
 from data.builder import SegmentationBuilder
 from data.label_spec import IGNORE, LabelSpec
 from data.street_scenes.data_set import StreetScenes
@@ -224,6 +225,21 @@ class EncodedSource(Sequence):
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def head(self, index: int) -> dict:
+        """Of a record its 'id' and, of the image, 'size', without reading it.
+
+        All of it, where the data set was built by a version that kept no heads.
+        """
+        heads = self._heads
+        if heads is None:
+            return self[index]
+        name, rows, columns = heads[index]
+        return {"id": name, "size": (rows, columns)}
+
+    @functools.cached_property
+    def _heads(self) -> list[heads.Head] | None:
+        return heads.read(*self._arguments[:2])
 
     def __getitem__(self, index: int) -> dict:  # type: ignore[override]
         if not 0 <= index < len(self):

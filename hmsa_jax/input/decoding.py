@@ -85,7 +85,8 @@ def image_size(record: Record) -> header.Size:
     """Reads the size of a record's image from its header, without decoding it.
 
     Args:
-      record: as for `decode`; of the label, if there is one, only the header is read.
+      record: as for `decode`; of the label, if there is one, only the header is read. If it has a
+        'size', that is returned.
 
     Returns:
       Height and width in pixels, of the image that `decode` returns.
@@ -94,6 +95,8 @@ def image_size(record: Record) -> header.Size:
       ValueError: if the image is neither PNG nor JPEG, its header is cut short, or it claims more
         pixels than its bytes can hold.
     """
+    if "size" in record:
+        return record["size"]
     try:
         return header.read(record["image"]).size(header.png_size(record.get("label")))
     except ValueError as error:

@@ -113,8 +113,10 @@ class ImageFiles(Sequence):
 
 
 def id_of(source: Source, index: int) -> str:
-    """The id of an image, without reading it where it is a file."""
-    return source.id(index) if isinstance(source, ImageFiles) else source[index]["id"]
+    """The id of an image, without reading it where it is a file or its head is kept."""
+    if isinstance(source, ImageFiles):
+        return source.id(index)
+    return getattr(source, "head", source.__getitem__)(index)["id"]
 
 
 class Selection:

@@ -37,7 +37,9 @@ def read_heads(
     size_of: Callable[[decoding.Record], Size] = decoding.image_size,
     unreadable: dict[int, ValueError] | None = None,
 ) -> Heads:
-    """Reads sizes and ids of all records, at the price of reading their bytes again to decode them.
+    """Reads sizes and ids of all records: from what a built data set keeps beside them, if it does.
+
+    Else it takes reading their bytes, once more than to decode them.
 
     Args:
       source: the records.
@@ -52,7 +54,7 @@ def read_heads(
     def head(record: decoding.Record) -> tuple[Size, str]:
         return size_of(record), record["id"]
 
-    read = functools.partial(attempt, source, head, unreadable)
+    read = functools.partial(attempt, getattr(source, "head", source.__getitem__), head, unreadable)
     heads = enumerate(parallel.in_order(read, range(len(source))))
     found = {number: size_and_id for number, size_and_id in heads if size_and_id is not None}
     sizes = {number: size for number, (size, _) in found.items()}
@@ -120,14 +122,14 @@ def lay_out(
 
 
 def attempt(
-    source: Source,
+    record_of: Callable[[int], decoding.Record],
     read: Callable[[decoding.Record], Any],
     unreadable: dict[int, ValueError] | None,
     number: int,
 ) -> Any:
     """What is read of a record; None if `unreadable` is there and takes the error."""
     try:
-        return read(source[number])
+        return read(record_of(number))
     except ValueError as error:
         if unreadable is None:
             raise

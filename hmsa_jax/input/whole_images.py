@@ -110,7 +110,7 @@ def image_batches(
             **_sizes_of(images, batch_size, size, layout.shared),
         }
 
-    images = functools.partial(attempt, source, decode, unreadable)
+    images = functools.partial(attempt, source.__getitem__, decode, unreadable)
     batches = _decode_ahead(layout.groups(batch_size), images, fill_up, slice(0, batch_size))
     return (batch for batch in batches if len(batch["index"]))
 

@@ -1,6 +1,7 @@
 """Built data sets: opened by name and digest, here and in a bucket, when their source is gone."""
 
 import json
+import pathlib
 import pickle
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from test_folder import CLASSES, write_classes, write_pair
 
 from data import built, cache, registry
+from hmsa_jax.input import decoding
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.paths import any_path
 
@@ -119,3 +121,21 @@ def test_a_built_data_set_in_a_bucket_is_not_locked(new_bucket, tree, tmp_path, 
     builder = registry.prepare("folder", str(tree), root)
     monkeypatch.setattr(cache.locks, "waiting_for", None)
     assert registry.prepare("folder", str(tree), root).data_dir == builder.data_dir
+
+
+def test_heads_tell_ids_and_sizes_without_a_record(tree, root, monkeypatch):
+    builder = registry.prepare("folder", str(tree), root)
+    for split in ("train", "train+validation", "validation[:1]+train[1:]", "train[50%:]"):
+        source = registry.open_source(builder, split)
+        expected = [(record["id"], decoding.image_size(record)) for record in source]
+        monkeypatch.setattr(registry.EncodedSource, "__getitem__", None)
+        heads = [source.head(i) for i in range(len(source))]
+        monkeypatch.undo()
+        assert [(head["id"], decoding.image_size(head)) for head in heads] == expected
+
+
+def test_a_data_set_of_an_earlier_version_has_no_heads(tree, tmp_path):
+    builder = registry.prepare("folder", str(tree), str(tmp_path / "cache"))
+    (pathlib.Path(builder.data_dir) / "heads.json").unlink()
+    source = registry.open_source(builder, "train")
+    assert source.head(0) == source[0]
