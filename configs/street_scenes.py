@@ -2,7 +2,11 @@
 
     python main.py train --workdir=runs/street_scenes
 
-docs/results/street_scenes.md says how long it takes and what comes out.
+docs/results/street_scenes.md says how long it takes and what comes out. It is scored after the last
+step alone, for an evaluation takes as long as ten steps or more on two cores. To see it learn, and
+keep the best checkpoint:
+
+    --config.evaluate.every=100 --config.checkpoint.keep_best=hierarchical:0.5,1,2
 """
 
 from configs import base
