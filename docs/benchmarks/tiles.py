@@ -1,12 +1,12 @@
 """What tiles change: scores and seams of a trained run, and the memory of an image of any size.
 
     python docs/benchmarks/tiles.py seams --workdir=runs/street_scenes
-    python docs/benchmarks/tiles.py memory --size=6000x8000
+    python docs/benchmarks/tiles.py memory --size=6000x8000 --scales=0.5,1
 
 `seams` predicts the validation split of the run as a whole and in tiles of several sides, and
 counts the pixels whose class is another: near to where two tiles meet, and elsewhere. `memory`
-predicts one picture with HRNet-W18 as drawn, over the scales 0.5, 1 and 2 without mirror image, and
-tells the most memory that this process ever had.
+predicts one picture with HRNet-W18 as drawn, without its mirror image, and tells the most memory
+that this process ever had.
 """
 
 import argparse
@@ -40,8 +40,11 @@ def seams(workdir: str) -> None:
     whole: np.ndarray | None = None
     print("| tiles | mean IoU | another class | near seams | elsewhere |")
     print("|---|---:|---:|---:|---:|")
+    settings = run.config.evaluate
     for side in (None, 256, 128):
-        classes = np.stack([run.predict(image, tile=side) for image, _ in scenes])
+        settings.tile_above = 1 if side else settings.tile_above  # they are small
+        settings.tile = side or settings.tile
+        classes = np.stack([run.predict(image) for image, _ in scenes])
         matrices = confusion.confusion_matrices(labels, classes, len(run.classes))
         miou = confusion.mean_iou(np.asarray(matrices).sum(0, dtype=np.int64))
         whole = classes if whole is None else whole
@@ -59,10 +62,10 @@ def is_near_seam(size: tuple[int, int], side: int | None) -> np.ndarray:
     for scale in SCALES:
         for axis, (length, scaled) in enumerate(zip(size, scaled_size(size, scale), strict=True)):
             starts = Axis(length, scaled, side).starts
-            middles = [(a + side + b) / 2 / scale for a, b in itertools.pairwise(starts)]
             at = np.arange(length) + 0.5
-            close = np.any([np.abs(at - middle) <= NEAR for middle in middles], 0)
-            near |= np.broadcast_to(close[:, None] if axis == 0 else close, size)
+            for one, next_one in itertools.pairwise(starts):
+                close = np.abs(at - (one + side + next_one) / 2 / scale) <= NEAR
+                near |= np.broadcast_to(close[:, None] if axis == 0 else close, size)
     return near
 
 
@@ -71,7 +74,7 @@ def percent(flags: np.ndarray) -> str:
     return f"{100 * flags.mean():.2f} %" if flags.size else ""
 
 
-def memory(size: tuple[int, int], side: int) -> None:
+def memory(size: tuple[int, int], side: int, scales: str) -> None:
     """Predicts one picture, and prints how long that took and the most memory of the process."""
     config = street_scenes.get_config()
     config.model.trunk, config.evaluate.flip = "w18", False
@@ -88,10 +91,11 @@ def memory(size: tuple[int, int], side: int) -> None:
             checkpoints.save(drawn.initial_state(), 1)
         run = hmsa_jax.load_run(directory)
         began = time.monotonic()
-        classes = run.predict(image, tile=side)
+        classes = run.predict(image, tile=side, protocol=f"hierarchical:{scales}")
     gibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     took = time.monotonic() - began
-    print(f"{size[0]} x {size[1]}, tiles of {side} x {side}: {took:.0f} s, {gibibytes:.2f} GiB")
+    what = f"{size[0]} x {size[1]}, scales {scales}, tiles of {side} x {side}"
+    print(f"{what}: {took:.0f} s, {gibibytes:.2f} GiB")
     assert classes.shape == tuple(size)
 
 
@@ -101,9 +105,10 @@ if __name__ == "__main__":
     parser.add_argument("--workdir", default="runs/street_scenes")
     parser.add_argument("--size", default="6000x8000", help="ROWSxCOLUMNS")
     parser.add_argument("--tile", type=int, default=1024)
+    parser.add_argument("--scales", default="0.5,1,2")
     args = parser.parse_args()
     if args.what == "seams":
         seams(args.workdir)
     else:
         rows, columns = args.size.split("x")
-        memory((int(rows), int(columns)), args.tile)
+        memory((int(rows), int(columns)), args.tile, args.scales)

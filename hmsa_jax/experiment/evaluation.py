@@ -151,6 +151,9 @@ def report(
         return
     step = int(jax.device_get(state.step))
     split = f"{config.data.name}/{config.data.eval_split}"
+    # First, so that it is seen also where nothing can be written.
+    console.print(results.to_table(evaluation, f"{split}, step {step}"))
+    tell(results.worst_images(evaluation.confusions))
     weights = jax.device_get((state.eval_params, state.batch_stats))
     text = results.to_json(
         evaluation,
@@ -167,6 +170,4 @@ def report(
     counts = path.with_suffix(".npz")
     origin = count_file.Origin(split, step)
     count_file.write(counts, origin, evaluation.confusions, results.kind_of(text) or {})
-    console.print(results.to_table(evaluation, f"{split}, step {step}"))
-    tell(results.worst_images(evaluation.confusions))
     tell(f"The same as JSON: {path}; the counts of each image: {counts.name}")
