@@ -1,6 +1,6 @@
 """An evaluation file as Markdown: IoU of each class and all other scores, by protocol.
 
-    python docs/results/evaluation_table.py FILE.json
+python docs/results/evaluation_table.py FILE.json
 """
 
 import json

@@ -53,6 +53,7 @@ WRONG = {
     ("train", "--work=a"): "train takes no --work",
     ("train", "--workdir=a", "runs"): "train takes no 'runs'; flags are written --NAME=VALUE",
     ("train", "--workdir=a", "--step=1.5"): "--step: invalid int value: '1.5'",
+    ("train", "--workdir=a", "--stopped_status=256"): "--stopped_status: '256' is no exit status",
     ("evaluate", "--workdir=a", "--out=b"): "evaluate takes no --out",
     ("train", "--workdir=w", "--images=d"): "train takes no --images",
     ("train", "--workdir=w", "--from=a.pth"): "train takes no --from",
