@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> None:
         left out.
 
     Raises:
-      SystemExit: it did not succeed: status 1; was wrongly typed: 2; or was interrupted: 130.
+      SystemExit: it did not succeed: status 1; was wrongly typed: 2; was interrupted: 130; or was
+        stopped early by a signal, and `--stopped_status` is not 0.
     """
     verb, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in _HELP and rest == ["--markdown"]:

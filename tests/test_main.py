@@ -35,6 +35,27 @@ def fails(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("is_done", "typed", "status"),
+    [(True, ["--stopped_status=75"], 0), (False, ["--stopped_status=75"], 75), (False, [], 0)],
+)
+@pytest.mark.parametrize("verb", ["train", "predict", "autolabel"])
+def test_the_status_of_what_a_signal_has_stopped(
+    verb, is_done, typed, status, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(f"hmsa_jax.experiment.{verb}.{verb}", lambda *_, **__: is_done)
+    flags = [f"--workdir={tmp_path}/run"]
+    if verb != "train":
+        flags += [f"--images={tmp_path}", f"--out={tmp_path}/out"]
+    if status:
+        with pytest.raises(SystemExit) as ended:
+            main.main([verb, *flags, *typed])
+        assert ended.value.code == status
+    else:
+        main.main([verb, *flags, *typed])
+
+
+@pytest.mark.parametrize(
     ("error", "line"),
     [
         (

@@ -5,16 +5,16 @@ import argparse
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.commands.command import DISTRIBUTED, STEP, WORKDIR, Command, Flag
+from hmsa_jax.commands.command import DISTRIBUTED, STEP, STOPPED_STATUS, WORKDIR, Command, Flag
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
     from hmsa_jax.experiment import autolabel
 
 
-def run(config: ConfigDict, options: argparse.Namespace) -> None:
+def run(config: ConfigDict, options: argparse.Namespace) -> int:
     """Labels all images that are not labelled yet."""
-    autolabel.autolabel(
+    is_done = autolabel.autolabel(
         config,
         execution.path_of(options, "workdir"),
         options.images,
@@ -25,6 +25,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
         previews=options.previews,
         step=execution.step_of(options),
     )
+    return 0 if is_done else options.stopped_status
 
 
 COMMAND = Command(
@@ -40,6 +41,7 @@ COMMAND = Command(
         Flag("flip", "leaves the mirror image out; else predictions are averaged", True, bool),
         Flag("previews", "writes each image beside its labels in colour, too", False, bool),
         STEP,
+        STOPPED_STATUS,
         DISTRIBUTED,
     ),
 )

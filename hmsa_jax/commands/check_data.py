@@ -11,10 +11,10 @@ with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.experiment import check_data
 
 
-def run(config: ConfigDict, options: argparse.Namespace) -> bool:
-    """Decodes every image and label; False if anything is wrong."""
+def run(config: ConfigDict, options: argparse.Namespace) -> int:
+    """Decodes every image and label; 1 if anything is wrong."""
     del options
-    return check_data.check_data(config)
+    return 0 if check_data.check_data(config) else 1
 
 
 COMMAND = Command(

@@ -18,7 +18,7 @@ class Flag:
       name: as it is typed, without dashes.
       meaning: a phrase for the help.
       default: its value where it is not typed.
-      kind: type of the value, or what reads it; a `bool` is typed as `--name` or `--noname`.
+      kind: from what is typed to the value; a `bool` is typed as `--name` or `--noname`.
       value: what stands for the value in the help, like FILE.
       needed: whether it has to be typed.
     """
@@ -56,6 +56,21 @@ DISTRIBUTED = Flag(
 )
 
 
+def _exit_status(text: str) -> int:
+    if not text.isdecimal() or int(text) > 255:
+        raise argparse.ArgumentTypeError(f"{text!r} is no exit status; expected 0 to 255")
+    return int(text)
+
+
+STOPPED_STATUS = Flag(
+    "stopped_status",
+    "exit status where a signal stopped it early and all is saved, for whatever starts it again",
+    0,
+    _exit_status,
+    "N",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A verb of the command line.
@@ -64,7 +79,7 @@ class Command:
       summary: what it does, in a line.
       example: a whole command.
       run: does it, given the config of the experiment (None for a command that reads none) and
-        the value of each flag; returns False if the exit status has to be 1.
+        the value of each flag; returns the exit status, or None if it is 0.
       flags: what it reads besides `--config` and `--config.GROUP.FIELD`.
       reads_config: whether it reads those.
       word: what an argument without dashes stands for, if one may be given.
@@ -73,7 +88,7 @@ class Command:
 
     summary: str
     example: str
-    run: Callable[[Any, argparse.Namespace], bool | None]
+    run: Callable[[Any, argparse.Namespace], int | None]
     flags: tuple[Flag, ...] = ()
     reads_config: bool = True
     word: str = ""

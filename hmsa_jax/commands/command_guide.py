@@ -17,9 +17,9 @@ A run that is there has its own experiment, so that `--workdir` is enough. A fie
 later is changed by `--config.GROUP.FIELD`; another one is refused, with both values
 ([configuration.md](configuration.md)).
 
-The exit status is 0 when all is done, or saved after a signal; 1 when something is wrong, which a
-line says (`HMSA_TRACEBACK=1` shows where); 2 when the command was wrongly typed; 130 when it was
-interrupted and has nothing to save.
+The exit status is 0 when all is done, or saved after a signal, which `--stopped_status` tells
+apart; 1 when something is wrong, which a line says (`HMSA_TRACEBACK=1` shows where); 2 when the
+command was wrongly typed; 130 when it was interrupted and has nothing to save.
 
 This page is made from [hmsa_jax/commands/](../hmsa_jax/commands/) by
 `python main.py help --markdown > docs/commands.md`."""

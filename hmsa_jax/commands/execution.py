@@ -49,7 +49,7 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
         config = read_config(command, options)
         with joining.joined(getattr(options, "distributed", "off")):
             hosts.check_agreement("command", _facts(verb, command, options, config))
-            succeeded = command.run(config, options)
+            status = command.run(config, options)
     except Exception as error:
         line = _in_one_line(error)
         if line is None or os.environ.get("HMSA_TRACEBACK"):
@@ -57,9 +57,9 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
         _fail(f"{line}\n(HMSA_TRACEBACK=1 shows where.)", 1)
     except KeyboardInterrupt as interrupt:
         _fail(str(interrupt) or "Interrupted.", 130)
-    if succeeded is False:
-        sys.exit(1)
-    background.status = 0
+    background.status = status or 0
+    if status:
+        sys.exit(status)
 
 
 def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | None:

@@ -5,7 +5,7 @@ import argparse
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.commands.command import DISTRIBUTED, STEP, WORKDIR, Command, Flag
+from hmsa_jax.commands.command import DISTRIBUTED, STEP, STOPPED_STATUS, WORKDIR, Command, Flag
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
@@ -13,9 +13,9 @@ with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.predictions import predicted_images
 
 
-def run(config: ConfigDict, options: argparse.Namespace) -> bool:
+def run(config: ConfigDict, options: argparse.Namespace) -> int:
     """Predicts all images that are not done yet."""
-    return predict.predict(
+    is_done = predict.predict(
         config,
         execution.path_of(options, "workdir"),
         options.images,
@@ -28,6 +28,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> bool:
         server=options.submission,
         step=execution.step_of(options),
     )
+    return 0 if is_done else options.stopped_status
 
 
 def _kinds(options: argparse.Namespace) -> str:
@@ -50,6 +51,7 @@ COMMAND = Command(
         Flag("exif", "leaves EXIF orientations out; else images are as displayed", True, bool),
         Flag("submission", "packs the masks for a server: cityscapes", value="SERVER"),
         STEP,
+        STOPPED_STATUS,
         DISTRIBUTED,
     ),
 )

@@ -5,21 +5,23 @@ import argparse
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.commands.command import DISTRIBUTED, STEP, WORKDIR, Command
+from hmsa_jax.commands.command import DISTRIBUTED, STEP, STOPPED_STATUS, WORKDIR, Command
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
     from hmsa_jax.experiment import train
 
 
-def run(config: ConfigDict, options: argparse.Namespace) -> None:
+def run(config: ConfigDict, options: argparse.Namespace) -> int:
     """Trains to the last step, or until a signal, and scores the network then."""
-    train.train(config, execution.path_of(options, "workdir"), execution.step_of(options))
+    workdir = execution.path_of(options, "workdir")
+    is_done = train.train(config, workdir, execution.step_of(options))
+    return 0 if is_done else options.stopped_status
 
 
 COMMAND = Command(
     summary="trains a network and scores it, or goes on with a run that was stopped",
     example="python main.py train --config=configs/street_scenes.py --workdir=runs/street_scenes",
     run=run,
-    flags=(WORKDIR, STEP, DISTRIBUTED),
+    flags=(WORKDIR, STEP, STOPPED_STATUS, DISTRIBUTED),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from hmsa_jax.distributed import coordination, hosts, liveness
+from hmsa_jax.distributed import coordination, hosts, launchers, liveness
 from hmsa_jax.runtime.console import set_quiet
 from hmsa_jax.runtime.progress import tell
 
@@ -22,8 +22,7 @@ _PATIENCE = 300  # seconds in which all processes have to start
 _SECONDS_TO_FAIL = 10  # between processes that fail for the same reason
 _LINES = "lines"
 _HEARTBEAT = 50  # seconds without one after which JAX takes a process for dead
-# How JAX calls the clusters that are evident from the environment of a process alone.
-_CLUSTERS = {"slurm": "Slurm", "ompi": "Open MPI", "gketpu": "GKE", "gcetpu": "A TPU VM"}
+_BY_HAND = "--distributed"
 
 
 @contextlib.contextmanager
@@ -42,16 +41,16 @@ def joined(how: str | None) -> Iterator[None]:
     Raises:
       ValueError: it is none of these, or the others are not found.
     """
-    how = _evident() if how is None else how
-    if how == "off":
+    launcher = launchers.evident() if how in (None, "auto") else None
+    if how == "off" or (how is None and not _is_one_of_several(launcher)):
         yield
         return
     # JAX would catch SIGTERM itself, and Python would not see it; `preemption` tells the others.
     jax.config.update("jax_enable_preemption_service", False)
-    if how == "auto":
-        _initialize(how)
+    if how not in (None, "auto"):
+        _initialize(_by_hand(how))
     else:
-        _initialize_by_hand(how)
+        _initialize(None if launcher is None else launchers.place(launcher, _PATIENCE))
     set_quiet(jax.process_index() > 0)
     if jax.process_count() > 1:
         tell(f"{jax.process_count()} processes with {jax.device_count()} devices.")
@@ -69,21 +68,16 @@ def joined(how: str | None) -> Iterator[None]:
         lines.close()
 
 
-def _evident() -> str:
-    """'auto' if this process is evidently one of several, which is told; else 'off'."""
-    for cluster in coordination.cluster_types():
-        title = _CLUSTERS.get(cluster.name)
-        if title is None or not cluster.is_env_present():
-            continue
-        count = cluster.get_process_count()
-        if count > 1:
-            if cluster.get_process_id() == 0:
-                tell(
-                    f"{title} runs {count} of these processes, which work together (with"
-                    " --distributed=off each works by itself)."
-                )
-            return "auto"
-    return "off"
+def _is_one_of_several(launcher: Any | None) -> bool:
+    """Whether a launcher started several processes, which is told."""
+    if launcher is None or (count := launcher.get_process_count()) == 1:
+        return False
+    if launcher.get_process_id() == 0:
+        tell(
+            f"{launchers.TITLES[launcher.name]} runs {count} of these processes, which work"
+            " together (with --distributed=off each works by itself)."
+        )
+    return True
 
 
 def _open_lines() -> liveness.Lines:
@@ -109,60 +103,73 @@ def _open_lines() -> liveness.Lines:
     return lines
 
 
-def _initialize_by_hand(how: str) -> None:
+def _by_hand(how: str) -> launchers.Place:
     match = re.fullmatch(r"(?P<address>\S+:\d+),(?P<count>\d+),(?P<index>\d+)", how)
     if not match:
-        raise ValueError(f"--distributed is {how!r}; expected {EXPECTED}")
+        raise ValueError(f"{_BY_HAND} is {how!r}; expected {EXPECTED}")
     address, count, index = match["address"], int(match["count"]), int(match["index"])
     if index >= count:
-        raise ValueError(
-            f"--distributed is {how!r}, whose INDEX is {index}; expected 0 to COUNT - 1"
-        )
-    if index:
-        _reach(address)
-    elif count > 1:
-        _check_free(address)
-        tell(
-            f"Waiting up to {_PATIENCE // 60} minutes for processes 1 to {count - 1} of {count}, to"
-            f" be started with --distributed={address},{count},INDEX."
-        )
-    _initialize(
-        how,
-        coordinator_address=address,
-        num_processes=count,
-        process_id=index,
-        cluster_detection_method="deactivate",
-    )
+        raise ValueError(f"{_BY_HAND} is {how!r}, whose INDEX is {index}; expected 0 to COUNT - 1")
+    return launchers.Place(_BY_HAND, address, count, index)
 
 
-def _initialize(how: str, **options: Any) -> None:
+def _initialize(place: launchers.Place | None) -> None:
+    """Makes JAX know of the others; None: JAX finds them."""
+    options: dict[str, Any] = {}
+    if place is not None:
+        _prepare(place)
+        options = dict(
+            coordinator_address=place.address,
+            num_processes=place.count,
+            process_id=place.index,
+            local_device_ids=place.devices,
+            cluster_detection_method="deactivate",
+        )
     try:
         jax.distributed.initialize(
             initialization_timeout=_PATIENCE, heartbeat_timeout_seconds=_HEARTBEAT, **options
         )
     except (RuntimeError, ValueError) as error:
-        hint = ""
-        if how == "auto":
-            hint = " Where JAX finds no other processes, name them: HOST:PORT,COUNT,INDEX."
-        raise ValueError(f"--distributed={how}: {error}{hint}") from error
+        if place is not None:
+            raise ValueError(f"{place.launcher} ({place.address}): {error}") from error
+        raise ValueError(
+            f"{_BY_HAND}=auto: {error} Where JAX finds no other processes, name them:"
+            " HOST:PORT,COUNT,INDEX."
+        ) from error
 
 
-def _check_free(address: str) -> None:
-    port = address.rpartition(":")[2]
+def _prepare(place: launchers.Place) -> None:
+    """Finds out whether the processes can meet: where they cannot, JAX would dump core."""
+    if place.index:
+        _reach(place)
+    elif place.count > 1:
+        _check_free(place)
+        if place.launcher == _BY_HAND:
+            tell(
+                f"Waiting up to {_PATIENCE // 60} minutes for processes 1 to {place.count - 1} of"
+                f" {place.count}, to be started with"
+                f" {_BY_HAND}={place.address},{place.count},INDEX."
+            )
+
+
+def _check_free(place: launchers.Place) -> None:
+    port = place.address.rpartition(":")[2]
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a run may just have ended
         try:
             listener.bind(("", int(port)))
         except (OSError, OverflowError) as error:
+            other = "Name another port; of the processes only one has INDEX 0."
+            if place.launcher != _BY_HAND:
+                other = "JAX_COORDINATOR_PORT=PORT, for all processes, names another."
             raise ValueError(
-                f"--distributed names port {port}, which is not free here: {error}. Name another"
-                " port; of the processes only one has INDEX 0."
+                f"{place.launcher} names port {port}, which is not free here: {error}. {other}"
             ) from error
 
 
-def _reach(address: str) -> None:
-    """Waits until something listens there; if nothing does, JAX itself would dump core."""
-    host, _, port = address.rpartition(":")
+def _reach(place: launchers.Place) -> None:
+    """Waits until something listens there."""
+    host, _, port = place.address.rpartition(":")
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -170,9 +177,12 @@ def _reach(address: str) -> None:
             return
         except (OSError, OverflowError) as error:
             if time.monotonic() > deadline:
+                other = "Start the process of INDEX 0 there"
+                if place.launcher != _BY_HAND:
+                    other = "JAX_COORDINATOR_ADDRESS=HOST:PORT, for all processes, names another"
                 raise ValueError(
-                    f"--distributed names {address}, where no process listens: {error}. Start the"
-                    " process of INDEX 0 there, and let the others through to that port."
+                    f"{place.launcher} names {place.address}, where no process listens: {error}."
+                    f" {other}, and let the others through to that port."
                 ) from error
             time.sleep(0.5)
 

@@ -57,6 +57,7 @@ WRONG = {
         "--workdir=a",
         "--step=1.5",
     ): "--step: '1.5' is none; expected a number, best or latest",
+    ("train", "--workdir=a", "--stopped_status=256"): "--stopped_status: '256' is no exit status",
     ("evaluate", "--workdir=a", "--out=b"): "evaluate takes no --out",
     ("train", "--workdir=w", "--images=d"): "train takes no --images",
     ("train", "--workdir=w", "--from=a.pth"): "train takes no --from",

@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax.distributed import coordination, hosts, joining, liveness, sharding
+from hmsa_jax.distributed import coordination, hosts, joining, launchers, liveness, sharding
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.paths import any_path
@@ -46,19 +46,6 @@ SETTINGS = {
     "evaluate.protocols": ("single",),
 }
 HOST = socket.gethostname()
-SLURM = {
-    "SLURM_JOB_ID": "7",
-    "SLURM_STEP_NODELIST": "node[1-4]",
-    "SLURM_NTASKS": "4",
-    "SLURM_PROCID": "0",
-    "SLURM_LOCALID": "0",
-}
-OPEN_MPI = {
-    "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1:34911",
-    "OMPI_COMM_WORLD_SIZE": "4",
-    "OMPI_COMM_WORLD_RANK": "0",
-    "OMPI_COMM_WORLD_LOCAL_RANK": "0",
-}
 TIMEOUT = 600  # seconds, on a busy machine
 
 
@@ -363,7 +350,7 @@ def test_the_private_names_of_jax_are_as_they_were():
     names = ("key_value_set", "key_value_dir_get", "wait_at_barrier")
     missing = [name for name in names if not hasattr(client, name)]
     assert not missing, f"jax {jax.__version__} has others; these were tried: {', '.join(tried)}"
-    assert {cluster.name for cluster in coordination.cluster_types()} >= set(joining._CLUSTERS)
+    assert {cluster.name for cluster in coordination.cluster_types()} >= set(launchers.TITLES)
 
 
 # Processes that die, fail, or do not come.
@@ -461,25 +448,6 @@ def test_a_line_of_a_stranger_is_closed():
     lines.close()
 
 
-@pytest.mark.parametrize(
-    ("environment", "how"),
-    [
-        ({}, "off"),
-        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}, "off"),  # of a shell in an allocation
-        (SLURM | {"SLURM_NTASKS": "1"}, "off"),
-        (SLURM, "auto"),
-        (OPEN_MPI, "auto"),
-    ],
-)
-def test_a_cluster_is_joined_where_it_is_evident(environment, how, monkeypatch, capsys):
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "OMPI_"))]:
-        monkeypatch.delenv(name)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert joining._evident() == how
-    assert ("runs 4 of these processes" in capsys.readouterr().out) == (how == "auto")
-
-
 # What is refused.
 
 
@@ -500,6 +468,7 @@ def test_rows_of_an_image_on_several_hosts():
     ],
 )
 def test_what_names_no_other_processes(how, problem, monkeypatch):
+    jax.devices()
     monkeypatch.setattr(joining, "_PATIENCE", 0.1)
     with pytest.raises(ValueError, match=f"--distributed.*{problem}"), joining.joined(how):
         pass
