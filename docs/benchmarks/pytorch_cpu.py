@@ -1,19 +1,21 @@
-"""Prediction and train step on a CPU, side by side with the published PyTorch code.
+"""Prediction, evaluation and train step on a CPU, side by side with the published PyTorch code.
 
     git clone https://github.com/NVIDIA/semantic-segmentation PUBLISHED
     python docs/benchmarks/pytorch_cpu.py PUBLISHED --torch_python=PYTHON
 
 PYTHON is an interpreter that has PyTorch and numpy. On both sides: HRNet-W48 with OCR and
-hierarchical attention, scales 0.5 and 1 blended at the size of the image, the same weights and
-batch, cross-entropy (and 0.4 times that of the auxiliary head), SGD, float32, no dropout, two
-threads. Only ours normalises the images in the time measured; in the published code the loader
-does. Each side is a process of its own; they take turns, so that never both run. First they have to
-agree in a prediction and in the losses of three steps, the later of which depend on gradients and
-momentum. Crops below 128x256 do not: BatchNorm of two pixels magnifies rounding 10,000 times.
+hierarchical attention, scales blended at the size of the image, the same weights and batch,
+float32, two threads. A prediction ends with logits: only ours normalises the images in the time
+measured; in the published code the loader does. An evaluation begins with uint8 images on the host
+and ends with the class of each pixel there: ours is the step of `predict`, theirs normalises,
+predicts, and takes the largest logit. A train step has the scales 0.5 and 1, cross-entropy (and 0.4
+times that of the auxiliary head), SGD, no dropout. Each side is a process of its own; they take
+turns, so that never both run. First they have to agree in the logits, in the classes, and in the
+losses of three steps, the later of which depend on gradients and momentum. Crops below 128x256 do
+not: BatchNorm of two pixels magnifies rounding 10,000 times.
 """
 
 import argparse
-import functools
 import os
 import pathlib
 import re
@@ -24,26 +26,30 @@ from subprocess import PIPE, Popen
 
 import numpy as np
 
-JOBS = ("prediction", "train step")
+JOBS = ("prediction", "evaluation", "train step")
 THREADS, CLASSES, IGNORE, SEED = 2, 19, 255, 11
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 5e-4  # of SGD
-TOLERANCE = 1e-3  # relative to the largest value
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the published code
+TOLERANCE = 1e-3  # relative to the largest value; of classes, the share of pixels
 
 
 def main(args: argparse.Namespace) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])  # workers inherit it
     processor = re.search("model name.*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())[1]
-    print(f"{processor}, {THREADS} threads; crop {args.crop}, batch {args.batch}", flush=True)
+    print(f"{processor}, {THREADS} threads; crop {args.crop}, batch {args.batch}")
+    print(f"scales {args.scales} {'with' if args.flip else 'without'} the mirror image", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_batch(pathlib.Path(folder), args.batch, args.crop)
-        theirs = Worker("PyTorch", args.torch_python, args.published, folder)  # writes the weights
-        ours = Worker("ours", sys.executable, args.published, folder)
-        for job in (*JOBS, "train step", "train step"):
-            require_agreement(job, ours, theirs)
+        theirs = Worker("PyTorch", args.torch_python, folder)  # writes the weights
+        ours = Worker("ours", sys.executable, folder)
+        for job in args.jobs:
+            for _ in range(3 if job == "train step" else 1):
+                require_agreement(job, ours, theirs)
         print(f"\nMedians (quartiles) of {args.runs}; the ratio is the median over pairs.\n")
-        print("| what | ours, s | PyTorch, s | ours / PyTorch |\n|---|---:|---:|---:|")
-        for job in JOBS:
-            print(f"| {job} | {timed(job, ours, theirs, args.runs)} |", flush=True)
+        print("| what | ours, s | PyTorch, s | ours / PyTorch | images/s, ours | PyTorch |")
+        print("|---|---:|---:|---:|---:|---:|")
+        for job in args.jobs:
+            print(f"| {job} | {timed(job, ours, theirs, args)} |", flush=True)
 
 
 def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
@@ -59,8 +65,8 @@ def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
 class Worker:
     """The process of a side. It says what it is, then does jobs, and ends when this one does."""
 
-    def __init__(self, side: str, python: str, published: str, folder: str):
-        command = [python, __file__, published, f"--worker={side}", f"--folder={folder}"]
+    def __init__(self, side: str, python: str, folder: str):
+        command = [python, __file__, *sys.argv[1:], f"--worker={side}", f"--folder={folder}"]
         self.process = Popen(command, stdin=PIPE, stdout=PIPE, text=True)
         self.result = pathlib.Path(folder) / f"{side}.npy"  # of the last job
         print(self.answer(), flush=True)
@@ -79,40 +85,45 @@ def require_agreement(job: str, *workers: Worker) -> None:
     for worker in workers:
         worker.seconds(job)
     ours, theirs = (np.load(worker.result) for worker in workers)
-    error = np.abs(ours - theirs).max() / np.abs(theirs).max()
-    print(f"{job}: the sides differ by {error:.1e} of the largest value", flush=True)
+    if job == "evaluation":
+        error, of = (ours != theirs).mean(), "the pixels"
+    else:
+        error, of = np.abs(ours - theirs).max() / np.abs(theirs).max(), "the largest value"
+    print(f"{job}: the sides differ by {error:.1e} of {of}", flush=True)
     if not error <= TOLERANCE:  # nor is NaN
         raise SystemExit(f"{job}: expected at most {TOLERANCE:.0e}; nothing is timed")
 
 
-def timed(job: str, ours: Worker, theirs: Worker, runs: int) -> str:
+def timed(job: str, ours: Worker, theirs: Worker, args: argparse.Namespace) -> str:
     """Has both do a job in turn; cells of the table."""
-    pairs = np.array([(ours.seconds(job), theirs.seconds(job)) for _ in range(runs)])
+    pairs = np.array([(ours.seconds(job), theirs.seconds(job)) for _ in range(args.runs)])
     sides = np.percentile(pairs, (50, 25, 75), axis=0).T
     cells = [f"{median:.2f} ({low:.2f}-{high:.2f})" for median, low, high in sides]
-    return " | ".join([*cells, f"{np.median(pairs[:, 0] / pairs[:, 1]):.2f}"])
+    ratio = f"{np.median(pairs[:, 0] / pairs[:, 1]):.2f}"
+    return " | ".join([*cells, ratio, *(f"{args.batch / median:.3f}" for median in sides[:, 0])])
 
 
 def work(args: argparse.Namespace) -> None:
     """A worker: does the job that each line of its input names, until that ends."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    about, *jobs = (our_jobs if args.worker == "ours" else their_jobs)(args.folder, args.published)
+    about, jobs = (our_jobs if args.worker == "ours" else their_jobs)(args)
     print(about, file=answers, flush=True)
     for line in sys.stdin:
         begin = time.perf_counter()
-        result = jobs[JOBS.index(line.strip())]()
+        result = jobs[line.strip()]()
         seconds = time.perf_counter() - begin
         np.save(args.folder / f"{args.worker}.npy", np.asarray(result))
         print(seconds, file=answers, flush=True)
 
 
-def our_jobs(folder: pathlib.Path, _):
+def our_jobs(args: argparse.Namespace):
     """A line about this project, and its jobs, compiled."""
     import jax
 
     from configs import base
     from hmsa_jax.distributed import sharding
     from hmsa_jax.experiment import experiment
+    from hmsa_jax.inference import prediction as prediction_lib
     from hmsa_jax.inference import protocol as protocol_lib
     from hmsa_jax.models import pretrained
     from hmsa_jax.training import checkpoint
@@ -126,37 +137,49 @@ def our_jobs(folder: pathlib.Path, _):
     config.model.update(semantic_head="published", dropout=0.0, dtype="float32")
     config.objective.update(main_loss="cross_entropy", fusion_resolution="image")
     config.optimizer.update(learning_rate=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    config.evaluate.update(fusion_resolution="image", flip=args.flip, images_per_device=args.batch)
     assembled = experiment.assemble(config)
-    tensors = weight_file.read(folder / "w48.pth")
+    tensors = weight_file.read(args.folder / "w48.pth")
     *ours, _ = pretrained.load(
         tensors, assembled.params, assembled.batch_stats, assembled.architecture
     )
     state = checkpoint.with_weights(assembled.initial_state(), *ours)
-    shardings = sharding.training_batch(assembled.mesh)
-    batch = sharding.put_batch(dict(np.load(folder / "batch.npz")), shardings)
-    protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
-    predict = functools.partial(
-        protocol_lib.predict_all, protocols, assembled.graphdef, resolution="image", flip=False
-    )
-    begin = time.perf_counter()
-    predict = jax.jit(predict).lower(state.params, state.batch_stats, batch["image"]).compile()
-    middle = time.perf_counter()
-    train_step = assembled.train_step().lower(state, batch).compile()
-    taken = f"in {middle - begin:.0f} s and {time.perf_counter() - middle:.0f} s"
+    weights = state.params, state.batch_stats
+    host = dict(np.load(args.folder / "batch.npz"))
+    batch = sharding.put_batch(host, sharding.training_batch(assembled.mesh))
+    images = {"image": sharding.whole_images(assembled.mesh)}
+    on_device = sharding.put_batch(host, images)
+    predictor = assembled.predictor(protocol_lib.parse_all([f"hierarchical:{args.scales}"]))
+    steps = {
+        "prediction": lambda: predictor.step(lambda o, _: o[0].logits, images["image"]),
+        "evaluation": lambda: prediction_lib.make_prediction_step(predictor),
+        "train step": assembled.train_step,
+    }
+    compiled, taken = {}, []
+    for job in args.jobs:
+        arguments = (state, batch) if job == "train step" else (*weights, on_device)
+        begin = time.perf_counter()
+        compiled[job] = steps[job]().lower(*arguments).compile()
+        taken.append(f"{job} in {time.perf_counter() - begin:.0f} s")
 
     def prediction():
-        (output,) = predict(state.params, state.batch_stats, batch["image"])
-        return jax.block_until_ready(output.logits)
+        logits, _ = jax.block_until_ready(compiled["prediction"](*weights, on_device))
+        return logits
+
+    def evaluation():
+        classes, _ = compiled["evaluation"](*weights, sharding.put_batch(host, images))
+        return np.asarray(classes)
 
     def step():
         nonlocal state
-        state, metrics = jax.block_until_ready(train_step(state, batch))
+        state, metrics = jax.block_until_ready(compiled["train step"](state, batch))
         return metrics["loss"]
 
-    return f"ours: jax {jax.__version__}, compiled {taken}", prediction, step
+    about = f"ours: jax {jax.__version__}, compiled {', '.join(taken)}"
+    return about, dict(zip(JOBS, (prediction, evaluation, step), strict=True))
 
 
-def their_jobs(folder: pathlib.Path, published: str):
+def their_jobs(args: argparse.Namespace):
     """A line about the published code, and its jobs. Writes the weights of both sides."""
     import torch
     import w48_reference
@@ -164,38 +187,59 @@ def their_jobs(folder: pathlib.Path, published: str):
     from tests.fixtures import seeded
 
     torch.set_num_threads(THREADS)
-    network, _ = w48_reference.published_network(published)
+    network, cfg = w48_reference.published_network(args.published)
+    cfg.MODEL.N_SCALES = [float(scale) for scale in args.scales.split(",")]
     del sys.modules["tabulate"]  # a stub, which PyTorch's optimizers trip over
     weights = seeded.state_dict(SEED, {k: v.shape for k, v in network.state_dict().items()})
     network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
-    torch.save({"state_dict": network.state_dict()}, folder / "w48.pth")
+    torch.save({"state_dict": network.state_dict()}, args.folder / "w48.pth")
     cross_entropy = torch.nn.CrossEntropyLoss(ignore_index=IGNORE)
     network.criterion = lambda logits, labels, do_rmi: cross_entropy(logits, labels)
     network.ocr.ocr_distri_head.conv_bn_dropout[2].p = 0.0
-    batch = np.load(folder / "batch.npz")
-    images = (batch["image"] / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
-    images = torch.from_numpy(np.moveaxis(images, -1, 1)).float().contiguous()
-    inputs = {"images": images, "gts": torch.from_numpy(batch["label"]).long()}
+    batch = np.load(args.folder / "batch.npz")
+    mean, deviation = (torch.tensor(x)[:, None, None] for x in (MEAN, DEVIATION))
+    label = torch.from_numpy(batch["label"]).long()
     sgd = torch.optim.SGD(network.parameters(), RATE, MOMENTUM, weight_decay=DECAY)
 
+    def normalized():
+        image = torch.from_numpy(batch["image"]).movedim(-1, 1)
+        return ((image / 255 - mean) / deviation).contiguous()
+
+    images = normalized()
+
+    def predicted(images):
+        return network.eval()({"images": images})["pred"]
+
     @torch.no_grad()
+    def logits(images):
+        if not args.flip:
+            return predicted(images)
+        return (predicted(images.flip(3)).flip(3) + predicted(images)) / 2
+
     def prediction():
-        return network.eval()(inputs)["pred"].movedim(1, -1)
+        return logits(images).movedim(1, -1)
+
+    def evaluation():
+        return logits(normalized()).argmax(1).byte()
 
     def step():
         sgd.zero_grad()
-        loss = network.train()(inputs)
+        loss = network.train()({"images": images, "gts": label})
         loss.backward()
         sgd.step()
         return loss.detach()
 
-    return f"PyTorch: torch {torch.__version__}", prediction, step
+    about = f"PyTorch: torch {torch.__version__}"
+    return about, dict(zip(JOBS, (prediction, evaluation, step), strict=True))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("published", help="a checkout of the published code")
     parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--jobs", type=lambda text: text.split(","), default=JOBS)
+    parser.add_argument("--scales", default="0.5,1", help="of prediction and evaluation")
+    parser.add_argument("--flip", action="store_true", help="means with the mirror image, too")
     parser.add_argument("--crop", default="256x512", help="rows x columns")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5)
