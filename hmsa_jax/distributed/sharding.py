@@ -89,8 +89,8 @@ def evaluation_batch(mesh: Mesh) -> dict[str, NamedSharding]:
 def put_equal(tree: Any, shardings: Any) -> Any:
     """Lays host arrays, which are equal in all processes, out on devices.
 
-    Unlike `jax.device_put` it compares nothing over the processes, array after array: those of a
-    network took 23 s in four processes.
+    Unlike `jax.device_put` it compares nothing over the processes, array after array, which takes
+    longer the more there are (docs/results/startup.md).
 
     Args:
       tree: of arrays.
