@@ -367,6 +367,7 @@ def scripted(tmp_path):
             f"""
 import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
 from hmsa_jax.distributed import hosts, joining
+joining._SECONDS_TO_FAIL = 1
 HOW = sys.argv[1].removeprefix("--distributed=")
 INDEX = int(HOW.rpartition(",")[2])
 with joining.joined(HOW):
