@@ -103,20 +103,23 @@ class TiledPredictor:
     def check(self, size: Size) -> None:
         """Raises ValueError if an image of so many rows and columns is too large for tiles, too."""
         strip_lib.check(size[0], self._protocol.scales)
-        params, batch_stats = self._weights
-        shape = jax.ShapeDtypeStruct((1, self._side, self._side, 3), jnp.float32)
-        covered = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-        said, _ = jax.eval_shape(self._look_at, params, batch_stats, shape, covered)
         grids = [self._grid(size, scale) for scale in self._protocol.scales]
         pixels = sum(grid.rows.scaled * grid.columns.scaled for grid in grids)
-        of_pixel = said.size * said.dtype.itemsize / self._side**2
-        needed = pixels * of_pixel * (2 if self._predictor.flip else 1)
+        needed = pixels * self._bytes_of_pixel * (2 if self._predictor.flip else 1)
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if needed > available:
             raise ValueError(
                 f"the maps of its {size[0]} x {size[1]} pixels would take {needed / 1e9:.3g} GB of"
                 f" this machine's {available / 1e9:.3g} GB; cut it up, or name smaller scales"
             )
+
+    @functools.cached_property
+    def _bytes_of_pixel(self) -> float:
+        """Of the maps, for each pixel of a scaled image; the network is traced for it."""
+        pixels = jax.ShapeDtypeStruct((1, self._side, self._side, 3), jnp.float32)
+        covered = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+        said, _ = jax.eval_shape(self._look_at, *self._weights, pixels, covered)
+        return said.size * said.dtype.itemsize / self._side**2
 
     def predict(self, name: str, image: np.ndarray) -> Any:
         """The summary of an image, host arrays `[H, W, ...]`.

@@ -67,7 +67,8 @@ class StepClock:
         )
         self._waits = [wait for wait in self._waits if wait[0] >= step]
         self._pauses = [pause for pause in self._pauses if pause[1] > ends[-1]]
-        self._finished = {s: t for s, t in self._finished.items() if s >= step}
+        for old in range(first, step):  # one by one: the thread may add another meanwhile
+            self._finished.pop(old, None)
         self._last = step, ends[-1]
         return Interval(seconds, idle)
 

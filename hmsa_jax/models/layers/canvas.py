@@ -8,7 +8,6 @@ images and ends at their edges.
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +15,10 @@ import numpy as np
 
 from hmsa_jax.models.layers import strip
 from hmsa_jax.models.layers.resize import integer_taps, resize_bilinear
-from hmsa_jax.models.layers.strip import Strip
+from hmsa_jax.models.layers.strip import LARGEST, ScaledSize, Size, Strip
 
 MULTIPLE = 32
 """Of this are rows and columns of a canvas, so that features of all strides divide it."""
-
-_LARGEST = 2**31 - 1  # of int32
-
-Size = tuple[int, int]
-ScaledSize = Callable[[Size, float], Size]
 
 
 @jax.tree_util.register_dataclass
@@ -152,7 +146,7 @@ def resize(x: jax.Array, canvas: Canvas | Strip, target: Canvas | Strip) -> jax.
     if canvas is target:
         return target.clear(x)
     for source, resized in zip(canvas.shape, target.shape, strict=True):
-        if (2 * resized + 1) * source > _LARGEST:
+        if (2 * resized + 1) * source > LARGEST:
             raise ValueError(
                 f"images of {source} pixels a side cannot be resized to {resized} on a canvas that"
                 " several sizes share; predict images of fewer sizes at a time, or smaller ones"

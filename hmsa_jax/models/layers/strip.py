@@ -14,7 +14,7 @@ from hmsa_jax.models.layers.resize import integer_taps, resize_bilinear
 
 _ALIGNED = 32  # rows of scaled images that arrays hold start and end at multiples: of any stride
 _BEYOND = 4  # rows beyond a strip, of the image and of the scaled one: more than two neighbours
-_LARGEST = 2**31 - 1  # of int32
+LARGEST = 2**31 - 1  # of int32
 
 Size = tuple[int, int]
 ScaledSize = Callable[[Size, float], Size]
@@ -69,7 +69,7 @@ def check(rows: int, scales: tuple[float, ...]) -> None:
     ValueError: 20000 rows are too many at scale 2; cut the image up, or name smaller scales
     """
     largest = max(1.0, *scales)
-    if (2 * rows * largest + 1) * rows * largest > _LARGEST:
+    if (2 * rows * largest + 1) * rows * largest > LARGEST:
         raise ValueError(
             f"{rows} rows are too many at scale {largest:g}; cut the image up, or name smaller"
             " scales"
