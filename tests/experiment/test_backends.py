@@ -162,5 +162,8 @@ def test_compiles_for_chips_that_are_not_here(config, name, tmp_path):
     assert row["device"] in target.chip.kinds
     assert row["devices"] == target.devices
     exchanged = sum(traffic["bytes"] for traffic in row["collectives"].values())
-    assert exchanged >= row["images"] * 11 * 11 * 4  # the counts of each image
+    if row["devices"] == 1:
+        assert not exchanged
+    else:
+        assert exchanged >= row["images"] * 11 * 11 * 4  # the counts of each image
     assert ("mfu" in row) == (target.platform == "tpu")
