@@ -6,7 +6,7 @@ import jax
 
 # Each of these calls makes `optimal_seconds` a second too small (libtpu 0.0.42); others do not.
 _UNCOUNTED_CALL = re.compile(
-    r'custom_call_target="(ConcatBitcast|Cholesky|InvertDiagBlocks\w*Triangular)"'
+    r'custom_call_target="(ConcatBitcast|ZeroCrop|Cholesky|InvertDiagBlocks\w*Triangular)"'
 )
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([^\s(]+) .*\{$")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
