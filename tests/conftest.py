@@ -35,6 +35,7 @@ LONGEST = (
     "test_hosts",
     "test_train",
     "test_buckets",
+    "test_liveness",
     "test_step",
     "test_published_parity",
     "test_recipes",

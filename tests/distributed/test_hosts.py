@@ -7,10 +7,6 @@ import pathlib
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import textwrap
 import time
 import types
 
@@ -20,11 +16,12 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from hmsa_jax.distributed import coordination, hosts, joining, launchers, liveness, sharding
+from hmsa_jax.distributed import coordination, hosts, joining, launchers, sharding
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.paths import any_path
-from tests import bucket, quick_compilation
+from tests import bucket
+from tests.processes import Running
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
@@ -46,61 +43,6 @@ SETTINGS = {
     "evaluate.protocols": ("single",),
 }
 HOST = socket.gethostname()
-TIMEOUT = 600  # seconds, on a busy machine
-
-
-class Running:
-    """Processes that run one command together."""
-
-    def __init__(self, arguments, environment, processes, devices, second=()):
-        where = f"localhost:{free_port()},{processes}"
-        count = f"--xla_force_host_platform_device_count={devices}"
-        flags = f"{quick_compilation.FLAGS} {count}"
-        environment = os.environ | environment | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-        self.processes, self.outputs = [], []
-        for index in range(processes):
-            with tempfile.NamedTemporaryFile("w", suffix=".log", delete=False) as output:
-                flags = [f"--distributed={where},{index}"] if processes > 1 else []
-                self.outputs.append(pathlib.Path(output.name))
-                self.processes.append(
-                    subprocess.Popen(
-                        [sys.executable, *arguments, *flags, *(second if index else ())],
-                        cwd=ROOT,
-                        env=environment,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
-
-    def finish(self):
-        """Waits; returns exit statuses and outputs, whose lines are joined."""
-        deadline = time.monotonic() + TIMEOUT
-        try:
-            statuses = [p.wait(max(deadline - time.monotonic(), 0.1)) for p in self.processes]
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"still running after {TIMEOUT} s: {self.read()}")
-        finally:
-            self.kill()
-        return statuses, self.read()
-
-    def read(self):
-        return [" ".join(output.read_text().split()) for output in self.outputs]
-
-    def kill(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-    def clean_up(self):
-        self.kill()
-        for output in self.outputs:
-            output.unlink()
-
-
-def free_port():
-    with contextlib.closing(socket.socket()) as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -351,102 +293,6 @@ def test_the_private_names_of_jax_are_as_they_were():
     missing = [name for name in names if not hasattr(client, name)]
     assert not missing, f"jax {jax.__version__} has others; these were tried: {', '.join(tried)}"
     assert {cluster.name for cluster in coordination.cluster_types()} >= set(launchers.TITLES)
-
-
-# Processes that die, fail, or do not come.
-
-
-@pytest.fixture
-def scripted(tmp_path):
-    """Starts three processes that are joined and then do a script; INDEX is the number of one."""
-    started = []
-
-    def start(body):
-        script = tmp_path / "script.py"
-        script.write_text(
-            f"""
-import os, signal, sys, time; sys.path.insert(0, {str(ROOT)!r})
-from hmsa_jax.distributed import hosts, joining
-joining._SECONDS_TO_FAIL = 1
-HOW = sys.argv[1].removeprefix("--distributed=")
-INDEX = int(HOW.rpartition(",")[2])
-with joining.joined(HOW):
-{textwrap.indent(body, "    ")}
-"""
-        )
-        started.append(Running([script], dict(os.environ), 3, 1))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.clean_up()
-
-
-@pytest.mark.parametrize("dying", [0, 1])
-def test_one_dead_process_ends_the_others_at_once(scripted, dying):
-    """Whatever they are doing, as waiting for what does not come any more."""
-    begin = time.monotonic()
-    running = scripted(
-        f"if INDEX == {dying}: os.kill(os.getpid(), signal.SIGKILL)\nhosts.wait_for_all('never')"
-    )
-    statuses, _ = running.finish()
-    assert time.monotonic() - begin < 60
-    assert statuses[dying] == -signal.SIGKILL
-    gone = f"Process {dying} on {HOST} is gone without a word: it was killed"
-    if dying == 0:  # then JAX may end them before they can say so
-        gone = "process 0 on localhost is gone"
-    for index in {0, 1, 2} - {dying}:
-        assert statuses[index] != 0
-        deadline = time.monotonic() + 30  # a witness may still be starting
-        while gone.lower() not in running.read()[index].lower():
-            assert time.monotonic() < deadline, running.read()[index]
-            time.sleep(0.1)
-
-
-def test_what_one_process_fails_of_is_told_by_all(scripted):
-    statuses, outputs = scripted(
-        "if INDEX == 1: raise ValueError('the disk of this host is full')\ntime.sleep(300)"
-    ).finish()
-    assert statuses == [1, 1, 1]
-    told = f"Process 1 on {HOST} has failed, and this one ends, too: ValueError: the disk of this"
-    assert told in outputs[0]
-    assert told in outputs[2]
-
-
-def test_who_is_missing_is_named_until_the_wait_ends(scripted):
-    statuses, outputs = scripted(
-        """
-hosts._SILENT, hosts._AGAIN = 0.5, 1
-if INDEX == 1:
-    time.sleep(4)
-    hosts.wait_for_all("lunch")
-    time.sleep(300)
-hosts.wait_for_all("lunch")
-hosts.wait_for_all("dinner", minutes=0.05)
-"""
-    ).finish()
-    waiting = f"Waiting for process 1 ({HOST}) at 'lunch'."
-    assert 2 <= outputs[0].count(waiting) <= 4
-    assert waiting not in outputs[2]  # one is enough
-    assert f"process 1 ({HOST}) did not come to 'dinner' within 0.05 minutes" in outputs[0]
-    assert statuses[0] == 1
-
-
-def test_whoever_leaves_well_ends_nobody(scripted):
-    statuses, outputs = scripted("time.sleep(INDEX)").finish()
-    assert statuses == [0, 0, 0], outputs
-    assert not any("Process" in output for output in outputs)
-
-
-def test_a_line_of_a_stranger_is_closed():
-    lines = liveness.Lines(0, pytest.fail)
-    port, _ = json.loads(lines.listen())
-    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b'["guessed", 1, "host"]\n', b"[]\n"):
-        with socket.create_connection(("localhost", port)) as stranger:
-            stranger.sendall(greeting)
-            stranger.shutdown(socket.SHUT_WR)
-            assert stranger.recv(100) == b""
-    lines.close()
 
 
 # What is refused.

@@ -16,7 +16,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.training import checkpoint, checkpoint_reading, integrity, optimizer
 from hmsa_jax.training.checkpoint import Checkpoints
 from hmsa_jax.training.state import initial_state
-from tests.distributed.test_hosts import Running
+from tests.processes import Running
 
 ROOT = pathlib.Path(__file__).parents[2]
 SGD = optimizer.sgd(optimizer.poly_schedule(0.1, 1.0, 10), momentum=0.9, weight_decay=0.0)
