@@ -1,11 +1,9 @@
 """A figure of the memory that steps take on their targets, as SVG."""
 
-import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jinja2
-
+from hmsa_jax.report import svg
 from hmsa_jax.report.backends import peak_and_limit
 
 # Pixels. Labels stand on the left of the bars, figures on the right.
@@ -31,13 +29,8 @@ def to_svg(rows: Iterable[Mapping[str, Any]]) -> str:
       The text of an SVG file.
     """
     rows = [row for row in rows if "memory" in row]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("memory_figure.svg.jinja").render(
+    return svg.render(
+        "memory_figure.svg.jinja",
         title=_TITLE,
         width=_WIDTH,
         left=_LEFT,

@@ -1,10 +1,9 @@
 """A figure of the mean IoU of each protocol by step, as SVG."""
 
 import math
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-import jinja2
+from hmsa_jax.report import svg
 
 # Pixels. The key stands on the right of the curves.
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 900, 60, 610, 58, 388, 26
@@ -33,13 +32,8 @@ def to_svg(curves: Mapping[str, Curve], best: tuple[int, float] | None = None) -
 
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(curves)}
     by_last = sorted(curves, key=lambda name: curves[name][-1][1], reverse=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("score_curve.svg.jinja").render(
+    return svg.render(
+        "score_curve.svg.jinja",
         title=_TITLE,
         width=_WIDTH,
         left=_LEFT,
