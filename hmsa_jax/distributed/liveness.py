@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 _GRACE = 3  # seconds in which all processes print what they have learnt, before one of them ends
 _VANISHED = 30  # seconds after which a machine that no longer answers is given up
+_LONGEST = 2**16  # bytes of a message
 _FAREWELL = ""  # in place of what has failed, of a process that is done
 
 
@@ -81,7 +82,7 @@ class Lines:
         _keep_alive(line)
         messages = _messages(line)
         greeting = next(messages, None)
-        if not greeting or greeting[0] != token:
+        if not greeting or len(greeting) != 3 or greeting[0] != token:
             line.close()  # of somebody else
             return
         process = greeting[1:]
@@ -158,11 +159,14 @@ def _messages(line: socket.socket) -> Iterator[list]:
         while True:
             while b"\n" not in data:
                 more = line.recv(4096)
-                if not more:
+                if not more or len(data) > _LONGEST:
                     return
                 data += more
             text, _, data = data.partition(b"\n")
-            yield json.loads(text)
+            message = json.loads(text)
+            if not isinstance(message, list):
+                return
+            yield message
 
 
 def _keep_alive(line: socket.socket) -> None:

@@ -102,9 +102,19 @@ def test_whoever_leaves_well_ends_nobody(scripted):
 def test_a_line_of_a_stranger_is_closed():
     lines = liveness.Lines(0, pytest.fail)
     port, _ = json.loads(lines.listen())
-    for greeting in (b"GET / HTTP/1.1\r\n\r\n", b'["guessed", 1, "host"]\n', b"[]\n"):
-        with socket.create_connection(("localhost", port)) as stranger:
-            stranger.sendall(greeting)
-            stranger.shutdown(socket.SHUT_WR)
-            assert stranger.recv(100) == b""
+    for greeting in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b'["guessed", 1, "host"]\n',
+        b"[]\n",
+        b"5\n",
+        b'{"a": 1}\n',
+        b"[" * 10**5,
+    ):
+        with socket.create_connection(("localhost", port), timeout=30) as stranger:
+            try:
+                stranger.sendall(greeting)
+                stranger.shutdown(socket.SHUT_WR)
+                assert stranger.recv(100) == b""
+            except ConnectionError:  # closed before all was read
+                assert len(greeting) > 2**16
     lines.close()
