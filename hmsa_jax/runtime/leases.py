@@ -22,6 +22,7 @@ from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.console import stderr
 from hmsa_jax.runtime.progress import tell
 
+_SECONDS_BETWEEN_LINES = 60  # while another process is waited for; of the first one half
 SECONDS_BETWEEN_WRITES = 10
 SECONDS_UNTIL_STALE = 120  # in which a lock has to change, as others see it
 SECONDS_TO_LIVE = 90  # without a write that arrived: this process ends before others take over
@@ -178,9 +179,13 @@ def held(directory: pathlib.Path, name: str, *, wait: bool) -> Iterator[None]:
       InUseError: another one does, and nobody waits.
     """
     lease = Lease(directory, name)
+    due = time.monotonic() + _SECONDS_BETWEEN_LINES / 2
     while not lease.try_to_take():
         if not wait:
             raise InUseError(lease.holder())
+        if time.monotonic() > due:
+            stderr.print(f"Waiting for {lease.holder()}, which holds {directory / name}.")
+            due = time.monotonic() + _SECONDS_BETWEEN_LINES
         time.sleep(1)
     try:
         yield

@@ -10,16 +10,22 @@ from pathlib import Path
 import filelock
 
 from hmsa_jax.runtime import leases, storage
+from hmsa_jax.runtime.console import stderr
+
+_SILENT, _AGAIN = 30, 60  # seconds
 
 
 @contextlib.contextmanager
 def waiting_for(path: Path) -> Iterator[None]:
-    """Holds the lock of a file, which it makes if it is missing; waits while another holds it."""
+    """Holds the lock of a file, which it makes if it is missing; waits while another holds it.
+
+    A wait is told after half a minute, and then each minute.
+    """
     with contextlib.ExitStack() as stack:
         if storage.is_remote(path):
             stack.enter_context(leases.held(path.parent, path.name, wait=True))
         else:
-            stack.enter_context(filelock.FileLock(path))
+            stack.callback(_acquired(path).release)
         yield
 
 
@@ -46,3 +52,16 @@ def occupied(directory: Path, name: str = "lock") -> Iterator[None]:
                 f"{directory} is in use by {who}; wait until it ends, or name another directory"
             ) from None
         yield
+
+
+def _acquired(path: Path) -> filelock.BaseFileLock:
+    """The lock of a file of this machine, or of a disk that machines share."""
+    lock, seconds = filelock.FileLock(path), _SILENT
+    while True:
+        try:
+            lock.acquire(timeout=seconds)
+        except filelock.Timeout:
+            seconds = _AGAIN
+            stderr.print(f"Waiting for another process, which holds {path}.", soft_wrap=True)
+        else:
+            return lock

@@ -33,7 +33,8 @@ def test_a_directory_is_free_when_the_process_in_it_is_killed(tmp_path):
         pass
 
 
-def test_one_waits_for_another(tmp_path):
+def test_one_waits_for_another_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(locks, "_SILENT", 0.05)
     order = []
 
     def second():
@@ -47,3 +48,7 @@ def test_one_waits_for_another(tmp_path):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+    waiting = f"Waiting for another process, which holds {tmp_path / 'lock'}."
+    assert capsys.readouterr().err == f"{waiting}\n"
+    with locks.waiting_for(tmp_path / "lock"):  # free again
+        pass
