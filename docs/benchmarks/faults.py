@@ -23,7 +23,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 import jax
 import numpy as np
-from faults import checkpoints, configs, disk, kills, odd_paths, pictures, processes, weights
+from faults import (
+    checkpoints,
+    configs,
+    disk,
+    kills,
+    moments,
+    odd_paths,
+    pictures,
+    processes,
+    weights,
+)
 from faults.bench import Bench
 
 # What is tried, and how often without --tries.
@@ -44,6 +54,7 @@ CLASSES = {
     "kill-autolabel": ("autolabel, killed or signalled", kills.autolabel, 6),
     "processes": ("two processes: other fields, a kill, a signal", processes.tries, 6),
     "predict": ("20 damaged pictures of all formats, predict", pictures.predict, 10),
+    "moments": ("train on a disk and in a bucket, stopped in each phase", moments.tries, 20),
 }
 
 

@@ -67,15 +67,16 @@ PREDICTIONS = (
 
 def main(args: argparse.Namespace) -> None:
     targets = args.targets.split(",")
+    predictions = [PREDICTIONS[row] for row in args.rows]
     rows = {
         (prediction, target): row_of(prediction, target, args)
         for target in targets
-        for prediction in PREDICTIONS
+        for prediction in predictions
     }
     heads = " | ".join(f"{target}, GiB | {target}, s" for target in targets)
     print(f"\n| scales | flip | fused at | computed in | TFLOP | {heads} |")
     print(f"|---|---|---|---|---:|{'---:|---:|' * len(targets)}")
-    for p in PREDICTIONS:
+    for p in predictions:
         of_targets = [rows[p, target] for target in targets]
         work = next((row["useful_flops"] for row in of_targets if "useful_flops" in row), None)
         cells = [
@@ -117,5 +118,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=pathlib.Path, help="directory of what was compiled")
     parser.add_argument("--targets", default="h100", help="as for the command `backends`")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=range(len(PREDICTIONS)), help="some, from 0 on"
+    )
     parser.add_argument("--quick", action="store_true", help="as for the command `backends`")
     main(parser.parse_args())

@@ -21,7 +21,7 @@ import ml_collections
 from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.input import decoding
 from hmsa_jax.input.decoding import Record
-from hmsa_jax.input.source import Source
+from hmsa_jax.input.source import Source, head
 from hmsa_jax.losses.objective import LOSSES
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.decoders import DECODERS
@@ -148,7 +148,7 @@ def _first_sizes(source: Source, size_of: Callable[[Record], Size]) -> list[Size
     sizes = []
     for index in range(min(len(source), _TRIED)):
         with contextlib.suppress(ValueError):  # damaged: told by name where it is decoded
-            sizes.append(size_of(source[index]))
+            sizes.append(size_of(head(source, index)))
     return sizes
 
 

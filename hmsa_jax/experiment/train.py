@@ -26,6 +26,7 @@ from hmsa_jax.experiment import (
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.runtime import journal
+from hmsa_jax.runtime.background import Background
 from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import Progress, tell
@@ -223,14 +224,19 @@ def _compile_step(experiment, state, batch):
     """Compiles before the loop, so that its first step is as fast as the others.
 
     Returns:
-      The compiled step and its `StepWork`.
+      The compiled step, and its `StepWork`, which is counted in the background.
     """
     tell("Compiling the train step (once; the cache keeps it) ...")
     begin = time.monotonic()
     train_step = experiment.train_step()
+    shapes = jax.tree.map(_shape, (state, batch))  # the first step takes the arrays
     with jax.transfer_guard("allow"):
-        traced = train_step.trace(state, batch)
+        traced = train_step.trace(*shapes)
+        work = Background(functools.partial(experiment.step_work, traced, *shapes))
         compiled = traced.lower().compile()
     tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
-    with jax.transfer_guard("allow"):
-        return compiled, experiment.step_work(traced, state, batch)
+    return compiled, work
+
+
+def _shape(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

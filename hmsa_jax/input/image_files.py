@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from data.files import File, is_utf8
 from data.tree import HIDDEN, IMAGE_SUFFIXES, OTHER_NAME, LeftOut, describe, named_files, walk
 from hmsa_jax.input import decoding
-from hmsa_jax.input.source import Source
+from hmsa_jax.input.source import Source, head
 from hmsa_jax.runtime import storage
 
 _SHOWN = 5  # of names in an error
@@ -116,7 +116,7 @@ def id_of(source: Source, index: int) -> str:
     """The id of an image, without reading it where it is a file or its head is kept."""
     if isinstance(source, ImageFiles):
         return source.id(index)
-    return getattr(source, "head", source.__getitem__)(index)["id"]
+    return head(source, index)["id"]
 
 
 class Selection:

@@ -7,7 +7,8 @@ from typing import Any
 
 from hmsa_jax.input import decoding
 from hmsa_jax.input.canvases import MOST, choose
-from hmsa_jax.input.pipeline import Source, check_source
+from hmsa_jax.input.pipeline import check_source
+from hmsa_jax.input.source import Source, head
 from hmsa_jax.runtime import parallel
 from hmsa_jax.runtime.progress import tell
 
@@ -51,12 +52,12 @@ def read_heads(
       ValueError: without `unreadable`, a record cannot be read.
     """
 
-    def head(record: decoding.Record) -> tuple[Size, str]:
+    def size_and_id(record: decoding.Record) -> tuple[Size, str]:
         return size_of(record), record["id"]
 
-    read = functools.partial(attempt, getattr(source, "head", source.__getitem__), head, unreadable)
+    read = functools.partial(attempt, functools.partial(head, source), size_and_id, unreadable)
     heads = enumerate(parallel.in_order(read, range(len(source))))
-    found = {number: size_and_id for number, size_and_id in heads if size_and_id is not None}
+    found = {number: known for number, known in heads if known is not None}
     sizes = {number: size for number, (size, _) in found.items()}
     return Heads(sizes, {number: name for number, (_, name) in found.items()})
 

@@ -14,6 +14,11 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Record: ...
 
 
+def head(source: Source, index: int) -> Record:
+    """What tells id and size of a record: kept beside a built data set, else the whole record."""
+    return getattr(source, "head", source.__getitem__)(index)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class JoinedSource:
     """The records of one source, and after them those of another.

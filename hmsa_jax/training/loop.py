@@ -13,6 +13,7 @@ from hmsa_jax.distributed.preemption import LastStep, Preemption
 from hmsa_jax.input.pipeline import Batch
 from hmsa_jax.performance.efficiency import StepWork
 from hmsa_jax.performance.profiling import Profile
+from hmsa_jax.runtime.background import Background
 from hmsa_jax.training.checkpoint import Checkpoints
 from hmsa_jax.training.monitor import Monitor
 from hmsa_jax.training.state import TrainState
@@ -42,8 +43,10 @@ class Loop:
         batches: Iterator[Batch],
         mesh: Mesh,
         *,
-        compile_step: Callable[[TrainState, dict[str, jax.Array]], tuple[Compiled, StepWork]],
-        make_log: Callable[[StepWork], StepLog],
+        compile_step: Callable[
+            [TrainState, dict[str, jax.Array]], tuple[Compiled, Background[StepWork]]
+        ],
+        make_log: Callable[[Background[StepWork]], StepLog],
         checkpoints: Checkpoints,
         monitor: Monitor,
         profile: Profile,

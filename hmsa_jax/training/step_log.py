@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from hmsa_jax.performance import efficiency
+from hmsa_jax.runtime.background import Background
 from hmsa_jax.runtime.progress import Progress, tell
 from hmsa_jax.training import checkpoint
 from hmsa_jax.training.goodput import Goodput
@@ -25,7 +26,7 @@ class StepLog:
     Args:
       step: the last step done.
       batch_size: images a step.
-      work: what a step does.
+      work: what a step does, which may be counted yet.
       schedule: step -> learning rate.
       goodput: counts the time of the steps.
       writer: takes the figures.
@@ -36,7 +37,7 @@ class StepLog:
         self,
         step: int,
         batch_size: int,
-        work: efficiency.StepWork,
+        work: Background[efficiency.StepWork],
         schedule: optax.Schedule,
         goodput: Goodput,
         writer: MetricWriter | NoWriter,
@@ -106,7 +107,7 @@ class StepLog:
             figures["learning_rate"] = float(self._schedule(step - 1))
         interval = self._clock.read(step)
         figures["images_per_second"] = self._batch_size * interval.steps_per_second
-        figures |= self._work.figures(interval.steps_per_second)
+        figures |= self._work.result().figures(interval.steps_per_second)
         figures |= interval.figures() | self._goodput.figures(interval.total)
         self._writer.write(step, figures)
         self._progress.show(

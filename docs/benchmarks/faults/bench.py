@@ -45,7 +45,7 @@ _SETTINGS = {
     "evaluate.protocols": ("single",),
 }
 _XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-_PATIENCE = 600  # seconds until a command hangs, on a machine that does other work, too
+PATIENCE = 600  # seconds until a command hangs, on a machine that does other work, too
 _MOST_LINES = 12  # of a refusal
 _LAST_WORDS = 5  # seconds in which they arrive, after the end of a child
 
@@ -148,11 +148,13 @@ class Bench:
             *(f"--config.{name}={value}" for name, value in settings.items()),
         ]
 
-    def start(self, arguments: list[str], **environment: str) -> subprocess.Popen:
+    def start(
+        self, arguments: list[str], program: tuple[str, ...] = ("main.py",), **environment: str
+    ) -> subprocess.Popen:
         """Starts a command as a user does."""
-        self.commands.append(shlex.join(["python", "main.py", *arguments]))
+        self.commands.append(shlex.join(["python", *program, *arguments]))
         return subprocess.Popen(
-            [sys.executable, "main.py", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -180,11 +182,13 @@ class Bench:
 
     def trouble_of(self, compare: Callable[..., str], *directories: pathlib.Path) -> str:
         """What `compare` returns, called in a child: what it starts is not forked later."""
-        ran = self.isolated(lambda: print(compare(*directories)))
-        return ran.output.strip() if ran.status in (0, None) else ran.output.strip()[-500:]
+        mark = "What differs:"  # other lines may be printed, too
+        ran = self.isolated(lambda: print(mark, compare(*directories)))
+        lines = [line for line in ran.output.splitlines() if line.startswith(mark)]
+        return lines[0].removeprefix(mark).strip() if lines else ran.output[-500:] or "no word"
 
     def isolated(
-        self, body: Callable[[], None], gibibytes: float = 0, seconds: float = _PATIENCE
+        self, body: Callable[[], None], gibibytes: float = 0, seconds: float = PATIENCE
     ) -> Ran:
         """Calls a function in a child of this process.
 
@@ -213,7 +217,7 @@ class Bench:
 def finish(process: subprocess.Popen) -> Ran:
     """Waits for what `Bench.start` started."""
     try:
-        output, _ = process.communicate(timeout=_PATIENCE)
+        output, _ = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
         return Ran(None, process.communicate()[0])

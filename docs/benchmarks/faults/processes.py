@@ -27,13 +27,13 @@ def tries(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]
             name, value = _DIFFERING[rng.integers(len(_DIFFERING))]
             ends = [finish(each) for each in _start(bench, workdir, f"--config.{name}={value}")]
             troubles = [ran.trouble(name, statuses=(1,)) for ran in ends]
-            yield Trial(f"{name} differs", "; ".join(filter(None, troubles)), _outputs(ends))
+            yield Trial(f"{name} differs", "; ".join(filter(None, troubles)), outputs(ends))
             continue
         if reference is None:
             reference = bench.place() / "run"
             ends = [finish(each) for each in _start(bench, reference)]
             if any(ran.status for ran in ends):
-                raise RuntimeError(f"without a fault: {_outputs(ends)}")
+                raise RuntimeError(f"without a fault: {outputs(ends)}")
         stop = (signal.SIGKILL, signal.SIGTERM)[number % 3 - 1]
         which, after = int(rng.integers(2)), int(rng.integers(1, 7))
         running = _start(bench, workdir)
@@ -42,44 +42,62 @@ def tries(bench: Bench, rng: np.random.Generator, count: int) -> Iterator[Trial]
             time.sleep(0.01)
         running[which].send_signal(stop)
         ends = [finish(each) for each in running]
-        trouble = _ended(ends, which, stop)
+        trouble = ended(ends, which, stop)
         if not trouble:
             again = [finish(each) for each in _start(bench, workdir)]
             ends += again
             trouble = "; ".join(filter(None, (ran.trouble(statuses=(0,)) for ran in again)))
             trouble = trouble or bench.trouble_of(run_trouble, reference, workdir)
-        yield Trial(f"{stop.name} to process {which} after step {after}", trouble, _outputs(ends))
+        yield Trial(f"{stop.name} to process {which} after step {after}", trouble, outputs(ends))
 
 
-def _start(bench: Bench, workdir, *second: str) -> list:
+def joined(processes: int) -> list[list[str]]:
+    """The flags of each process by which they find each other."""
+    if processes == 1:
+        return [[]]
     with contextlib.closing(socket.socket()) as listener:
         listener.bind(("localhost", 0))
         port = listener.getsockname()[1]
+    return [[f"--distributed=localhost:{port},{processes},{i}"] for i in range(processes)]
+
+
+def _start(bench: Bench, workdir, *second: str) -> list:
     arguments = bench.arguments("train", f"--workdir={workdir}", data__batch_size=4)
+    first_flags, second_flags = joined(2)
     return [
-        bench.start([*arguments, *(second if i else ()), f"--distributed=localhost:{port},2,{i}"])
-        for i in range(2)
+        bench.start([*arguments, *first_flags]),
+        bench.start([*arguments, *second, *second_flags]),
     ]
 
 
 def _steps(workdir) -> int:
     with contextlib.suppress(ValueError):  # a line that is being written
-        return len(metrics(workdir))
+        return sum("loss" in row for row in metrics(workdir))
     return 0
 
 
-def _ended(ends: list, which: int, stop: signal.Signals) -> str:
-    """What falls short of how both ended after a signal to one of them."""
+def ended(ends: list, which: int, stop: signal.Signals, phase: str = "steps") -> str:
+    """What falls short of how all ended after a signal to one of them.
+
+    Args:
+      ends: of all processes.
+      which: had the signal.
+      stop: the signal.
+      phase: what was done: in "building" nothing is there yet to be kept, at "the end" all may be
+        done before.
+    """
     for index, ran in enumerate(ends):
         if ran.status is None:
             return f"process {index} hangs"
-        # After a kill JAX ends the others, and says so in its own words.
-        if stop == signal.SIGTERM and (trouble := ran.trouble(statuses=(0, 130))):
+        if stop == signal.SIGKILL or phase == "building":
+            # Of a killed process JAX tells the others, in its own words.
+            if index != which and ran.status == 0 and phase != "the end":
+                return f"process {index} ends as if all were done"
+        elif trouble := ran.trouble(statuses=(0, 130)):
             return f"process {index}: {trouble}"
-        if stop == signal.SIGKILL and index != which and ran.status == 0:
-            return f"process {index} ends as if all were done"
     return ""
 
 
-def _outputs(ends: list) -> str:
+def outputs(ends: list) -> str:
+    """All that they printed."""
     return "\n----\n".join(ran.output for ran in ends)

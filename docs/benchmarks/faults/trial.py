@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 
 from hmsa_jax.training import checkpoint_reading, integrity
+
+_SPEED = re.compile(r"time/|images_per_second|flops_per_second|mfu|memory_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +54,7 @@ def metrics(run: pathlib.Path) -> list[dict]:
     """What metrics.jsonl holds, without the figures of speed, which no state decides."""
     path = run / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [
-        {key: row[key] for key in ("step", "loss", "grad_norm", "learning_rate")} for row in rows
-    ]
+    return [{key: value for key, value in row.items() if not _SPEED.match(key)} for row in rows]
 
 
 def _scores(run: pathlib.Path) -> dict[str, dict]:
