@@ -1,6 +1,7 @@
 """The one way from images to what a network predicts of them: the step and the loop around it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -55,7 +56,7 @@ class Predictor:
           `finite`, bool `[B]`, says whether all logits of an image are.
         """
 
-        def step(params, batch_stats, arrays):
+        def predict(params, batch_stats, arrays):
             outputs = protocol_lib.predict_all(
                 self.protocols,
                 self.graphdef,
@@ -70,12 +71,42 @@ class Predictor:
             finite = [protocol_lib.is_finite(output.logits) for output in outputs]
             return summarize(outputs, arrays), jnp.stack(finite).all(0)
 
+        def step(params, batch_stats, arrays):
+            of_weights = functools.partial(predict, params, batch_stats)
+            devices = self.mesh.devices
+            if devices.flat[0].platform != "cpu" or len(arrays["image"]) == devices.size:
+                return of_weights(arrays)
+            return _one_image_at_a_time(of_weights, arrays, devices.size)
+
         weights = replicated(self.mesh)
         return jax.jit(
             step,
             in_shardings=(weights, weights, whole_images(self.mesh)),
             out_shardings=(summary, replicated(self.mesh)),
         )
+
+
+def _one_image_at_a_time(
+    predict: Callable[[dict[str, jax.Array]], Any], arrays: dict[str, jax.Array], devices: int
+) -> Any:
+    """`predict(arrays)`, of which each device computes one image after the other.
+
+    On a CPU a batch takes longer than its images by themselves, whose features stay in the caches
+    (docs/results/evaluation.md).
+
+    Args:
+      predict: of arrays `[B, ...]` to a tree of arrays `[B, ...]`, each image by itself.
+      arrays: `[B, ...]`, shared out over the devices.
+      devices: how many; a divisor of B.
+    """
+
+    def turns(x: jax.Array) -> jax.Array:  # the images of a device follow one another in a batch
+        return jnp.moveaxis(x.reshape(devices, -1, *x.shape[1:]), 1, 0)
+
+    def batch(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:])
+
+    return jax.tree.map(batch, jax.lax.map(predict, jax.tree.map(turns, arrays)))
 
 
 def summaries(

@@ -6,6 +6,10 @@ import pytest
 
 from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import predictor
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.models import multiscale
+from hmsa_jax.performance import compiled
+from tests.quick_compilation import OPTIONS, quick_jit
 
 MESH = sharding.make_mesh(1, 1, jax.devices()[:1])
 SHARDINGS = {"image": sharding.whole_images(MESH)}
@@ -74,3 +78,48 @@ def test_the_probability_is_that_of_the_softmax():
     np.testing.assert_array_equal(classes, logits.argmax(-1))
     np.testing.assert_allclose(probability, exponentials.max(-1) / exponentials.sum(-1), rtol=1e-5)
     assert predictor.to_byte(np.array([0, 0.5, 0.501, 1])).tolist() == [0, 128, 128, 255]
+
+
+def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(short_trunk):
+    """Each of eight devices has three, of sizes of their own, and takes the memory for one."""
+    architecture = multiscale.Architecture(
+        "short", 3, ocr_channels=16, ocr_key_channels=8, head_channels=8
+    )
+    graphdef, *weights = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
+    mesh = sharding.make_mesh(4, 2)
+    images = sharding.whole_images(mesh)
+    protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": rng.integers(0, 256, (24, 32, 48, 3), np.uint8),
+        "size": np.stack([rng.integers(20, 33, 24), rng.integers(30, 49, 24)], 1, dtype=np.int32),
+    }
+    step = predictor.Predictor(graphdef, mesh, protocols, "features", flip=False).step(
+        lambda outputs, batch: (outputs[0].logits, batch["size"]), images
+    )
+    program = step.lower(*weights, batch).compile(OPTIONS)
+    (found, sizes), finite = program(*weights, jax.device_put(batch, images))
+
+    @quick_jit
+    def at_once(weights, images, sizes):
+        (output,) = protocol_lib.predict_all(
+            protocols, graphdef, *weights, images, resolution="features", flip=False, sizes=sizes
+        )
+        return output.logits
+
+    whole = at_once.lower(weights, *batch.values()).compile()
+    expected = np.array(whole(weights, *batch.values()))
+    np.testing.assert_array_equal(sizes, batch["size"])
+    assert finite.shape == (24,)
+    for i, (rows, columns) in enumerate(batch["size"]):
+        np.testing.assert_allclose(
+            found[i, :rows, :columns],
+            expected[i, :rows, :columns],
+            atol=1e-5 * float(abs(expected).max()),
+        )
+    # Nothing but whether logits are finite goes to another device.
+    traffic = compiled.collectives_of(program.as_text())
+    assert sum(kind.bytes for kind in traffic.values()) < 1000
+    memory = compiled.memory_of(program)
+    of_one = compiled.memory_of(whole).temporaries / 24
+    assert memory.temporaries - memory.outputs < 1.5 * of_one
