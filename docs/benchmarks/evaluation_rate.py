@@ -1,10 +1,10 @@
-"""Images a second that the evaluation step scores, by images in a batch.
+"""Images a second of a core that the evaluation step scores, by images in a batch.
 
-    python docs/benchmarks/evaluation_rate.py
+    taskset -c 1 python docs/benchmarks/evaluation_rate.py
 
-The network and the protocols of configs/street_scenes.py with drawn weights, on one device; with
-and without the border between the network and the fusions. The steps run in turns; prints a
-markdown table of medians and quartiles.
+The network and the protocols of configs/street_scenes.py with drawn weights, on one device; the
+images of a batch one after the other, as a CPU predicts them, and at once. The steps run in turns;
+prints a markdown table of medians and quartiles of the processor's time for this program alone.
 """
 
 import pathlib
@@ -19,12 +19,13 @@ import numpy as np
 from configs import street_scenes
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import experiment
-from hmsa_jax.models import multiscale
-from hmsa_jax.models.layers.materialization import materialize
+from hmsa_jax.inference import predictor
 
 BATCHES, RUNS, IMAGES = (1, 2, 4, 8), 7, 16  # IMAGES are scored by each run
-APPLY = multiscale.apply
-BORDERS = {"without a border": False, "with a border": True}
+WAYS = {
+    "one after the other": predictor._one_image_at_a_time,
+    "at once": lambda predict, arrays, devices: predict(arrays),
+}
 
 
 def main() -> None:
@@ -34,8 +35,8 @@ def main() -> None:
     size = config.data.crop_size
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
     steps = {}
-    for name, border in BORDERS.items():
-        multiscale.apply = apply_with_border if border else APPLY
+    for name, way in WAYS.items():
+        predictor._one_image_at_a_time = way
         for images in BATCHES:
             config.evaluate.images_per_device = images
             assembled = experiment.assemble(config, mesh=mesh)
@@ -50,26 +51,20 @@ def main() -> None:
     rates = {key: [] for key in steps}
     for run in range(RUNS + 1):
         for key, (step, weights, batch) in steps.items():
-            begin = time.perf_counter()
+            begin = time.process_time()
             for _ in range(IMAGES // key[1]):
                 jax.block_until_ready(step(*weights, batch))
             if run:  # the first one warms up
-                rates[key].append(IMAGES / (time.perf_counter() - begin))
+                rates[key].append(IMAGES / (time.process_time() - begin))
     count = len(config.evaluate.protocols)
     print(f"jax {jax.__version__}, {count} protocols, {size[0]} x {size[1]}\n")
-    print(f"| images in a batch | {' | '.join(BORDERS)} |\n|---:|{'---:|' * len(BORDERS)}")
+    print(f"| images in a batch | {' | '.join(WAYS)} |\n|---:|{'---:|' * len(WAYS)}")
     for images in BATCHES:
         cells = [
             "{1:.1f} ({0:.1f}-{2:.1f})".format(*np.quantile(rates[name, images], (0.25, 0.5, 0.75)))
-            for name in BORDERS
+            for name in WAYS
         ]
         print(f"| {images} | {' | '.join(cells)} |")
-
-
-def apply_with_border(*arguments, **options):
-    """`multiscale.apply`, whose outputs a CPU stores before any fusion reads them."""
-    outputs, batch_stats = APPLY(*arguments, **options)
-    return materialize(outputs), batch_stats
 
 
 if __name__ == "__main__":

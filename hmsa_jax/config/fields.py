@@ -513,7 +513,10 @@ FIELDS: dict[str, Field] = {
         "features", _RESOLUTION, "As objective.fusion_resolution, for predictions.", free=True
     ),
     "evaluate.images_per_device": Field(
-        1, _POSITIVE, "Images that a device predicts at a time.", free=True
+        1,
+        _POSITIVE,
+        "Images of a batch on each device; a CPU predicts them one after the other.",
+        free=True,
     ),
     "evaluate.flip": Field(
         True,
