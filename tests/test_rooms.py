@@ -23,6 +23,7 @@ ROOMS = (  # from the bottom
     "hmsa_jax.predictions",
     "hmsa_jax.config",
     "hmsa_jax.experiment",
+    "hmsa_jax.explorer",
     "hmsa_jax.commands",
     "main",
 )

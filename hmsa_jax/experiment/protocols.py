@@ -8,6 +8,7 @@ from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.inference.tile_grid import STEP
 from hmsa_jax.inference.tiles import Tiling
+from hmsa_jax.models import fusion
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.runtime.progress import tell
 
@@ -75,6 +76,17 @@ def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
             f" it was trained on, objective.scales={trained}; name those, or another method"
         )
     return protocol
+
+
+def methods_of(config: ConfigDict) -> tuple[str, ...]:
+    """The methods that the config's network can do, its own first."""
+    attention = config.model.attention
+    possible = [
+        name
+        for name in fusion.FUSIONS.names()
+        if fusion.FUSIONS.get(name).attention in (None, attention)
+    ]
+    return tuple(sorted(possible, key=lambda name: fusion.FUSIONS.get(name).attention is None))
 
 
 def tiling_of(protocol: Protocol, config: ConfigDict, side: int | None = None) -> Tiling:

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from data.header import Size
 from data.label_spec import LabelSpec
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
@@ -18,6 +19,7 @@ from hmsa_jax.experiment import evaluation, feasibility, protocols, run_director
 from hmsa_jax.experiment.experiment import Experiment, assemble
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.prediction import make_prediction_step, most_probable_class
+from hmsa_jax.inference.protocol import ProtocolOutput
 from hmsa_jax.inference.tiles import TiledPredictor
 from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.training import checkpoint, training_record
@@ -100,14 +102,7 @@ class Run:
             cannot do the protocol, or that cannot do with tiles.
           FloatingPointError: the network predicts what is not finite.
         """
-        images = np.asarray(images)
-        is_image = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[-1] == 3
-        if not is_image or not len(images):
-            raise ValueError(
-                f"images are {images.dtype} {list(images.shape)}; expected uint8 [H, W, 3] or"
-                " [B, H, W, 3], of one image or more"
-            )
-        batch = images if images.ndim == 4 else images[None]
+        batch, is_batch = _as_batch(images)
         way = protocols.of_prediction(protocol, self.config)
         feasibility.check_scales("protocol", way.scales, batch.shape[1:3])
         flip = self.config.evaluate.flip if flip is None else flip
@@ -115,11 +110,62 @@ class Run:
         if tiling.applies(batch.shape[1:3]):
             network = self._tiled(way, flip, tiling.side)
             each = [network.predict(f"image {i}", image) for i, image in enumerate(batch)]
-            return np.stack(each) if images.ndim == 4 else each[0]
+            return np.stack(each) if is_batch else each[0]
         classes, finite = jax.device_get(self._step(way, flip, len(batch))({"image": batch}))
         bad = [f"image {number}" for number in np.flatnonzero(~finite)]
         protocol_lib.refuse_not_finite(bad)
-        return classes if images.ndim == 4 else classes[0]
+        return classes if is_batch else classes[0]
+
+    def outputs(
+        self,
+        images: np.ndarray,
+        *,
+        protocol: str | None = None,
+        flip: bool | None = None,
+        canvas: Size | None = None,
+    ) -> ProtocolOutput:
+        """The logits, and what each scale says by itself: its logits, and its share in the result.
+
+        Args:
+          images: as for `predict`.
+          protocol: as for `predict`.
+          flip: as for `predict`.
+          canvas: rows and columns of the arrays that are computed, at least those of the images.
+            Images of all sizes on a canvas share a program. None: those of the images.
+
+        Returns:
+          Arrays on the device, `[B, *canvas, ...]` float32, with B = 1 for one image, which is at
+          the top left; what is outside of it has no meaning. The largest logit of a pixel is that
+          of the class that `predict` returns.
+
+        Raises:
+          ValueError: as for `predict`; or the canvas is smaller than the images.
+          FloatingPointError: the network predicts what is not finite.
+        """
+        batch, _ = _as_batch(images)
+        way = protocols.of_prediction(protocol, self.config)
+        size = batch.shape[1:3]
+        feasibility.check_scales("protocol", way.scales, size)
+        margin = [(0, side - own) for side, own in zip(canvas or size, size, strict=True)]
+        if min(margin)[1] < 0:
+            raise ValueError(f"canvas is {canvas}, smaller than the images of {size}")
+        arrays = {"image": np.pad(batch, [(0, 0), *margin, (0, 0)])}
+        if canvas is not None:
+            arrays["size"] = np.full((len(batch), 2), size, np.int32)
+        flip = self.config.evaluate.flip if flip is None else flip
+        output, finite = self._outputs_step(way, flip, len(batch))(*self._weights_on_device, arrays)
+        bad = [f"image {number}" for number in np.flatnonzero(~np.asarray(finite))]
+        protocol_lib.refuse_not_finite(bad)
+        return output
+
+    def _outputs_step(self, way: protocol_lib.Protocol, flip: bool, images: int) -> Callable:
+        key = (way, flip, images, "outputs")
+        if key not in self._steps:
+            predictor = self._experiment.predictor(
+                (way,), flip=flip, images=images, each_scale=True
+            )
+            self._steps[key] = predictor.step(_only, sharding.whole_images(predictor.mesh))
+        return self._steps[key]
 
     def _step(self, way: protocol_lib.Protocol, flip: bool, images: int) -> Callable:
         """The prediction that suits so many images, given the weights."""
@@ -148,6 +194,23 @@ class Run:
     @functools.cached_property
     def _weights_on_device(self) -> tuple[dict, dict]:
         return jax.device_put((self.params, self.batch_stats))
+
+
+def _as_batch(images: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Images as uint8 `[B, H, W, 3]`, and whether they are several; ValueError if they are none."""
+    images = np.asarray(images)
+    is_image = images.dtype == np.uint8 and images.ndim in (3, 4) and images.shape[-1] == 3
+    if not is_image or not len(images):
+        raise ValueError(
+            f"images are {images.dtype} {list(images.shape)}; expected uint8 [H, W, 3] or"
+            " [B, H, W, 3], of one image or more"
+        )
+    return (images, True) if images.ndim == 4 else (images[None], False)
+
+
+def _only(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> ProtocolOutput:
+    """Summarizes the outputs of one protocol: all of it."""
+    return outputs[0]
 
 
 def load(directory: str | os.PathLike, step: int | str | None = None) -> Run:
