@@ -10,7 +10,7 @@ import ml_collections
 from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import evaluation, protocols
 from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.report import score_curve
+from hmsa_jax.report import charts
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
@@ -119,7 +119,8 @@ def draw(workdir: pathlib.Path, record: TrainingRecord, plan: Plan) -> None:
                 curves.setdefault(name, []).append((score.step, value))
     best = None if record.best is None else (record.best.step, record.best.mean_iou)
     path = workdir / evaluation.RESULTS / _CURVES
-    store(path, score_curve.to_svg(curves, best).encode())
+    figure = charts.lines("Mean IoU by step, %", curves, best=best, from_zero=True)
+    store(path, figure.encode())
     tell(f"The mean IoU by step: {path}")
 
 

@@ -20,11 +20,20 @@ def a_row(target, status="fits", **gib):
 
 
 def texts_and_bars(rows):
-    """The texts of a figure, and the bars beside the axis as (colour, x, width)."""
+    """The texts of a figure, and the bars as (colour, begin, end), in parts of the limit."""
     root = ET.fromstring(memory_figure.to_svg(rows))
-    texts = [element.text for element in root.iter(f"{SVG}text")]
+    texts = {element.text: float(element.get("x")) for element in root.iter(f"{SVG}text")}
+    left, right = texts["0 %"], texts["100 %"]
+
+    def part(x):
+        return (x - left) / (right - left)
+
     bars = [
-        (element.get("fill"), float(element.get("x")), float(element.get("width")))
+        (
+            element.get("fill"),
+            part(float(element.get("x"))),
+            part(float(element.get("x")) + float(element.get("width"))),
+        )
         for element in root.iter(f"{SVG}rect")
         if element.get("height") == "17"
     ]
@@ -34,12 +43,11 @@ def texts_and_bars(rows):
 def test_a_bar_is_as_long_as_its_fraction_of_the_limit():
     row = a_row("v5e:2x2", arguments=2, temporaries=5, peak=8, limit=16)
     texts, bars = texts_and_bars([row])
-    assert {"v5e:2x2 train", "8 GiB / 16 GiB"} <= set(texts)
-    colours, begins, widths = zip(*bars, strict=True)
+    assert {"v5e:2x2 train", "8 GiB / 16 GiB"} <= texts.keys()
+    colours, begins, ends = zip(*bars, strict=True)
     assert len(set(colours)) == 3
-    full = memory_figure._RIGHT - memory_figure._LEFT
-    assert widths == pytest.approx([full / 8, full * 5 / 16, full / 16], abs=0.2)
-    assert begins == pytest.approx([165, 165 + full / 8, 165 + full * 7 / 16], abs=0.2)
+    assert begins == pytest.approx([0, 1 / 8, 7 / 16], abs=2e-3)
+    assert ends == pytest.approx([1 / 8, 7 / 16, 1 / 2], abs=2e-3)
 
 
 def test_what_does_not_fit_passes_the_limit():
@@ -49,9 +57,10 @@ def test_what_does_not_fit_passes_the_limit():
     ]
     _, bars = texts_and_bars(rows)
     assert len(bars) == 2
-    for colour, begin, width in bars:
+    for colour, begin, end in bars:
         assert colour == "#ce5c52"
-        assert begin + width > memory_figure._RIGHT
+        assert begin == 0
+        assert end > 1
 
 
 def test_rows_without_memory_are_left_out_and_names_are_escaped():
