@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "hmsa_jax.commands.evaluate",
     "compare": "hmsa_jax.commands.compare",
     "predict": "hmsa_jax.commands.predict",
+    "explore": "hmsa_jax.commands.explore",
     "autolabel": "hmsa_jax.commands.autolabel",
     "convert": "hmsa_jax.commands.convert",
     "check-data": "hmsa_jax.commands.check_data",

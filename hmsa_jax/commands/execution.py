@@ -51,7 +51,7 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
             hosts.check_agreement("command", _facts(verb, command, options, config))
             status = command.run(config, options)
     except Exception as error:
-        line = _in_one_line(error)
+        line = in_one_line(error)
         if line is None or os.environ.get("HMSA_TRACEBACK"):
             raise
         _fail(f"{line}\n(HMSA_TRACEBACK=1 shows where.)", 1)
@@ -95,7 +95,7 @@ def step_of(options: argparse.Namespace, step: str = "step", run: str = "workdir
     return training_record.named_step(path_of(options, run), f"--{run}", getattr(options, step))
 
 
-def _in_one_line(error: Exception) -> str | None:
+def in_one_line(error: Exception) -> str | None:
     """What a user is told of an error; None for one that only a traceback explains."""
     if (of_bucket := storage.describe(error)) is not None:
         return of_bucket
@@ -134,7 +134,7 @@ def _cache_compilations() -> None:
         cache = local_path("~/.cache/hmsa_jax/compiled", "the cache of compiled programs")
         cache.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
-        tell(f"Every start compiles anew: {_in_one_line(error)}", style="yellow")
+        tell(f"Every start compiles anew: {in_one_line(error)}", style="yellow")
         tell("JAX_COMPILATION_CACHE_DIR=DIR names another place for what is compiled.")
     else:
         jax.config.update("jax_compilation_cache_dir", str(cache))

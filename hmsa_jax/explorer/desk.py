@@ -2,11 +2,13 @@
 
 import collections
 import dataclasses
+import functools
 import threading
 import time
 from collections.abc import Callable
 
 from hmsa_jax.explorer.look import Look
+from hmsa_jax.runtime.background import Background
 
 
 class FullError(Exception):
@@ -21,7 +23,7 @@ class Job:
       number: from 1 on.
       name: of its file.
       look: looks at it, and says what it does meanwhile by the function that it is given.
-      state: `waiting`, `working`, `done`, `failed`, or `gone`, when later ones have taken its place.
+      state: `waiting`, `working`, `done`, `failed`, or `gone`: later ones have taken its place.
       message: for whoever waits.
       found: what was seen, when it is done.
       seconds: that it took.
@@ -97,7 +99,7 @@ class Desk:
 
         assert job.look is not None  # until now
         try:
-            found = job.look(say)
+            found = Background(functools.partial(job.look, say)).result()
         except Exception as error:
             job.message, job.state = self._excuse(error), "failed"
         else:

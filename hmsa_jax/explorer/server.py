@@ -8,6 +8,7 @@ import io
 import json
 import pathlib
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,9 @@ from hmsa_jax.input.any_image import AnyImage
 from hmsa_jax.report import templates
 
 MOST_WAITING = 8
+
+_ROOM = pathlib.Path(__file__).parent
+_SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # to choose from, besides those of the protocol
 _KEPT = 2**31  # bytes of the arrays of the pictures that are kept
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data: blob:; connect-src 'self';"
@@ -95,9 +99,11 @@ class Explorer:
     async def page(self, request: Request) -> Response:
         """The page itself."""
         label_spec, config = self._run.label_spec, self._run.config
+        protocol = protocols.of_prediction(None, config)
         return HTMLResponse(
             templates.render(
                 "explorer.html.jinja",
+                room=_ROOM,
                 run=str(self._run.directory),
                 step=self._run.step,
                 classes=label_spec.names,
@@ -108,11 +114,12 @@ class Explorer:
                 },
                 most_megabytes=self._most_bytes // 2**20,
                 most_megapixels=round(self._most_pixels / 1e6, 1),
-                protocol=protocols.of_prediction(None, config),
+                protocol=protocol,
                 methods=protocols.methods_of(config),
+                scales=sorted({*_SCALES, *protocol.scales}),
                 flip=config.evaluate.flip,
-                style=templates.part("page/page.css") + templates.part("explorer.css"),
-                script=templates.part("explorer.js"),
+                style=templates.part("page/page.css") + templates.part("explorer.css", _ROOM),
+                script=templates.part("explorer.js", _ROOM),
             )
         )
 
@@ -147,7 +154,7 @@ class Explorer:
     async def state(self, request: Request) -> Response:
         """How far a look is."""
         job = self._job(request)
-        answer = {"state": job.state, "message": job.message, "name": job.name}
+        answer: dict[str, Any] = {"state": job.state, "message": job.message, "name": job.name}
         if job.state == "waiting":
             answer["message"] = f"Waiting for {self._desk.before(job)} before it ..."
         if (found := job.found) is not None:
@@ -196,7 +203,7 @@ class Explorer:
         """Class ids as `predict` writes them, to be saved under the name of the picture."""
         stem = pathlib.PurePath(self._job(request).name).stem
         plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_ ") else "_" for c in stem)
-        ids = np.asarray(self._run.label_spec.class_values, np.uint8)[classes]
+        ids = np.frombuffer(self._run.label_spec.class_values, np.uint8)[classes]
         answer = _png(ids)
         answer.headers["Content-Disposition"] = f'attachment; filename="{plain or "mask"}.png"'
         return answer

@@ -57,7 +57,9 @@ def serve(
     explorer = Explorer(run, _MOST_BYTES, most_pixels, lambda error: excuse(error) or repr(error))
     app = explorer.app(None if names is None else {f"{name}:{port}" for name in names})
     shown = f"[{host}]" if ":" in host else host
-    reach = "Only this machine can reach it." if is_own else "Whoever reaches this machine can use it."
+    reach = (
+        "Only this machine can reach it." if is_own else "Whoever reaches this machine can use it."
+    )
     tell(f"Explore {run.directory} at http://{shown}:{port}/ (Ctrl-C ends it). {reach}")
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
