@@ -22,6 +22,7 @@ from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.input import decoding
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.source import Source
+from hmsa_jax.input.worker_count import AUTO
 from hmsa_jax.losses.objective import LOSSES
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.decoders import DECODERS
@@ -49,8 +50,9 @@ def check_training(config: ml_collections.ConfigDict) -> None:
     pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
     read = Fraction(pixels * _BYTES_READ, jax.process_count())
     _check_machine(images, read)
-    workers = f"data.workers={data.workers}, each with a batch of {images},"
-    _check_machine(workers, data.workers * (read + _BYTES_WORKER))
+    if data.workers != AUTO:  # which asks what the memory holds
+        workers = f"data.workers={data.workers}, each with a batch of {images},"
+        _check_machine(workers, data.workers * (read + _BYTES_WORKER))
     part = f", optimizer.accumulate={config.optimizer.accumulate}, objective.scales={scales}"
     scaled = Fraction(pixels, config.optimizer.accumulate) * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(images + part, (pixels * _BYTES_READ + scaled) / jax.device_count())
