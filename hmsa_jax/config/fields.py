@@ -227,8 +227,9 @@ FIELDS: dict[str, Field] = {
     "data.resampling": Field(
         "bicubic",
         one_of(lambda: resampling.RESAMPLINGS),
-        "How training scales images. 'bicubic' antialiases, as the published code does. 'bilinear'"
-        " has no filter and takes 40 % of the time.",
+        "How training scales images. 'bicubic' antialiases, as the published code does."
+        " 'bicubic_simd' does so in a quarter of the time, 2 of 255 levels apart at most, with the"
+        " extra simd. 'bilinear' has no filter and takes 40 % of the time.",
         before="bilinear",
     ),
     "data.placement": Field(

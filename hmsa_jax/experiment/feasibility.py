@@ -19,7 +19,7 @@ import jax
 import ml_collections
 
 from hmsa_jax.inference.tiles import Tiling
-from hmsa_jax.input import decoding
+from hmsa_jax.input import decoding, resampling
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.source import Source
 from hmsa_jax.input.worker_count import AUTO
@@ -41,7 +41,11 @@ Size = tuple[int, int]
 
 
 def check_training(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError, naming the fields, if no memory holds a train step or its batch."""
+    """Raises ValueError, naming the fields, if no memory holds a train step or its batch.
+
+    Or if a package is missing that crops are cut with.
+    """
+    resampling.check_installed(config.data.resampling)
     check_widths(config.model)
     data, scales = config.data, config.objective.scales
     check_scales("objective.scales", scales, data.crop_size)
