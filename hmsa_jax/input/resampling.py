@@ -125,7 +125,7 @@ def nearest(
     return label.take(rows, axis=0).take(columns, axis=1)
 
 
-RESAMPLINGS = {"bicubic": bicubic, "bicubic_simd": bicubic_simd, "bilinear": bilinear}
+RESAMPLINGS = {"bicubic": bicubic, "bilinear": bilinear, "bicubic_simd": bicubic_simd}
 
 
 def check_installed(name: str) -> None:
