@@ -228,7 +228,7 @@ FIELDS: dict[str, Field] = {
         "bicubic",
         one_of(lambda: resampling.RESAMPLINGS),
         "How training scales images. 'bicubic' antialiases, as the published code does."
-        " 'bicubic_simd' does so in a quarter of the time, 2 of 255 levels apart at most, with the"
+        " 'bicubic_simd' does so in a third of the time, 2 of 255 levels apart at most, with the"
         " extra simd. 'bilinear' has no filter and takes 40 % of the time.",
         before="bilinear",
     ),
