@@ -9,11 +9,7 @@ import math
 
 import cv2
 import numpy as np
-from etils import epy
 from PIL import Image
-
-with epy.lazy_imports():  # only one of the ways needs it
-    import cykooz_resizer
 
 _SUPPORT = 2  # of the bicubic kernel: source pixels to either side, more when it reduces
 
@@ -63,6 +59,8 @@ def bicubic_simd(
 
     Arguments and result as for `bicubic`.
     """
+    import cykooz_resizer  # an extra, which only this way needs
+
     source, (left, top, right, bottom) = _source_window(image, scaled_size, first, size)
     columns = Image.new("RGB", (size[1], source.height))
     window = Image.new("RGB", size[::-1])
