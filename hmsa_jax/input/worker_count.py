@@ -27,6 +27,7 @@ _MOST = 32  # read two to three times the images of the paper that eight H100 tr
 _BATCHES = 4  # that wait in a worker, are on the way or being made, in shared memory
 _BYTES_WORKER = 500 * 10**6
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _SHARED_MEMORY = Path("/dev/shm")
 _LOADS = 8  # crops that are timed, as long as they take less than this many seconds together
 _SECONDS = 0.5
@@ -134,7 +135,12 @@ def _quota() -> float | None:
 
 
 def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Bytes of this machine, or what the control group may use of them."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(there, int(_MEMORY_LIMIT.read_text()))
+    except (OSError, ValueError):  # it has none, or 'max'
+        return there
 
 
 def _shared() -> int:

@@ -86,6 +86,15 @@ def test_the_quota_of_a_control_group(text, cores, tmp_path, monkeypatch):
     assert worker_count._quota() == cores
 
 
+@pytest.mark.parametrize(("text", "is_limit"), [("4096\n", True), ("max\n", False), ("", False)])
+def test_the_memory_of_a_control_group(text, is_limit, tmp_path, monkeypatch):
+    path = tmp_path / "memory.max"
+    monkeypatch.setattr(worker_count, "_MEMORY_LIMIT", path)
+    there = worker_count._memory()
+    path.write_text(text)
+    assert worker_count._memory() == (4096 if is_limit else there)
+
+
 def test_the_crops_that_are_timed_are_the_next_ones_of_this_process():
     """Two of four rows a batch, each of the record that the batch shows."""
     source, crops = MemorySource([(8, 8)] * 9), []
