@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
+from data import encodings
 from data import heads as heads_lib
 from data.built import Found
 from data.label_spec import LabelSpec
+from hmsa_jax.runtime import parallel
 from hmsa_jax.runtime.progress import track
 
 # Raise it when records of the same sources change, or what is kept beside them: all is built anew.
@@ -23,8 +25,8 @@ _RECORDS_AT_ONCE = 16
 class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A TFDS builder whose records hold an image, its label and an id.
 
-    Images and labels are stored as the bytes that a subclass yields, so building and reading need
-    no TensorFlow. Records keep the order in which they are yielded.
+    Images and labels are stored as the bytes that a subclass yields, or in another encoding, so
+    building and reading need no TensorFlow. Records keep the order in which they are yielded.
 
     A subclass names its `VERSION`, yields records from `_generate_examples`, says in `fingerprint`
     what the records depend on and in `label_spec` what the labels mean.
@@ -42,6 +44,8 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     directory: Path | None = None
     # Whether it was opened as it was built, by its name, without asking for its source.
     is_sourceless: bool = False
+    # How it stores images and labels when it is built, a name in `encodings.ENCODINGS`.
+    encoding: str = encodings.FILES
     # Ids and sizes of the records that it has built, by split.
     heads: dict[str, list[heads_lib.Head]]
     # What the check of its files found; filled when it is built, or read from beside it.
@@ -125,13 +129,15 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             written, max_examples_per_shard=_RECORDS_PER_FILE, file_format="array_record"
         )
         writer.initialize_splits(list(splits))
-        digest = hashlib.blake2b(repr((self.name, FORMAT)).encode(), digest_size=8)
+        other = () if self.encoding == encodings.FILES else (self.encoding,)
+        digest = hashlib.blake2b(repr((self.name, FORMAT, *other)).encode(), digest_size=8)
         for path in self.side_files(self.directory):
             _add(digest, path.read_bytes())
         for split, examples in splits.items():
             _add(digest, split.encode())
             self.heads[split] = []
-            while records := [r for _, r in itertools.islice(examples, _RECORDS_AT_ONCE)]:
+            encoded = self._encoded(r for _, r in examples)
+            while records := list(itertools.islice(encoded, _RECORDS_AT_ONCE)):
                 writer.add_examples({split: records})
                 self.heads[split] += [heads_lib.head_of(record, self.KEYS) for record in records]
                 for value in (record[key] for record in records for key in self.KEYS):
@@ -139,6 +145,17 @@ class SegmentationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         writer.close_all()
         self.info.set_splits(written.splits)
         self.found.digest = digest.hexdigest()
+
+    def _encoded(self, records: Iterator[dict]) -> Iterator[dict]:
+        """The records as they are stored."""
+        if self.encoding == encodings.FILES:
+            return records
+        return parallel.in_order(self._encode, records)
+
+    def _encode(self, record: dict) -> dict:
+        image, label, _ = self.KEYS
+        stored = encodings.ENCODINGS[self.encoding](record[image], record[label])
+        return record | dict(zip((image, label), stored, strict=True))
 
 
 def _add(digest: Any, data: bytes) -> None:

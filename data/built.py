@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.encodings import FILES
 from data.label_spec import IGNORE, LabelSpec
 from hmsa_jax.runtime import storage
 
@@ -25,12 +26,14 @@ class Found:
       digest: of all that the records hold and of the list of classes that came with them, 16
         hexadecimal digits; empty for what an earlier version built.
       source: the directory that it was built from, for a person.
+      encoding: how its images and labels are stored, a name in `encodings.ENCODINGS`.
     """
 
     pixels: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     remarks: list[str] = dataclasses.field(default_factory=list)
     digest: str = ""
     source: str = ""
+    encoding: str = FILES
 
     def add(self, split: str, counts: np.ndarray | None) -> None:
         """Takes the pixels of a label by value, int64 `[256]`; None for an image without one."""

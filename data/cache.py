@@ -1,6 +1,6 @@
 """The directory that built data sets are kept in: of this machine, or of a bucket.
 
-    CACHE/NAME-FORMAT-FINGERPRINT/NAME/VERSION/
+    CACHE/NAME-FORMAT-FINGERPRINT[-ENCODING]/NAME/VERSION/
 
 holds the records as TFDS has them, `heads.json` (see `heads`), `found.json` (see `built`) and the
 list of classes that the data set brings along if it does, so that it can be opened without its
@@ -20,6 +20,7 @@ from absl import logging
 from data import built, heads
 from data.builder import FORMAT, SegmentationBuilder
 from data.built import Found
+from data.encodings import FILES
 from hmsa_jax.runtime import locks, storage
 from hmsa_jax.runtime.console import stderr
 from hmsa_jax.runtime.paths import any_path
@@ -43,13 +44,15 @@ def root_of(cache_dir: str) -> Path:
 
 
 def of_source(
-    builder_class: type[SegmentationBuilder], source: Path | None, root: Path
+    builder_class: type[SegmentationBuilder], source: Path | None, root: Path, encoding: str
 ) -> SegmentationBuilder:
     """The builder of a data set, which is built unless the cache holds it as its source is now.
 
-    Several processes may call this at once; one builds, the others wait.
+    Each encoding of a data set has a home of its own. Several processes may call this at once; one
+    builds, the others wait.
     """
-    home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}"
+    suffix = "" if encoding == FILES else f"-{encoding}"
+    home = root / f"{builder_class.name}-{FORMAT}-{builder_class.fingerprint(source)}{suffix}"
     data_dir = _data_dir(builder_class, home)
     storage.make_directory(home)
     # In a bucket a lock is dear, and needless where all is there: `found.json` comes last.
@@ -59,7 +62,7 @@ def of_source(
             found = built.read(data_dir)
             if found is None:
                 _remove_leftovers(data_dir)
-                found = _build(builder_class, source, home)
+                found = _build(builder_class, source, home, encoding)
     with _quiet_tfds():
         builder = builder_class.create(source, home)
     builder.found = found
@@ -82,7 +85,9 @@ class BuiltSet:
 
     def describe(self) -> str:
         """A line to tell it from others by."""
-        return f"{self.found.digest}: from {self.found.source or 'no directory'}, in {self.home}"
+        encoding = "" if self.found.encoding == FILES else f", encoding {self.found.encoding}"
+        origin = self.found.source or "no directory"
+        return f"{self.found.digest}: from {origin}{encoding}, in {self.home}"
 
 
 def by_name(builder_class: type[SegmentationBuilder], root: Path, digest: str) -> BuiltSet:
@@ -138,28 +143,34 @@ def _data_dir(builder_class: type[SegmentationBuilder], home: Path) -> Path:
     return home / builder_class.name / str(builder_class.VERSION)
 
 
-def _build(builder_class: type[SegmentationBuilder], source: Path | None, home: Path) -> Found:
+def _build(
+    builder_class: type[SegmentationBuilder], source: Path | None, home: Path, encoding: str
+) -> Found:
     """Builds the data set; for a bucket first on this machine: its files cannot grow there."""
     if not storage.is_remote(home):
-        return _build_here(builder_class, source, home)
+        return _build_here(builder_class, source, home, encoding)
     with tempfile.TemporaryDirectory(prefix="hmsa-build-") as scratch:
-        found = _build_here(builder_class, source, Path(scratch))
+        found = _build_here(builder_class, source, Path(scratch), encoding)
         tell(f"Copying {builder_class.name} to {home}.")
         here, there = (_data_dir(builder_class, place) for place in (Path(scratch), home))
         storage.upload_tree(here, there, last=built.NAME)
     return found
 
 
-def _build_here(builder_class: type[SegmentationBuilder], source: Path | None, home: Path) -> Found:
+def _build_here(
+    builder_class: type[SegmentationBuilder], source: Path | None, home: Path, encoding: str
+) -> Found:
     data_dir = _data_dir(builder_class, home)
     with _quiet_tfds():
         builder = builder_class.create(source, home)
+        builder.encoding = encoding
         # TFDS writes to a folder of another name and renames it when all is written.
         builder.download_and_prepare()
     for path in builder_class.side_files(source):
         (data_dir / path.name).write_bytes(path.read_bytes())
     heads.write(data_dir, builder.heads)
-    found = dataclasses.replace(builder.found, source="" if source is None else str(source))
+    origin = "" if source is None else str(source)
+    found = dataclasses.replace(builder.found, source=origin, encoding=encoding)
     built.write(data_dir, found)
     return found
 

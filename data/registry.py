@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from data import cache, camvid, cityscapes, folder, heads, mapillary
 from data.builder import SegmentationBuilder
+from data.encodings import FILES
 from data.label_spec import IGNORE, LabelSpec
 from data.street_scenes.data_set import StreetScenes
 from hmsa_jax.runtime.paths import local_path
@@ -131,7 +132,7 @@ def check_there(name: str, directory: str | None, cache_dir: str, digest: str = 
 
 
 def prepare(
-    name: str, directory: str | None, cache_dir: str, digest: str = ""
+    name: str, directory: str | None, cache_dir: str, digest: str = "", encoding: str = FILES
 ) -> SegmentationBuilder:
     """Builds a data set unless the cache holds it already.
 
@@ -145,20 +146,24 @@ def prepare(
       directory: the source directory, for a data set that needs one, else None.
       cache_dir: where built data sets are kept.
       digest: of the records, or how it begins; empty for any.
+      encoding: how it stores images and labels where it is built, a name in
+        `encodings.ENCODINGS`; another one than `FILES` is also asked for where it was built before.
 
     Returns:
       A TFDS builder, ready for `open_source`, with what was `found`.
 
     Raises:
       ValueError: if the name is unknown, a directory is missing or not wanted, files are wrong, or
-        the cache holds no such data set, several, or one of another digest.
+        the cache holds no such data set, several, or one of another digest or encoding.
       FileNotFoundError: if the directory does not exist or lacks files.
       PermissionError: if a folder may not be read.
     """
     builder_class, root = _builder(name), cache.root_of(cache_dir)
     if builder_class.NEEDS_DIR and not directory:
-        return cache.opened(builder_class, cache.by_name(builder_class, root, digest))
-    builder = cache.of_source(builder_class, source_directory(name, directory), root)
+        built_set = cache.by_name(builder_class, root, digest)
+        _check_encoding(built_set, encoding)
+        return cache.opened(builder_class, built_set)
+    builder = cache.of_source(builder_class, source_directory(name, directory), root, encoding)
     if not builder.found.digest.startswith(digest):
         raise ValueError(
             f"data.built is {digest}, but {name} as it is built here has the digest"
@@ -253,6 +258,16 @@ class EncodedSource(Sequence):
             ) from error
         image, label, name = map(record.get, self._keys)
         return {"image": image, "label": label, "id": name.decode(), **self._constant}
+
+
+def _check_encoding(built_set: cache.BuiltSet, encoding: str) -> None:
+    there = built_set.found.encoding
+    if encoding not in (FILES, there):
+        raise ValueError(
+            f"data.encoding is {encoding}, but the data set that data.cache_dir holds has the"
+            f" encoding {there}; take that with --config.data.encoding={there}, or build one with"
+            " --config.data.dir=DIR"
+        )
 
 
 def _builder(name: str) -> type[SegmentationBuilder]:

@@ -16,6 +16,8 @@ import hmsa_jax
 ROOT = pathlib.Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+NEEDED = [*PROJECT["dependencies"], *EXTRAS["gcs"], *EXTRAS["simd"], *EXTRAS["explore"]]
 OURS = {"hmsa_jax", "data", "configs", "main"}
 # Packages whose import has another name; one may be a part of what is named.
 DISTRIBUTIONS = {
@@ -44,15 +46,14 @@ def imported_packages():
 
 
 def test_every_package_that_is_imported_is_a_dependency():
-    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["gcs"]
-    declared = {normalized(line) for line in lines}
+    declared = {normalized(line) for line in NEEDED}
     foreign = set(imported_packages()) - OURS - set(sys.stdlib_module_names)
     assert "jax" in foreign
     assert {normalized(DISTRIBUTIONS.get(name, name)) for name in foreign} - declared == set()
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound():
-    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["gcs"]:
+    for line in NEEDED:
         assert re.fullmatch(r"[\w.-]+>=[\d.]+,<[\d.]+", line), line
 
 

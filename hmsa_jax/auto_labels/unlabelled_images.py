@@ -52,7 +52,7 @@ def _open_split(name: str, split: str, config: ml_collections.ConfigDict) -> tup
     data = config.data
     directory = data.dir or None if registry.needs_directory(name) else None
     digest = data.built if name == data.name else ""
-    builder = registry.prepare(name, directory, data.cache_dir, digest)
+    builder = registry.prepare(name, directory, data.cache_dir, digest, data.encoding)
     tell_remarks(builder)
     origin = f"{name}/{split}" + (f" of {directory}" if directory else "")
     return registry.open_source(builder, split), origin

@@ -28,7 +28,15 @@ from hmsa_jax.runtime.progress import console, tell
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _FACTS = ("jax", "images_per_device", "quick")  # as the config, one for all rows
-_FREE = ("data.dir", "data.cache_dir", "data.built", "data.workers", "log_every", "profile")
+_FREE = (
+    "data.dir",
+    "data.cache_dir",
+    "data.built",
+    "data.encoding",
+    "data.workers",
+    "log_every",
+    "profile",
+)
 _KINDS = "import jax; print(*(d.device_kind for d in jax.devices()), sep='\\n')"
 
 

@@ -6,6 +6,7 @@ import shlex
 import ml_collections
 
 from data.builder import SegmentationBuilder
+from data.encodings import FILES
 from hmsa_jax.config import schema
 from hmsa_jax.experiment import start, train_input
 from hmsa_jax.input.remarks import tell_remarks
@@ -51,8 +52,14 @@ def _tell(group: str, builder: SegmentationBuilder, cache_dir: str) -> None:
             " delete it and give the same command again"
         )
     images = ", ".join(f"{split} {splits[split].num_examples}" for split in splits)
-    tell(f"{builder.name}, digest {digest}, images: {images}. It is in {builder.data_dir}.")
+    encoding = builder.found.encoding
+    tell(
+        f"{builder.name}, digest {digest}, encoding {encoding}, images: {images}. It is in"
+        f" {builder.data_dir}."
+    )
     fields = {"data.cache_dir": cache_dir}
+    if encoding != FILES:
+        fields["data.encoding"] = encoding
     if builder.NEEDS_DIR:
         fields |= {f"{group}.dir": "", f"{group}.built": digest}
     flags = " ".join(shlex.quote(f"--config.{name}={value}") for name, value in fields.items())

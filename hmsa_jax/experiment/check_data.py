@@ -82,7 +82,7 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
         splits, problems = dataset.builder.pairs(source)
         colours = dataset.builder.colours(source)
     else:
-        builder = registry.prepare(name, directory, data.cache_dir, data.built)
+        builder = registry.prepare(name, directory, data.cache_dir, data.built, data.encoding)
         tell_remarks(builder)
         splits = _built_pairs(builder)
         problems, colours = Problems(label_spec.describe_values()), {}

@@ -19,9 +19,10 @@ import jax
 import ml_collections
 
 from hmsa_jax.inference.tiles import Tiling
-from hmsa_jax.input import decoding
+from hmsa_jax.input import decoding, resampling
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.input.source import Source, head
+from hmsa_jax.input.worker_count import AUTO
 from hmsa_jax.losses.objective import LOSSES
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.decoders import DECODERS
@@ -40,7 +41,11 @@ Size = tuple[int, int]
 
 
 def check_training(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError, naming the fields, if no memory holds a train step or its batch."""
+    """Raises ValueError, naming the fields, if no memory holds a train step or its batch.
+
+    Or if a package is missing that crops are cut with.
+    """
+    resampling.check_installed(config.data.resampling)
     check_widths(config.model)
     data, scales = config.data, config.objective.scales
     check_scales("objective.scales", scales, data.crop_size)
@@ -49,8 +54,9 @@ def check_training(config: ml_collections.ConfigDict) -> None:
     pixels = data.batch_size * data.crop_size[0] * data.crop_size[1]
     read = Fraction(pixels * _BYTES_READ, jax.process_count())
     _check_machine(images, read)
-    workers = f"data.workers={data.workers}, each with a batch of {images},"
-    _check_machine(workers, data.workers * (read + _BYTES_WORKER))
+    if data.workers != AUTO:  # which asks what the memory holds
+        workers = f"data.workers={data.workers}, each with a batch of {images},"
+        _check_machine(workers, data.workers * (read + _BYTES_WORKER))
     part = f", optimizer.accumulate={config.optimizer.accumulate}, objective.scales={scales}"
     scaled = Fraction(pixels, config.optimizer.accumulate) * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(images + part, (pixels * _BYTES_READ + scaled) / jax.device_count())

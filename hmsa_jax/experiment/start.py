@@ -66,7 +66,9 @@ def build_data(config: ml_collections.ConfigDict) -> SegmentationBuilder:
     """
     data = config.data
     with one_builds(data, "data set"):
-        builder = registry.prepare(data.name, data.dir or None, data.cache_dir, data.built)
+        builder = registry.prepare(
+            data.name, data.dir or None, data.cache_dir, data.built, data.encoding
+        )
     if builder.is_sourceless:
         data.built = builder.found.digest
     return builder

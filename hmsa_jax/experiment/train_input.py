@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from data import registry
 from data.builder import SegmentationBuilder
 from data.label_spec import IGNORE, LabelSpec, differing_names
 from hmsa_jax.experiment import splits, start
-from hmsa_jax.input import centroids, pipeline
+from hmsa_jax.input import centroids, pipeline, worker_count
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.pool import Pool
 from hmsa_jax.input.remarks import check_classes, tell_remarks
@@ -80,7 +81,9 @@ def open_pool(data: ml_collections.ConfigDict) -> tuple[SegmentationBuilder, pip
     """
     pool = data.pool
     with _naming_the_pool():
-        builder = registry.prepare(pool.name, pool.dir or None, data.cache_dir, pool.built)
+        builder = registry.prepare(
+            pool.name, pool.dir or None, data.cache_dir, pool.built, data.encoding
+        )
     if builder.is_sourceless:
         pool.built = builder.found.digest
     return builder, splits.open_split(builder, "data.pool.split", pool.split)
@@ -124,7 +127,7 @@ def prepare(
             ignore_label=IGNORE,
             seed=seed,
             start_step=start_step,
-            num_workers=data.workers,
+            num_workers=_workers(data),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             class_uniform=class_uniform,
@@ -132,6 +135,15 @@ def prepare(
         )
 
     return batches_from
+
+
+def _workers(data: ml_collections.ConfigDict) -> int | Callable[[Callable[[int], object]], int]:
+    """`data.workers`, or what chooses them when crops can be made."""
+    if data.workers != worker_count.AUTO:
+        return data.workers
+    rows, columns = data.crop_size
+    batch_bytes = data.batch_size // jax.process_count() * rows * columns * 4
+    return functools.partial(worker_count.choose, batch_bytes=batch_bytes)
 
 
 def _open_train(data: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:

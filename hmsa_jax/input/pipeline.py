@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
@@ -27,7 +27,8 @@ from hmsa_jax.input.source import JoinedSource, Source
 
 Batch = dict[str, np.ndarray]
 
-_THREADS = 4
+THREADS = 4
+"""How many read where no worker process does."""
 
 
 def train_batches(
@@ -40,7 +41,7 @@ def train_batches(
     ignore_label: int,
     seed: int,
     start_step: int,
-    num_workers: int,
+    num_workers: int | Callable[[Callable[[int], object]], int],
     resampling: str = "bicubic",
     placement: str = "published",
     process_index: int = 0,
@@ -67,7 +68,8 @@ def train_batches(
       ignore_label: label of padding.
       seed: from 0 to 2**32 - 1; decides order and augmentation.
       start_step: the step of the first batch.
-      num_workers: worker processes; 0 decodes in threads of this process.
+      num_workers: worker processes; 0 decodes in threads of this process. A function chooses them;
+        it is given one that makes the i-th crop from the first on.
       resampling: how images are scaled, as for `geometric.random_crop`.
       placement: where crops lie, as for `geometric.random_crop`.
       process_index: which of the processes this is.
@@ -86,7 +88,7 @@ def train_batches(
     rows = local_rows(batch_size, process_index, process_count)
     check_source(source)
     geometric.check_options(crop_size, scale_range)
-    _check_order(seed, start_step, num_workers)
+    _check_order(seed, start_step)
     load = _CropLoader(
         source=source if pool is None else JoinedSource(source, pool.source),
         order=crop_order(len(source), seed, class_uniform, pool),
@@ -103,6 +105,9 @@ def train_batches(
             ignore_label=ignore_label,
         ),
     )
+    if callable(num_workers):
+        num_workers = num_workers(functools.partial(load.crop, start_step))
+    _check_workers(num_workers)
     return _iterate(grain.MapDataset.range(start_step, sys.maxsize).map(load), num_workers)
 
 
@@ -119,11 +124,14 @@ class _CropLoader:
 
     def __call__(self, step: int) -> Batch:
         """Loads the local rows of a step's batch, as `train_batches` yields them."""
-        positions = range(step * self.batch_size, (step + 1) * self.batch_size)[self.rows]
-        images, labels = zip(*map(self._load, positions), strict=True)
+        count = self.rows.stop - self.rows.start
+        images, labels = zip(*(self.crop(step, i) for i in range(count)), strict=True)
         return {"image": np.stack(images), "label": np.stack(labels)}
 
-    def _load(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def crop(self, step: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Makes the crop of that index among the local rows of a step's batch and the next ones."""
+        later, row = divmod(index, self.rows.stop - self.rows.start)
+        position = (step + later) * self.batch_size + self.rows.start + row
         rng = np.random.default_rng((self.seed, position))
         record, holding = self.order.crop(position, rng)
         image, label = decoding.decode(self.source[record])
@@ -132,7 +140,7 @@ class _CropLoader:
 
 def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
     """Reads ahead, in `num_workers` processes or in threads of this one."""
-    threads = 1 if num_workers else _THREADS
+    threads = 1 if num_workers else THREADS
     dataset = batches.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     )
@@ -185,11 +193,14 @@ def check_source(source: Source) -> None:
         )
 
 
-def _check_order(seed: int, start_step: int, num_workers: int) -> None:
+def _check_order(seed: int, start_step: int) -> None:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed: expected 0 to 2**32 - 1, got {seed}.")
     if start_step < 0:
         raise ValueError(f"start_step: expected 0 or more, got {start_step}.")
+
+
+def _check_workers(num_workers: int) -> None:
     if num_workers < 0:
         raise ValueError(
             f"data.workers: expected 0 (threads) or a number of processes, got {num_workers}."

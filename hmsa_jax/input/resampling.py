@@ -4,6 +4,7 @@ The whole is never scaled: a window costs time in proportion to itself alone. Ea
 what scaling the whole and then cutting the window would give. docs/paper_protocol.md compares them.
 """
 
+import importlib.util
 import math
 
 import cv2
@@ -27,12 +28,19 @@ def bicubic(
     Returns:
       The window, uint8 `[*size, 3]`.
     """
+    window, box = _source_window(image, scaled_size, first, size)
+    return np.array(window.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+
+
+def _source_window(
+    image: np.ndarray, scaled_size: tuple[int, int], first: tuple[int, int], size: tuple[int, int]
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """What the kernel sees of the source, and the part that is shown: left, top, right, bottom."""
     (top, bottom, above, below), (left, right, before, after) = map(
         _source_of, image.shape[:2], scaled_size, first, size
     )
     window = Image.fromarray(np.ascontiguousarray(image[top:bottom, left:right]))
-    box = (before - left, above - top, after - left, below - top)
-    return np.array(window.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+    return window, (before - left, above - top, after - left, below - top)
 
 
 def _source_of(side: int, scaled: int, first: int, length: int) -> tuple[int, int, float, float]:
@@ -40,6 +48,34 @@ def _source_of(side: int, scaled: int, first: int, length: int) -> tuple[int, in
     start, stop = first * side / scaled, (first + length) * side / scaled
     margin = _SUPPORT * max(side / scaled, 1) + 1  # one more for Pillow's rounding
     return max(math.floor(start - margin), 0), min(math.ceil(stop + margin), side), start, stop
+
+
+def bicubic_simd(
+    image: np.ndarray, scaled_size: tuple[int, int], first: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """As `bicubic`, in a quarter of its time: coefficients have 16 bits, where Pillow's have 22.
+
+    Some values differ from those of `bicubic`, by 2 of 255 at most. It needs cykooz-resizer.
+
+    Arguments and result as for `bicubic`.
+    """
+    import cykooz_resizer  # an extra, which only this way needs
+
+    source, (left, top, right, bottom) = _source_window(image, scaled_size, first, size)
+    columns = Image.new("RGB", (size[1], source.height))
+    window = Image.new("RGB", size[::-1])
+    kernel = cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.catmull_rom)
+    # Columns before rows, as Pillow has it: what overshoots is cut off in between. Both in one call
+    # would be rows before columns.
+    for before, after, box in (
+        (source, columns, (left, 0, right - left, source.height)),
+        (columns, window, (0, top, size[1], bottom - top)),
+    ):
+        options = cykooz_resizer.ResizeOptions(
+            resize_alg=kernel, crop_box=cykooz_resizer.CropBox(*box)
+        )
+        cykooz_resizer.Resizer().resize_pil(before, after, options)
+    return np.array(window)
 
 
 def bilinear(
@@ -87,4 +123,12 @@ def nearest(
     return label.take(rows, axis=0).take(columns, axis=1)
 
 
-RESAMPLINGS = {"bicubic": bicubic, "bilinear": bilinear}
+RESAMPLINGS = {"bicubic": bicubic, "bilinear": bilinear, "bicubic_simd": bicubic_simd}
+
+
+def check_installed(name: str) -> None:
+    """Raises ValueError if a resampling of `RESAMPLINGS` needs a package that is not there."""
+    if name == "bicubic_simd" and importlib.util.find_spec("cykooz_resizer") is None:
+        raise ValueError(
+            f"data.resampling is {name}, which needs cykooz-resizer; pip install -e .[simd]"
+        )

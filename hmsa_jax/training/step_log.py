@@ -119,8 +119,8 @@ class StepLog:
             self._is_input_bound = True
             tell(
                 f"Training is input-bound: of the time up to step {step} the devices waited"
-                f" {interval.data_wait:.0%} for data. More data.workers decode more at a time;"
-                " docs/training.md says what else helps."
+                f" {interval.data_wait:.0%} for data. data.workers=auto reads on all spare cores,"
+                " data.encoding=stored decodes PNG images faster; docs/training.md says more."
             )
 
     def flush(self) -> None:

@@ -64,6 +64,32 @@ def test_bicubic_equals_pillow_on_the_whole_image(seed, placement):
     assert np.mean(got_label != label) < 0.03  # centres on the border of two pixels
 
 
+@pytest.mark.parametrize("scale", [0.35, 0.5, 0.8, 1.0, 1.3, 2.0, 2.7])
+@pytest.mark.parametrize("contrast", [1, 256])
+def test_bicubic_simd_is_bicubic_to_two_levels(scale, contrast):
+    """Also where neighbours are black and white, so that the kernel overshoots."""
+    pytest.importorskip("cykooz_resizer")
+    rng = np.random.default_rng([int(100 * scale), contrast])
+    image = smooth_image((90, 131)) if contrast == 1 else rng.integers(0, 2, (90, 131, 3)) * 255
+    scaled = round(90 * scale), round(131 * scale)
+    size = scaled[0] // 2, scaled[1] // 2
+    windows = [
+        resampling.RESAMPLINGS[name](image.astype(np.uint8), scaled, (scaled[0] // 3, 5), size)
+        for name in ("bicubic", "bicubic_simd")
+    ]
+    difference = np.abs(np.subtract(*windows, dtype=int))
+    assert windows[1].dtype == np.uint8
+    assert difference.max() <= 2
+    assert np.mean(difference > 0) < 0.1
+
+
+def test_a_resampling_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    resampling.check_installed("bicubic")
+    with pytest.raises(ValueError, match=r"data.resampling is bicubic_simd, .* -e \.\[simd\]"):
+        resampling.check_installed("bicubic_simd")
+
+
 @pytest.mark.parametrize("resampling_name", ["bicubic", "bilinear"])
 def test_only_bicubic_sees_all_that_it_reduces(resampling_name):
     """Stripes a pixel wide, reduced to a third, are an even grey but for the border."""
@@ -120,12 +146,14 @@ def test_label_and_image_show_the_same_place(scale, flip, axis):
 
 
 @pytest.mark.parametrize(
-    ("resampling_name", "support"),
-    [("bilinear", 1), ("bicubic", 5)],  # pixels of the result, where the image is doubled
+    ("resampling_name", "support"),  # pixels of the result, where the image is doubled
+    [("bilinear", 1), ("bicubic", 5), ("bicubic_simd", 5)],
 )
 @pytest.mark.parametrize("seed", range(8))
 def test_colours_keep_their_labels(seed, resampling_name, support):
     """Inside a region of one class the image has the colour of that class, and no other."""
+    if resampling_name == "bicubic_simd":
+        pytest.importorskip("cykooz_resizer")
     classes = np.random.default_rng(seed).integers(0, 12, (12, 16), dtype=np.uint8)
     label = np.kron(classes, np.ones((12 * support, 12 * support), np.uint8))
     image = np.stack([label * 20, 255 - label * 20, label], axis=-1)
