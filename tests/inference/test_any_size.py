@@ -51,7 +51,6 @@ def drawn(trunk, attention):
 
 def images(rng):
     canvas = rng.integers(0, 256, (len(SIZES), *CANVAS, 3), np.uint8)  # noise outside, too
-    zip(canvas, SIZES, strict=True)
     return canvas, [
         image[:rows, :columns] for image, (rows, columns) in zip(canvas, SIZES, strict=True)
     ]
