@@ -154,7 +154,7 @@ def _label_of(
     if pair.label is None:
         return None, None
     try:
-        data = _read(pair.label)
+        data = read(pair.label)
         label, others = reader.read(data)
     except ValueError as error:
         found.append((problems.UNREADABLE, f"{pair.label} ({error})"))
@@ -174,7 +174,7 @@ def _label_of(
 def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
     """Rows and columns of a pair's image as training reads it; None if it cannot."""
     try:
-        data = _read(pair.image)
+        data = read(pair.image)
         claimed = header.read(data)
         header.check_end(data)
         size = decode_image(data, label_size).shape[:2]
@@ -201,8 +201,12 @@ def _other_colour(palette: np.ndarray | None, counts: np.ndarray, colours: Colou
     return ""
 
 
-def _read(file: File) -> bytes:
-    """All bytes of a file; ValueError says what is the matter, without the name."""
+def read(file: File) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+      ValueError: it cannot be read; the message does not name it.
+    """
     try:
         with file.open() as stream:
             return stream.read()

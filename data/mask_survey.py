@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from data import decoder_messages
+from data import checks, decoder_messages
 from data.files import File
 from data.label_reader import Rgba, count_colours
 from data.label_spec import IGNORE
@@ -130,11 +130,7 @@ def look(files: Iterable[File], total: int) -> tuple[Survey, list[str]]:
 def _look(file: File) -> tuple[File, Seen | str]:
     """A mask, and what it holds, or why it cannot be read."""
     try:
-        data = file.read()
-    except ValueError as error:
-        return file, str(error.__cause__)
-    try:
-        return file, _seen(data)
+        return file, _seen(checks.read(file))
     except ValueError as error:
         return file, str(error)
 

@@ -91,7 +91,7 @@ def _masks(directory: Path) -> tuple[list[File], Problems]:
         listings, left_out = Folder.listing(directory)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} {tool}".strip()) from error
-    found = Problems("")
+    found = Problems("", labels="8-bit grey, palette, RGB or RGBA PNG masks")
     for item in left_out:
         found.add(LEFT_OUT[item.reason], str(item.file))
     for listing in listings.values():
