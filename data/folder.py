@@ -92,7 +92,8 @@ class Folder(DirectoryBuilder):
         """What reads the masks, by numbers or by colours as `classes.json` says."""
         listed, _ = class_list.parse(read_json(directory / "classes.json", _LAYOUT))
         if listed.masks == IDS:
-            return NumberReader(f'{NumberReader.forms}, or "masks": "{COLOURS}" in classes.json')
+            of_colours = f'(for RGB ones add "masks": "{COLOURS}" to classes.json)'
+            return NumberReader(f"{NumberReader.forms} {of_colours}")
         other = min(listed.ignored_numbers)
         values = dict(zip(listed.colours, listed.numbers, strict=True))
         return ColourReader({**dict.fromkeys(listed.ignored_colours, other), **values}, other)

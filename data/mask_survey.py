@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable
 
 import cv2
@@ -152,7 +153,8 @@ def _seen(data: bytes) -> Seen:
 
 
 def _rows(keys: list, pixels: np.ndarray, first: np.ndarray) -> list:
-    return list(zip(keys, pixels.tolist(), first.tolist(), strict=True))[:_MOST_COLOURS]
+    rows = zip(keys, pixels.tolist(), first.tolist(), strict=True)
+    return list(itertools.islice(rows, _MOST_COLOURS + 1))  # one too many tells of more
 
 
 def _thick(mask: np.ndarray) -> int:

@@ -16,6 +16,7 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _FEW = 0.1  # of the pixels: no more are left without a class
 _RARE, _MANY_RARE = 0.001, 8  # share of a colour, and number of such that smooth edges make
 _SHOWN = 5
+_VOC_HINT = " Other tools use its colours, too: change the names if the classes are others."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _named_ids(
             number < len(listed) and listed[number].colour == shown.get(number) for number in used
         )
         if in_order and any(used):
-            return dict(enumerate(listed)), f"Names are those of {source}, by colour and number."
+            how = f"Names are those of {source}, by colour and number."
+            return dict(enumerate(listed)), how + _VOC_HINT * (listed is not label_map)
         if listed is not label_map:
             continue
         by_colour = {each.colour: each for each in listed if each.colour}
@@ -208,7 +210,7 @@ def _named_colours(
     colours = {each.colour for each in voc}
     void = exports.voc_colour(exports.VOC_VOID)
     if {*found} <= {*colours, void} and {*found} & colours - {_BLACK}:
-        return voc, "Names are those of Pascal VOC, by colour."
+        return voc, "Names are those of Pascal VOC, by colour." + _VOC_HINT
     return [], ""
 
 

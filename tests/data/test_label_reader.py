@@ -187,6 +187,14 @@ def beyond_its_palette():
     return data[:33] + pictures.chunk(b"PLTE", bytes(6)) + data[33:]
 
 
+def test_masks_of_colours_in_a_set_of_ids_are_refused_with_what_to_do(root):
+    write(root, "a", png(Image.fromarray(painted("a"))))
+    change(root, masks="ids", ignore=[255])
+    with pytest.raises(ValueError, match=r"a\.png \(its pixels are of mode 'RGB'\)") as error:
+        prepare(root)
+    assert 'for RGB ones add "masks": "colors" to classes.json' in str(error.value)
+
+
 BROKEN = {
     "grey": (lambda: png(Image.fromarray(np.zeros(SIZE, np.uint8))), "grey .mode 'L'., not"),
     "16-bit RGB": (

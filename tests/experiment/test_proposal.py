@@ -10,7 +10,7 @@ from PIL import Image
 
 import main
 from configs import base
-from data import folder, registry
+from data import folder, mask_survey, registry
 from hmsa_jax.experiment import check_data, proposal
 from hmsa_jax.input import decoding
 from hmsa_jax.runtime.progress import console
@@ -210,6 +210,48 @@ def test_an_export_of_cvat(tmp_path, form):
     assert set(names) == set(NAMES if form != "shuffled" else NAMES[:3])
     (train_ids,) = built(root).values()
     np.testing.assert_array_equal(np.array(names)[train_ids], np.array(NAMES)[label])
+    config = config_of(root)
+    config.data.dir = ""  # as it is built
+    assert check_data.check_data(config)
+
+
+def test_the_lines_of_a_label_map_are_numbers_of_grey_masks(tmp_path):
+    root = tmp_path / "set"
+    labels = {"a": regions(0, [1, 3]), "b": regions(1, [0, 3])}
+    masks = {"a": png(labels["a"]), "b": png(labels["b"], np.arange(256).repeat(3))}
+    write_set(root, masks, "validation")
+    write_set(root, masks)
+    write_label_map(root)
+    classes, output = proposed(root)
+    assert [entry["name"] for entry in classes["classes"]] == NAMES
+    assert "Names are those of labelmap.txt, in its order: make sure" in output
+    for name, train_ids in built(root).items():
+        np.testing.assert_array_equal(train_ids, labels[name])
+
+
+def test_colours_beside_a_label_map_are_told(tmp_path):
+    root = tmp_path / "set"
+    write_set(root, {"a": png(COLOURS[regions(0, [0, 1, 2])])})
+    write_label_map(root, ["class 2", "car"], COLOURS[:2])
+    classes, output = proposed(root)
+    assert [entry["name"] for entry in classes["classes"]] == ["class 2", "car", "class 2'"]
+    assert "labelmap.txt does not list 1 of the colours." in output
+    assert 'Give names to "class 2\'" there.' in output
+
+
+def test_a_list_that_somebody_writes_meanwhile_stays(tmp_path, monkeypatch):
+    root = tmp_path / "set"
+    write_set(root, {"a": png(regions(0, [0, 1]))})
+    look = mask_survey.look
+
+    def look_and_write(*arguments):
+        (root / "classes.json").write_text("mine")
+        return look(*arguments)
+
+    monkeypatch.setattr(mask_survey, "look", look_and_write)
+    with pytest.raises(ValueError, match="never overwritten"):
+        told(proposal.propose, root)
+    assert (root / "classes.json").read_text() == "mine"
 
 
 def test_palettes_that_disagree_are_read_by_colour(tmp_path):
@@ -252,6 +294,11 @@ def smooth(root):
     write_set(root, {"a": png(cv2.GaussianBlur(COLOURS[label], (0, 0), 9))})
 
 
+def photographs(root):
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    write_set(root, {"a": png(pixels)})
+
+
 def several_forms(root):
     label = regions(0, [0, 1])
     write_set(root, {"a": png(label), "b": png(COLOURS[label])})
@@ -292,6 +339,7 @@ def other_label_map(root):
 
 REFUSED = {
     smooth: r"the masks have .*colours \(.* at most 255: smooth edges",
+    photographs: r"the masks have more than 4096 colours",
     several_forms: r"1 masks are of colours, like .*b\.png, and 1 are grey, like .*a\.png",
     half_transparent: r"1 colours are half transparent, like \(128, 128, 128\) of alpha 128 in",
     only_images: r"no mask in masks/\{train\}",
