@@ -86,6 +86,11 @@ def _of_ids(survey: Survey, label_map: list[Named] | None) -> Proposal:
     shown = {number: colour[:3] for number, colour in survey.palette.items()}
     if survey.disagreement or all(colour == (n, n, n) for n, colour in shown.items()):
         shown = {}  # a ramp of grey says nothing of colours
+    if survey.disagreement:
+        reasons.append(
+            f"Palettes disagree, {survey.disagreement}, and grey masks have none: make sure that"
+            " the numbers mean the same in all."
+        )
     is_binary = set(numbers) == {0, IGNORE} and not shown
     ignored = []
     if IGNORE in numbers and not is_binary and len(numbers) > 1:

@@ -267,6 +267,18 @@ def test_palettes_that_disagree_are_read_by_colour(tmp_path):
         np.testing.assert_array_equal(listed[train_ids], colours[label])
 
 
+def test_palettes_that_disagree_beside_grey_masks_are_told(tmp_path):
+    label = regions(4, [0, 1])
+    colours = np.uint8([[10, 20, 30], [200, 0, 0]])
+    masks = {"a": png(label, colours), "b": png(label, colours[::-1]), "c": png(label)}
+    write_set(tmp_path / "set", masks)
+    classes, output = proposed(tmp_path / "set")
+    assert classes == {"classes": [{"name": f"class {n}", "id": n} for n in (0, 1)], "ignore": []}
+    assert "Palettes disagree, 0 is (10, 20, 30) in " in output
+    for train_ids in built(tmp_path / "set").values():
+        np.testing.assert_array_equal(train_ids, label)
+
+
 def test_transparent_pixels_are_ignored(tmp_path):
     label = regions(5, [0, 1, 2])
     colours = np.uint8([[9, 9, 9, 0], [255, 0, 0, 255], [0, 0, 255, 255]])
