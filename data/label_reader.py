@@ -106,6 +106,25 @@ class ColourReader:
         return encode_label(label)
 
 
+def count(label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values of a label, ascending.
+
+    Args:
+      label: unsigned integers, of any shape.
+
+    Returns:
+      The values `[n]`, their pixels int64 `[n]`, and the first pixel of each as a number into the
+      flat label.
+    """
+    flat = label.ravel()
+    # Regions make long runs, of which only the starts are sorted.
+    starts = np.flatnonzero(np.diff(flat, prepend=~flat[:1]))
+    lengths = np.diff(starts, append=len(flat))
+    values, first, which = np.unique(flat[starts], return_index=True, return_inverse=True)
+    pixels = np.bincount(which, lengths, len(values)).astype(np.int64)
+    return values, pixels, starts[first]
+
+
 def count_colours(colours: np.ndarray) -> tuple[list[Rgba], np.ndarray, np.ndarray]:
     """The colours of a label, the most frequent ones first.
 
@@ -115,7 +134,7 @@ def count_colours(colours: np.ndarray) -> tuple[list[Rgba], np.ndarray, np.ndarr
     Returns:
       The colours, their pixels int64 `[n]`, and the first pixel of each as a number into `[H * W]`.
     """
-    keys, first, pixels = np.unique(_keys(colours), return_index=True, return_counts=True)
+    keys, pixels, first = count(_keys(colours))
     order = np.argsort(-pixels, kind="stable")
     return _colours(keys[order]), pixels[order], first[order]
 
@@ -156,7 +175,7 @@ def list_others(found: list[OtherColours]) -> list[str]:
 def _others(keys: np.ndarray, other: np.ndarray) -> OtherColours:
     """The colours of the pixels that `other` marks, of a label `[H, W]` of keys."""
     places = np.flatnonzero(other)
-    colours, first, pixels = np.unique(keys[other], return_index=True, return_counts=True)
+    colours, pixels, first = count(keys[other])
     order = np.argsort(-pixels, kind="stable")[:_KEPT]
     rows, columns = np.unravel_index(places[first[order]], keys.shape)
     return OtherColours(

@@ -10,7 +10,7 @@ import numpy as np
 
 from data import checks, decoder_messages
 from data.files import File
-from data.label_reader import Rgba, count_colours
+from data.label_reader import Rgba, count, count_colours
 from data.label_spec import IGNORE
 from data.pixels import decode_colours, decode_label, holds_colours, palette_of
 from hmsa_jax.runtime import parallel
@@ -141,7 +141,7 @@ def _seen(data: bytes) -> Seen:
         colours = decode_colours(data)
         return Seen(COLOUR, colours.shape[1], [], _rows(*count_colours(colours)), {}, 0)
     label = decode_label(data)
-    numbers, first, pixels = np.unique(label, return_index=True, return_counts=True)
+    numbers, pixels, first = count(label)
     rows = _rows(numbers.tolist(), pixels, first)
     thick = _thick(label == IGNORE)
     if palette_of(data) is None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data import checks, folder, registry
-from data.label_reader import list_others
+from data.label_reader import count, list_others
 from hmsa_jax.input import decoding
 from tests.data import pictures
 
@@ -164,6 +164,15 @@ def test_other_colours_are_counted_with_an_example_of_each(root):
     )
     assert f"(1, 2, 3): pixels 2, labels 2, first in {a} at row 3, column 17" in text
     assert f"(255, 0, 0) of alpha 128: pixels 1, labels 1, first in {b} at row 5, column 6" in text
+
+
+def test_values_are_counted_as_numpy_counts_them():
+    rng = np.random.default_rng(0)
+    runs, mixed = rng.integers(0, 9, 50, np.uint8).repeat(7), rng.integers(0, 2**32, 60, np.uint32)
+    for flat in (runs, mixed):
+        values, first, pixels = np.unique(flat, return_index=True, return_counts=True)
+        for ours, theirs in zip(count(flat.reshape(10, -1)), (values, pixels, first), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_smooth_edges_are_a_few_lines(root):
