@@ -3,18 +3,22 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from data import decoder_messages, header, problems
 from data.files import READ_ERRORS, File, is_utf8
+from data.label_reader import ColourReader, NumberReader
 from data.label_spec import LabelSpec
-from data.pixels import decode_image, decode_label, decode_unchanged, grey_png, palette_of
+from data.pixels import decode_image, palette_of
 from data.problems import Kind, Problems
 from hmsa_jax.runtime import parallel
 from hmsa_jax.runtime.progress import track
 
 Colours = Mapping[int, tuple[int, int, int]]
+
+_NUMBERS = NumberReader()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +69,22 @@ class Finding:
     Attributes:
       size: width and height of the image; None if it is unreadable.
       counts: int64 `[256]`, pixels of the label by value; None without a readable label.
-      problems: the kind of each, and the text.
+      problems: the kind of each, and what `Problems.add` takes of it.
     """
 
     size: tuple[int, int] | None
     counts: np.ndarray | None
-    problems: tuple[tuple[Kind, str], ...]
+    problems: tuple[tuple[Kind, Any], ...]
 
 
 def inspect(
-    pairs: Iterable[Pair], total: int, label_spec: LabelSpec, colours: Colours, *, description: str
+    pairs: Iterable[Pair],
+    total: int,
+    label_spec: LabelSpec,
+    colours: Colours,
+    *,
+    description: str,
+    reader: NumberReader | ColourReader = _NUMBERS,
 ) -> Iterator[Finding]:
     """Decodes pairs in threads, as training does, under a progress bar.
 
@@ -84,13 +94,14 @@ def inspect(
       label_spec: says which values labels may hold.
       colours: that values have by what the data set says, for those of which it says any.
       description: stands before the bar.
+      reader: of the labels.
 
     Yields:
       What was found in each pair; last of all in those of which a decoder complained, which are
       decoded once more, alone, to tell whose complaint it was.
     """
     loud = []
-    look = functools.partial(_inspect, label_spec=label_spec, colours=colours)
+    look = functools.partial(_inspect, label_spec=label_spec, colours=colours, reader=reader)
     with decoder_messages.heard() as messages:
 
         def look_and_hear(pair: Pair) -> tuple[Pair, Finding, bool]:
@@ -108,9 +119,11 @@ def inspect(
             yield _with_complaint(pair, look(pair), messages.damage_since(before))
 
 
-def _inspect(pair: Pair, *, label_spec: LabelSpec, colours: Colours) -> Finding:
-    found: list[tuple[Kind, str]] = []
-    label, counts = _label_of(pair, label_spec, colours, found)
+def _inspect(
+    pair: Pair, *, label_spec: LabelSpec, colours: Colours, reader: NumberReader | ColourReader
+) -> Finding:
+    found: list[tuple[Kind, Any]] = []
+    label, counts = _label_of(pair, label_spec, colours, reader, found)
     size = _image_size(pair, None if label is None else label.shape, found)
     if size is not None and label is not None and size != label.shape:
         (rows, columns), (label_rows, label_columns) = size, label.shape
@@ -131,19 +144,24 @@ def _with_complaint(pair: Pair, finding: Finding, said: str) -> Finding:
 
 
 def _label_of(
-    pair: Pair, label_spec: LabelSpec, colours: Colours, found: list
+    pair: Pair,
+    label_spec: LabelSpec,
+    colours: Colours,
+    reader: NumberReader | ColourReader,
+    found: list,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Values `[H, W]` of a pair's label, and pixels by value; None twice if there is none."""
     if pair.label is None:
         return None, None
     try:
-        data = _read(pair.label)
-        label = decode_label(data)
-        _check_as_stored(data, label)
+        data = read(pair.label)
+        label, others = reader.read(data)
     except ValueError as error:
         found.append((problems.UNREADABLE, f"{pair.label} ({error})"))
         return None, None
     counts = np.bincount(label.ravel(), minlength=256)
+    if others is not None:
+        found.append((problems.FOREIGN_COLOURS, dataclasses.replace(others, file=str(pair.label))))
     foreign = [str(value) for value in np.flatnonzero(counts) if value not in label_spec.values]
     if foreign:
         found.append((problems.FOREIGN, f"{pair.label} holds {', '.join(foreign)}"))
@@ -153,18 +171,10 @@ def _label_of(
     return label, counts
 
 
-def _check_as_stored(data: bytes, label: np.ndarray) -> None:
-    """Raises ValueError unless training reads the same of what will be stored."""
-    # Pillow fills in rows that are missing; OpenCV does not.
-    read = decode_unchanged(data)
-    if grey_png(data) is data and not np.array_equal(read, label):
-        raise ValueError("OpenCV and Pillow decode it to different values, it is damaged")
-
-
 def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
     """Rows and columns of a pair's image as training reads it; None if it cannot."""
     try:
-        data = _read(pair.image)
+        data = read(pair.image)
         claimed = header.read(data)
         header.check_end(data)
         size = decode_image(data, label_size).shape[:2]
@@ -191,8 +201,12 @@ def _other_colour(palette: np.ndarray | None, counts: np.ndarray, colours: Colou
     return ""
 
 
-def _read(file: File) -> bytes:
-    """All bytes of a file; ValueError says what is the matter, without the name."""
+def read(file: File) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+      ValueError: it cannot be read; the message does not name it.
+    """
     try:
         with file.open() as stream:
             return stream.read()

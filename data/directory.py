@@ -1,5 +1,6 @@
 """Builders that read pairs of image and label from a directory of the user's."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,8 @@ import numpy as np
 from data import checks, files, header
 from data.builder import SegmentationBuilder
 from data.checks import Colours, Listing, Pair
-from data.pixels import encode_label, grey_png
+from data.label_reader import ColourReader, NumberReader
+from data.pixels import encode_label
 from data.problems import LEFT_OUT, Problems
 from data.tree import LeftOut
 from hmsa_jax.runtime import parallel
@@ -50,6 +52,12 @@ class DirectoryBuilder(SegmentationBuilder):
         return dict(zip(label_spec.class_values, label_spec.palette, strict=True))
 
     @classmethod
+    def label_reader(cls, directory: Path) -> NumberReader | ColourReader:
+        """What reads the files of the labels."""
+        del directory
+        return NumberReader()
+
+    @classmethod
     def fingerprint(cls, directory: Path) -> str:  # type: ignore[override]
         """Hash of the directory's path and of name, size and time of every file that is read."""
         directory = Path(directory).resolve()
@@ -80,7 +88,11 @@ class DirectoryBuilder(SegmentationBuilder):
           ValueError: if the class list or an archive cannot be read.
         """
         directory = Path(directory)
-        problems = Problems(cls.label_spec(directory).describe_values(), cls.VALUES_HINT)
+        values, forms = (
+            cls.label_spec(directory).describe_values(),
+            cls.label_reader(directory).forms,
+        )
+        problems = Problems(values, cls.VALUES_HINT, forms)
         listings, left_out = cls.listing(directory)
         for item in left_out:
             problems.add(LEFT_OUT[item.reason], str(item.file))
@@ -91,13 +103,17 @@ class DirectoryBuilder(SegmentationBuilder):
         """The bytes of an image, and of its label as an 8-bit grey PNG, as they are stored."""
         image = pair.image.read()
         if pair.label is not None:
-            return image, grey_png(pair.label.read())
+            return image, self._reader.stored(pair.label.read())
         return image, self.blank_label(*header.read(image).displayed)
 
     def blank_label(self, height: int, width: int) -> bytes:
         """The label of an image that has none: ignored everywhere."""
         value = self.label_spec(self.directory).ignored_value
         return encode_label(np.full((height, width), value, np.uint8))
+
+    @functools.cached_property
+    def _reader(self) -> NumberReader | ColourReader:
+        return self.label_reader(self.directory)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
         del dl_manager
@@ -109,6 +125,7 @@ class DirectoryBuilder(SegmentationBuilder):
                 self.label_spec(self.directory),
                 self.colours(self.directory),
                 description=f"Checking {self.name} {split}",
+                reader=self._reader,
             ):
                 for problem in finding.problems:
                     problems.add(*problem)

@@ -14,21 +14,34 @@ ignored then. `classes.json` lists the classes:
 
 "id" is the number in the masks, by default the position in the list. "color" may be left out.
 "ignore", by default [255], lists the numbers of pixels that belong to no class; any other number
-is refused. `python main.py check-data` reads everything and tells what is there and what is wrong.
+is refused. `python main.py check-data` reads everything and tells what is there and what is wrong;
+with `--propose` it looks at the masks and writes a `classes.json` to edit.
+
+Masks may show the classes in colours instead, if the list says so:
+
+    {"masks": "colors",
+     "classes": [{"name": "road", "color": [128, 64, 128]}, {"name": "sky", "color": [0, 0, 255]}],
+     "ignore": [[0, 0, 0], "transparent"]}
+
+Then a mask is an 8-bit RGB, RGBA or palette PNG. Each class has a "color" of its own, "ignore"
+lists colours of no class, and any other colour, be it near to one, is refused. Pixels of alpha 0
+are "transparent", whatever their colour; others have to be opaque. What is built and predicted
+holds numbers also then: the "id" of a class, by default its position. "masks" is "ids" by default:
+of a palette PNG the indices count then, and its colours say nothing.
 """
 
 import colorsys
-import json
 from pathlib import Path
-from reprlib import repr as brief
-from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data import class_list
 from data.checks import Colours, Listing
+from data.class_list import COLOURS, IDS, ClassList
 from data.directory import DirectoryBuilder
-from data.files import File, is_utf8, read_json
-from data.label_spec import IGNORE, LabelSpec
+from data.files import File, read_json
+from data.label_reader import ColourReader, NumberReader
+from data.label_spec import LabelSpec
 from data.tree import (
     HIDDEN,
     IMAGE_SUFFIXES,
@@ -41,7 +54,6 @@ from data.tree import (
 
 SPLITS = ("train", "validation", "test")
 _LAYOUT = "The layout is described at the top of data/folder.py."
-_FIELDS = {"name", "color", "id"}
 
 
 class Folder(DirectoryBuilder):
@@ -68,10 +80,23 @@ class Folder(DirectoryBuilder):
 
     @classmethod
     def colours(cls, directory: Path) -> Colours:
-        """The colours that `classes.json` names, but not those that it leaves to the project."""
-        classes, _, _ = _parts(read_json(directory / "classes.json", _LAYOUT))
-        named = zip(_numbers(classes), classes, strict=True)
+        """The colours that `classes.json` names for ids, but not those that it leaves open."""
+        listed, _ = class_list.parse(read_json(directory / "classes.json", _LAYOUT))
+        if listed.masks == COLOURS:
+            return {}  # a palette has no other meaning than its colours
+        named = zip(listed.numbers, listed.classes, strict=True)
         return {number: tuple(entry["color"]) for number, entry in named if "color" in entry}
+
+    @classmethod
+    def label_reader(cls, directory: Path) -> NumberReader | ColourReader:
+        """What reads the masks, by numbers or by colours as `classes.json` says."""
+        listed, _ = class_list.parse(read_json(directory / "classes.json", _LAYOUT))
+        if listed.masks == IDS:
+            of_colours = f'(for RGB ones add "masks": "{COLOURS}" to classes.json)'
+            return NumberReader(f"{NumberReader.forms} {of_colours}")
+        other = min(listed.ignored_numbers)
+        values = dict(zip(listed.colours, listed.numbers, strict=True))
+        return ColourReader({**dict.fromkeys(listed.ignored_colours, other), **values}, other)
 
     @classmethod
     def listing(cls, directory: Path) -> tuple[dict[str, Listing], list[LeftOut]]:
@@ -113,18 +138,19 @@ def read_classes(path: Path) -> LabelSpec:
       ValueError: if it is wrong; everything that is, is listed.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; it lists the classes. {_LAYOUT}")
-    classes, ignored, problems = _parts(read_json(path, _LAYOUT))
-    if not problems:
-        problems = _class_problems(classes) + _number_problems(classes, ignored)
+        raise FileNotFoundError(
+            f"{path} is missing; it lists the classes. {_LAYOUT} `python main.py check-data"
+            " --propose` looks at the masks and writes one to edit."
+        )
+    listed, problems = class_list.parse(read_json(path, _LAYOUT))
     if problems:
         raise ValueError("\n  ".join([f"{path} cannot be used. {_LAYOUT}", *problems]))
     palette = [
-        tuple(entry.get("color", _colour(position))) for position, entry in enumerate(classes)
+        tuple(entry.get("color", _colour(position)))
+        for position, entry in enumerate(listed.classes)
     ]
-    return LabelSpec.of_raw_values(
-        [entry["name"] for entry in classes], palette, _numbers(classes), ignored
-    )
+    names = [entry["name"] for entry in listed.classes]
+    return LabelSpec.of_raw_values(names, palette, listed.numbers, listed.ignored_numbers)
 
 
 def classes_text(label_spec: LabelSpec) -> str:
@@ -139,8 +165,7 @@ def classes_text(label_spec: LabelSpec) -> str:
     ignored = [
         value for value in (*label_spec.values, label_spec.uncertain_value) if value not in used
     ]
-    lines = ",\n  ".join(map(json.dumps, classes))
-    return f'{{"classes": [\n  {lines}],\n "ignore": {json.dumps(sorted(set(ignored)))}}}\n'
+    return class_list.text_of(ClassList(IDS, classes, sorted(set(ignored))))
 
 
 def _check_folders(directory: Path) -> list[LeftOut]:
@@ -159,69 +184,6 @@ def _check_folders(directory: Path) -> list[LeftOut]:
             f"{', '.join(SPLITS)} there; rename or move what is not a split. {_LAYOUT}"
         )
     return [LeftOut(File(path), HIDDEN) for path in found]
-
-
-def _parts(content: Any) -> tuple[Any, Any, list[str]]:
-    """The classes, the numbers to ignore, and what is wrong with either as a whole."""
-    if not isinstance(content, dict):
-        return [], [], ['expected an object with a list "classes"']
-    problems = [
-        f'"{key}": no such field; expected "classes" and "ignore"'
-        for key in content
-        if key not in ("classes", "ignore")
-    ]
-    classes, ignored = content.get("classes"), content.get("ignore", [IGNORE])
-    if not isinstance(classes, list) or not 1 <= len(classes) <= IGNORE:
-        problems.append(f'"classes": expected a list of 1 to {IGNORE} classes')
-    elif not all(isinstance(entry, dict) for entry in classes):
-        problems.append('"classes": expected objects like {"name": "road"}')
-    if not isinstance(ignored, list) or not all(map(_is_byte, ignored)):
-        problems.append(f'"ignore" is {brief(ignored)}; expected a list of numbers from 0 to 255')
-    return classes, ignored, problems
-
-
-def _class_problems(classes: list[dict]) -> list[str]:
-    problems, names = [], set()
-    for position, entry in enumerate(classes):
-        where = f'"classes"[{position}]'
-        name, colour = entry.get("name"), entry.get("color", [0, 0, 0])
-        problems += [
-            f'{where}: "{key}" is no field; expected "name", "color", "id"'
-            for key in entry
-            if key not in _FIELDS
-        ]
-        if not isinstance(name, str) or name.splitlines() != [name] or not is_utf8(name):
-            problems.append(f'{where}: "name" is {brief(name)}; expected a line of text')
-        elif name in names:
-            problems.append(f'{where}: "name" is {name!r}, as of a class before')
-        else:
-            names.add(name)
-        if not isinstance(colour, list) or len(colour) != 3 or not all(map(_is_byte, colour)):
-            problems.append(
-                f'{where}: "color" is {brief(colour)}; expected [red, green, blue], 0..255'
-            )
-    return problems
-
-
-def _number_problems(classes: list[dict], ignored: list[int]) -> list[str]:
-    problems, taken = [], dict.fromkeys(ignored, '"ignore"')
-    for position, number in enumerate(_numbers(classes)):
-        where = f'"classes"[{position}]'
-        if not _is_byte(number):
-            problems.append(f'{where}: "id" is {brief(number)}; expected a number from 0 to 255')
-        elif number in taken:
-            problems.append(f'{where}: "id" is {number}, as in {taken[number]}')
-        else:
-            taken[number] = where
-    return problems
-
-
-def _numbers(classes: list[dict]) -> list:
-    return [entry.get("id", position) for position, entry in enumerate(classes)]
-
-
-def _is_byte(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255
 
 
 def _colour(position: int) -> tuple[int, int, int]:

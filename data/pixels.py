@@ -1,7 +1,9 @@
 """Images and labels to the bytes of a record, and labels back."""
 
+import contextlib
 import io
 import struct
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ _FLIPS = {2: 1, 4: 0}
 _ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 _PALETTE = 3  # colour type of a PNG
+_COLOURED = (2, _PALETTE, 6)
 
 
 def encode_image(image: np.ndarray) -> bytes:
@@ -71,19 +74,39 @@ def decode_label(data: bytes) -> np.ndarray:
     Raises:
       ValueError: it is another picture, is damaged, or claims more than its bytes can hold.
     """
-    found = header.read(data)
-    if found.form != "PNG":
-        raise ValueError(f"it is a {found.form} file, not a PNG")
-    # Pillow and not cv2, which turns the indices of a palette PNG into colours.
-    try:
-        with Image.open(io.BytesIO(data)) as label:
-            if label.mode not in ("P", "L"):
-                raise ValueError(f"its pixels are of mode {label.mode!r}")
-            if label.mode == "L" and data[24] != 8:
-                raise ValueError(f"its pixels are grey of {data[24]} bits")
-            return _turned(np.asarray(label), found.orientation)
-    except (OSError, SyntaxError, struct.error) as error:
-        raise ValueError(f"it is damaged ({error})") from error
+    with _opened(data) as (label, orientation):
+        if label.mode not in ("P", "L"):
+            raise ValueError(f"its pixels are of mode {label.mode!r}")
+        if label.mode == "L" and data[24] != 8:
+            raise ValueError(f"its pixels are grey of {data[24]} bits")
+        return _turned(np.asarray(label), orientation)
+
+
+def decode_colours(data: bytes) -> np.ndarray:
+    """The colours `[H, W, 4]` uint8, RGBA, of an 8-bit RGB, RGBA or palette PNG.
+
+    Raises:
+      ValueError: it is another picture, is damaged, or claims more than its bytes can hold.
+    """
+    with _opened(data) as (label, orientation):
+        # Pillow takes 16 bits for 8 without a word.
+        bits, kind = data[24], data[25]
+        if kind not in _COLOURED:
+            raise ValueError(f"its pixels are grey (mode {label.mode!r}), not colours")
+        if kind != _PALETTE and bits != 8:
+            raise ValueError(f"its colours are of {bits} bits")
+        palette = palette_of(data)
+        if palette is not None and np.asarray(label).max() >= len(palette):
+            raise ValueError("it is damaged (it has pixels beyond its palette)")
+        colours = np.asarray(label.convert("RGBA"))
+    if not np.array_equal(_opencv(data, _IMAGE_FLAGS), colours[..., :3]):
+        raise ValueError("OpenCV and Pillow decode it to different colours, it is damaged")
+    return _turned(colours, orientation)
+
+
+def holds_colours(data: bytes) -> bool:
+    """Whether a file is a PNG of RGB or RGBA."""
+    return data.startswith(header.PNG_SIGNATURE) and data[25:26] in (b"\2", b"\6")
 
 
 def palette_of(data: bytes) -> np.ndarray | None:
@@ -109,6 +132,20 @@ def grey_png(data: bytes) -> bytes:
     if (bits, colour) == (8, 0) and not transparent and header.read(data).orientation == 1:
         return data
     return encode_label(decode_label(data))
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[tuple[Image.Image, int]]:
+    """A PNG and its orientation; ValueError if it is none, or is damaged."""
+    found = header.read(data)
+    if found.form != "PNG":
+        raise ValueError(f"it is a {found.form} file, not a PNG")
+    # Pillow and not cv2, which turns the indices of a palette PNG into colours.
+    try:
+        with Image.open(io.BytesIO(data)) as label:
+            yield label, found.orientation
+    except (OSError, SyntaxError, struct.error) as error:
+        raise ValueError(f"it is damaged ({error})") from error
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,9 +1,11 @@
 """What there is to say of a data set's files, by kind: what is wrong, and what is to be known."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from data import tree
+from data.label_reader import NumberReader, list_others
 
 _SHOWN = 5  # of each kind, where not all are listed
 
@@ -19,6 +21,7 @@ class Kind:
       is_missing: whether it is a file that is missing.
       is_remark: whether the data set can be used all the same.
       is_frequent: whether a few examples say as much as a list.
+      lines: to lines from all that was found, where that is no text.
     """
 
     noun: str
@@ -27,6 +30,7 @@ class Kind:
     is_missing: bool = False
     is_remark: bool = False
     is_frequent: bool = False
+    lines: Callable[[list], list[str]] | None = None
 
 
 NO_LABEL = Kind(
@@ -46,7 +50,7 @@ BAD_NAME = Kind("file", "with a name that is not UTF-8", "Rename the files, or c
 UNREADABLE = Kind(
     "file",
     "unreadable",
-    "Expected JPEG or PNG images and 8-bit grey or palette PNG labels: replace the files.",
+    "Expected JPEG or PNG images and {labels}: replace the files.",
 )
 UNEQUAL = Kind(
     "pair",
@@ -55,6 +59,13 @@ UNEQUAL = Kind(
 )
 FOREIGN = Kind(
     "label", "with a value that is no class", "Expected {values}: renumber the labels.{hint}"
+)
+FOREIGN_COLOURS = Kind(
+    "label",
+    "with colours that are no class",
+    "Expected exactly the colours of the classes. Smooth edges, resizing or JPEG make others: paint"
+    " the labels anew without. Or add the colours to classes.json.",
+    lines=list_others,
 )
 TURNED = Kind(
     "image",
@@ -101,6 +112,7 @@ _KINDS = (
     UNREADABLE,
     UNEQUAL,
     FOREIGN,
+    FOREIGN_COLOURS,
     TURNED,
     AS_STORED,
     DAMAGED,
@@ -115,18 +127,19 @@ class Problems:
     Args:
       values: what its labels may hold, in words.
       hint: what else to say of other values.
+      labels: which files its labels may be, in words.
     """
 
-    def __init__(self, values: str, hint: str = ""):
-        self._facts = {"values": values, "hint": hint and f" {hint}"}
+    def __init__(self, values: str, hint: str = "", labels: str = NumberReader.forms):
+        self._facts = {"values": values, "hint": hint and f" {hint}", "labels": labels}
         self._found: dict[Kind, list] = {kind: [] for kind in _KINDS}
 
     def __len__(self) -> int:
         """How many there are, remarks not counted."""
         return sum(len(found) for kind, found in self._found.items() if not kind.is_remark)
 
-    def add(self, kind: Kind, what: str) -> None:
-        """Takes something of a kind: which file, and what of it."""
+    def add(self, kind: Kind, what: Any) -> None:
+        """Takes something of a kind: which file, and what of it, in a text or as `lines` needs."""
         self._found[kind].append(what)
 
     def listed(self, *, remarks: bool) -> Iterator[tuple[str, list[str], str]]:
@@ -139,7 +152,8 @@ class Problems:
             if found and kind.is_remark == remarks:
                 plural = kind.noun if len(found) == 1 else f"{kind.noun}s"
                 heading = f"{len(found)} {plural} {kind.fault}"
-                shown = _first(found) if kind.is_frequent else found
+                shown = kind.lines(found) if kind.lines else found
+                shown = _first(shown) if kind.is_frequent else shown
                 yield heading, shown, kind.remedy.format(**self._facts)
 
     def refuse(self, title: str) -> None:

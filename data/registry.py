@@ -88,6 +88,11 @@ def needs_directory(name: str) -> bool:
     return _builder(name).NEEDS_DIR
 
 
+def lists_classes(name: str) -> bool:
+    """Whether the directory of a data set says which classes there are."""
+    return _builder(name).CLASSES_IN_DIR
+
+
 def source_directory(name: str, directory: str | None) -> Path | None:
     """The directory that a data set is built from; None for one that needs none.
 

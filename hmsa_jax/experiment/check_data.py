@@ -2,7 +2,7 @@
 
 import collections
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -12,6 +12,7 @@ import rich.table
 from data import built, checks, registry
 from data.builder import SegmentationBuilder
 from data.checks import Finding, Pair
+from data.label_reader import NumberReader
 from data.label_spec import LabelSpec
 from data.problems import Problems
 from hmsa_jax.config import schema
@@ -80,17 +81,23 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
     if dataset.needs_dir and directory:
         source = registry.source_directory(name, directory)
         splits, problems = dataset.builder.pairs(source)
-        colours = dataset.builder.colours(source)
+        colours, reader = dataset.builder.colours(source), dataset.builder.label_reader(source)
     else:
         builder = registry.prepare(name, directory, data.cache_dir, data.built, data.encoding)
         tell_remarks(builder)
         splits = _built_pairs(builder)
         problems, colours = Problems(label_spec.describe_values()), {}
+        reader = NumberReader()
     found, absent = built.Found(), []
     for split, pairs in splits.items():
         statistics = Statistics(label_spec)
         for finding in checks.inspect(
-            pairs, len(pairs), label_spec, colours, description=f"Checking {name}/{split}"
+            pairs,
+            len(pairs),
+            label_spec,
+            colours,
+            description=f"Checking {name}/{split}",
+            reader=reader,
         ):
             statistics.add(finding)
             found.add(split, finding.counts)
@@ -101,7 +108,13 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
         tell(f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}")
         console.print(to_table(dataset.classes, statistics))
     unteaching = _unteaching(config.data.train_split, name, found, label_spec)
-    _tell(problems, absent, unteaching)
+    tell_problems(problems, absent)
+    for line in unteaching:
+        tell(line, "red")
+    if not problems and not unteaching:
+        has_remarks = absent or any(problems.listed(remarks=True))
+        fine = "Nothing is refused, but see above." if has_remarks else "Nothing is wrong."
+        tell(fine, "green")
     return not problems and not unteaching
 
 
@@ -142,19 +155,14 @@ def _unteaching(split: str, name: str, found: built.Found, label_spec: LabelSpec
     return [f"{name}/{split} cannot be trained on: {why}."] if why else []
 
 
-def _tell(problems: Problems, absent: list[str], unteaching: list[str]) -> None:
-    remarks = list(problems.listed(remarks=True))
-    for heading, found, remedy in remarks:
+def tell_problems(problems: Problems, notes: Iterable[str] = ()) -> None:
+    """Tells what is to be known of the files, with notes, and then what is wrong with them."""
+    for heading, found, remedy in problems.listed(remarks=True):
         _tell_kind(heading, found, remedy, "yellow")
-    for line in absent:
-        tell(line, "yellow")
+    for note in notes:
+        tell(note, "yellow")
     for heading, found, remedy in problems.listed(remarks=False):
         _tell_kind(heading, found, remedy, "red")
-    for line in unteaching:
-        tell(line, "red")
-    if not problems and not unteaching:
-        fine = "Nothing is refused, but see above." if remarks or absent else "Nothing is wrong."
-        tell(fine, "green")
 
 
 def _tell_kind(heading: str, found: list[str], remedy: str, style: str) -> None:
