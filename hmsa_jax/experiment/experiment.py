@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,8 @@ from hmsa_jax.performance.efficiency import StepWork
 from hmsa_jax.training.optimizer import poly_schedule, sgd
 from hmsa_jax.training.state import TrainState, initial_state
 from hmsa_jax.training.step import make_train_step
+
+_LARGEST_WHOLE = 2.0  # scale at which an image still counts as one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +84,23 @@ class Experiment:
             ema=self.config.optimizer.ema_decay > 0,
         )
 
-    def network_for(self, images: int, *, whole_rows: bool) -> nnx.GraphDef:
+    def network_for(
+        self, images: int, *, scales: Iterable[float], whole_rows: bool
+    ) -> nnx.GraphDef:
         """The network in the form that suits a program: see `Conv.features_by_rows`.
 
         All features are convolved by rows where a device has one image, or part of one, at a time;
-        of several images the narrow ones are, and none where devices share out the rows.
+        of several images the narrow ones are, and none where devices share out the rows. At scales
+        above 2 an image counts as several: the faster form takes memory that a chip may not have
+        (docs/results/evaluation.md).
 
         Args:
           images: that a device has at a time in that program, or has parts of.
+          scales: at which it looks at them.
           whole_rows: whether they are the device's alone.
         """
-        features_by_rows = "all" if images <= 1 else "narrow" if whole_rows else "none"
+        is_one = images <= 1 and max(scales) <= _LARGEST_WHOLE
+        features_by_rows = "all" if is_one else "narrow" if whole_rows else "none"
         network = nnx.merge(self.graphdef, self.params, self.batch_stats)
         network.set_attributes(Conv, features_by_rows=features_by_rows)
         return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
@@ -112,7 +120,11 @@ class Experiment:
         batch_size = self.config.data.batch_size // optimization.accumulate
         images = batch_size // self.mesh.shape["data"]
         return make_train_step(
-            self.network_for(images, whole_rows=self.mesh.shape["spatial"] == 1),
+            self.network_for(
+                images,
+                scales=self.config.objective.scales,
+                whole_rows=self.mesh.shape["spatial"] == 1,
+            ),
             self.optimizer,
             self.mesh,
             scales=self.config.objective.scales,
@@ -152,8 +164,9 @@ class Experiment:
         """
         settings = self.config.evaluate
         images = settings.images_per_device if images is None else images
+        scales = {scale for protocol in protocols for scale in protocol.scales}
         return Predictor(
-            self.network_for(images, whole_rows=True),
+            self.network_for(images, scales=scales, whole_rows=True),
             self.mesh,
             protocols,
             settings.fusion_resolution,

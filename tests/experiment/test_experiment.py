@@ -99,6 +99,9 @@ def test_each_program_has_the_form_for_its_own_batch(
     # What is reported on has another batch than the config.
     assert form_of_step(assembled, compile_report.train_program, assembled, 1) == "all"
     assert form_of_step(assembled, compile_report.evaluation_program, assembled, 1) == inference
+    # An image at a scale above 2 takes the memory of several.
+    config.evaluate.protocols = ("hierarchical:0.5,1,2.5",)
+    assert form_of_step(assembled, assembled.evaluation_step) == "narrow"
 
 
 def test_mesh_is_made_of_the_devices_that_are_given():
