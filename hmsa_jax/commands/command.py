@@ -21,6 +21,7 @@ class Flag:
       kind: from what is typed to the value; a `bool` is typed as `--name` or `--noname`.
       value: what stands for the value in the help, like FILE.
       needed: whether it has to be typed.
+      is_list: whether it may be typed several times; the values make a list.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Flag:
     kind: Callable[[str], Any] = str
     value: str = "TEXT"
     needed: bool = False
+    is_list: bool = False
 
 
 def read_step(text: str) -> int | str:

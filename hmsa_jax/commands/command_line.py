@@ -53,7 +53,8 @@ def parse(verb: str, command: Command, arguments: list[str]) -> argparse.Namespa
             parser.add_argument(f"--no{flag.name}", dest=flag.name, action="store_false")
             parser.set_defaults(**{flag.name: None})
         else:
-            parser.add_argument(f"--{flag.name}", type=flag.kind)
+            action = "append" if flag.is_list else "store"
+            parser.add_argument(f"--{flag.name}", type=flag.kind, action=action)
     if command.word:
         parser.add_argument("word", nargs="?")
     options, unknown = parser.parse_known_args(_switches_in_words(command, arguments))

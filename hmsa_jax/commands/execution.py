@@ -85,6 +85,11 @@ def path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
     return any_path(getattr(options, name), f"--{name}")
 
 
+def paths_of(options: argparse.Namespace, name: str) -> list[pathlib.Path]:
+    """The paths that a flag names which may be given several times."""
+    return [any_path(text, f"--{name}") for text in getattr(options, name)]
+
+
 def local_path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
     """The path of this machine that a flag names."""
     return local_path(getattr(options, name), f"--{name}")
