@@ -31,7 +31,6 @@ from hmsa_jax.report.scale_shares import ScaleShares
 from hmsa_jax.runtime.progress import Progress
 from hmsa_jax.training import checkpoint
 
-_SHARE_SIDE = 256  # pixels: shares are smooth
 _FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that predictions depend on
 
 
@@ -187,6 +186,6 @@ def _pictures(
             of_scale = thumbnail.classes(np.asarray(said.classes), palette)
             pictures[f"{prefix}prediction of scale {scale:g}"] = of_scale
             if said.share is not None:
-                share = thumbnail.grey(np.asarray(said.share), _SHARE_SIDE)
+                share = thumbnail.share(np.asarray(said.share))
                 pictures[f"{prefix}share of scale {scale:g} (attention)"] = share
     return pictures

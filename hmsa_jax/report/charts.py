@@ -145,29 +145,29 @@ def reliability(title: str, curves: Mapping[str, Curve]) -> Markup:
     Returns:
       The text of an SVG file.
     """
-    side = _BOTTOM - _TOP
-    left = (_WIDTH - side) / 2
-    drawing = Drawing(title, _WIDTH, _BOTTOM + 60 + _ROW * len(curves))
+    side, top = 360, _TOP + 16
+    left, bottom = (_WIDTH - side) / 2, top + side
+    drawing = Drawing(title, _WIDTH, bottom + 60 + _ROW * len(curves))
 
     def place(confidence: float, accuracy: float) -> tuple[float, float]:
         part_x, part_y = confidence / 100, accuracy / 100
-        return round(left + part_x * side, 1), round(_BOTTOM - part_y * side, 1)
+        return round(left + part_x * side, 1), round(bottom - part_y * side, 1)
 
     for percent in (0, 25, 50, 75, 100):
         for start, end in (((0, percent), (100, percent)), ((percent, 0), (percent, 100))):
             drawing.line(place(*start), place(*end), is_axis=percent == 0)
         x, y = place(percent, percent)
         drawing.words(left - 10, y + 4, f"{percent}", anchor="end", size=11, is_faint=True)
-        drawing.words(x, _BOTTOM + 18, f"{percent}", anchor="middle", size=11, is_faint=True)
+        drawing.words(x, bottom + 18, f"{percent}", anchor="middle", size=11, is_faint=True)
     drawing.line(place(0, 0), place(100, 100), is_axis=True)
-    drawing.words(left - 40, _TOP - 6, "right, %", size=12, is_faint=True)
-    drawing.words(left + side, _BOTTOM + 36, "confidence, %", anchor="end", size=12, is_faint=True)
+    drawing.words(left - 32, top - 14, "right, %", size=12, is_faint=True)
+    drawing.words(left + side, bottom + 36, "confidence, %", anchor="end", size=12, is_faint=True)
     for number, (name, curve) in enumerate(curves.items()):
         drawing.curve([place(*point) for point in curve], number)
         for point in curve:
             hint = f"{name}: {point[1]:.1f} % right at a confidence of {point[0]:.1f} %"
             drawing.dot(place(*point), number, hint)
-    _key(drawing, _BOTTOM + 64, zip(curves, range(len(curves)), strict=True))
+    _key(drawing, bottom + 64, zip(curves, range(len(curves)), strict=True))
     return drawing.to_svg()
 
 
@@ -180,7 +180,7 @@ class _Percents:
             max((len(text) for text in texts), default=0)
             for texts in (self._names, [row.note for row in rows])
         )
-        self._left = 16 + max(names * _CHARACTER, 40)
+        self._left = 16 + max(names * _CHARACTER, 52)
         self._right = _WIDTH - 24 - notes * _CHARACTER
         self._bottom = _TOP + height * len(rows) + 4
         self._drawing = Drawing(title, _WIDTH, self._bottom + 38 + _ROW * key)

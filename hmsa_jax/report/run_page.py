@@ -84,7 +84,7 @@ def _what_was_run(runs: Sequence[ReportedRun], defaults: Mapping[str, str]) -> l
         head = ["", *(run.name for run in runs)]
         pieces = [
             page.facts(commands, code=commands),
-            table.table("What was run", head, rows, is_figures=False),
+            table.table("What was run", head, rows, names=len(head)),
         ]
     differing = [
         name
@@ -97,7 +97,7 @@ def _what_was_run(runs: Sequence[ReportedRun], defaults: Mapping[str, str]) -> l
     ]
     head = ["field", "default", *(run.name for run in runs)]
     caption = "Fields of the experiment that are not at their default"
-    listed = table.table(caption, head, rows, is_figures=False)
+    listed = table.table(caption, head, rows, names=len(head))
     return [*pieces, page.folded(f"{caption} ({len(rows)})", listed)]
 
 
@@ -136,26 +136,24 @@ def _best_point(run: ReportedRun) -> tuple[float, float] | None:
 
 
 def _scores(runs: Sequence[ReportedRun]) -> list[Markup]:
-    pieces = []
-    for run in runs:
-        if run.scores is None:
-            return [page.text(_NOT_SCORED.format(run.name), is_warning=True)]
-        pieces.append(_score_table(run, "" if len(runs) == 1 else f"{run.name}: "))
+    """Of one run its table and what its protocols differ by; of several first what these do."""
     (first, *others) = runs
-    assert first.scores is not None
+    if first.scores is None:
+        return [page.text(_NOT_SCORED.format(first.name), is_warning=True)]
     confusions = first.scores.confusions
+    tables = [_score_table(run, f"{run.name}: " if others else "") for run in runs]
+    differences = []
     if not others and len(confusions.protocols) > 1:
-        differences = comparison.of_protocols(confusions)
         head = ["first", "second", "first, mIoU %", "second, mIoU %"]
-        pieces.append(_difference_table("Between the protocols", head, differences))
+        found = comparison.of_protocols(confusions)
+        differences.append(_difference_table("Between the protocols", head, found))
     for run in others:
         assert run.scores is not None
-        differences = comparison.of_runs(confusions, run.scores.confusions)
+        found = comparison.of_runs(confusions, run.scores.confusions)
         head = ["protocol", f"{first.name}, mIoU %", f"{run.name}, mIoU %"]
-        caption = f"{run.name} beyond {first.name}"
-        pieces.append(_difference_table(caption, head, differences))
+        differences.append(_difference_table(f"{run.name} beyond {first.name}", head, found))
     return [
-        *pieces,
+        *(differences + tables if others else tables + differences),
         page.text(
             f"Intervals are the middle {bootstrap.PERCENT} % of {bootstrap.RESAMPLES} resamples of"
             " the images; those of differences are paired. A difference whose interval leaves out"
@@ -212,7 +210,7 @@ def _difference_table(
         marked = table.Cell(beyond, difference.is_clear)
         rows.append([*difference.names, first, second, marked, ends])
     head = [*head, "difference", f"{bootstrap.PERCENT} % interval"]
-    return table.table(caption, head, rows)
+    return table.table(caption, head, rows, names=len(head) - 4)
 
 
 def _classes(runs: Sequence[ReportedRun], protocol: str) -> list[Markup]:
@@ -314,7 +312,7 @@ def _scale_pieces(shares: ScaleShares, classes: Sequence[str], prefix: str) -> l
             charts.shares(f"{prefix}Share of each scale by class", key, by_class),
             charts.shares(f"{prefix}Share of each scale by size of the object", key, by_size),
         ),
-        page.folded(caption, table.table(caption, head, rows)),
+        page.folded(caption, table.table(caption, head, rows, names=2)),
     ]
 
 
@@ -329,8 +327,8 @@ def _images(
         return [page.text(remark, is_warning=True)]
     scores = runs[0].scores
     assert scores is not None
-    by = protocol if len(runs) == 1 else f"{protocol} of {runs[0].name}"
-    words = f"{remark} Predicted by {protocol}; IoU is that of {by}. Errors are red."
+    of_run = "" if len(runs) == 1 else f" of {runs[0].name}"
+    words = f"{remark} They are predicted by {protocol}, and IoU is what that{of_run} reaches."
     classes = scores.confusions.classes
     return [
         page.text(words),

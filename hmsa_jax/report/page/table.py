@@ -29,7 +29,7 @@ def table(
     caption: str,
     head: Sequence[str],
     *groups: Sequence[Sequence[Any]],
-    is_figures: bool = True,
+    names: int = 1,
 ) -> Markup:
     """A table; one that is too wide scrolls by itself.
 
@@ -38,19 +38,19 @@ def table(
       head: of the columns.
       *groups: of rows, with a line between them. A row is its name and its cells, each a text or a
         `Cell`.
-      is_figures: whether the cells hold figures, which end at the right.
+      names: how many columns hold names; the others hold figures, which end at the right.
     """
     cells = [[[row[0], *map(_cell, row[1:])] for row in group] for group in groups]
     return templates.render(
-        "page/table.html.jinja", caption=caption, head=head, groups=cells, is_figures=is_figures
+        "page/table.html.jinja", caption=caption, head=head, groups=cells, names=names
     )
 
 
 def best_of(values: Sequence[float], best: Any = max, digits: int = 1) -> list[Cell]:
-    """Cells of figures in percent, of which the best stand out; '-' where there is none."""
+    """Cells of figures in percent; the best stand out among others; '-' where there is none."""
     texts = ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]
     known = [float(text) for text in texts if text != "-"]
-    mark = best(known) if len(texts) > 1 and known else None
+    mark = best(known) if len({*known}) > 1 else None
     return [Cell(text, text != "-" and float(text) == mark) for text in texts]
 
 
