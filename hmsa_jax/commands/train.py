@@ -17,7 +17,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> int:
     workdir = execution.path_of(options, "workdir")
     is_done = train.train(config, workdir, execution.step_of(options))
     if is_done:
-        report.after_training(workdir, config_file.load(config_file.DEFAULT))
+        report.after_training(workdir, lambda: config_file.load(config_file.DEFAULT))
     return 0 if is_done else options.stopped_status
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -189,7 +189,7 @@ def _cards(runs: Sequence[ScoredRun], protocol: str | None, count: int) -> tuple
     return cards, f"These are the {len(cards)} images with the lowest mean IoU, {of}."
 
 
-def after_training(workdir: pathlib.Path, first_config: ConfigDict) -> None:
+def after_training(workdir: pathlib.Path, first_config: Callable[[], ConfigDict]) -> None:
     """Writes the page of a run whose training is over, unless it has one that is newer.
 
     What fails here fails no training: a line says it. Several processes leave the images out, since
@@ -197,7 +197,7 @@ def after_training(workdir: pathlib.Path, first_config: ConfigDict) -> None:
 
     Args:
       workdir: directory of the run.
-      first_config: as for `report`.
+      first_config: reads what is `first_config` of `report`.
     """
     if jax.process_index():
         return
@@ -212,7 +212,9 @@ def after_training(workdir: pathlib.Path, first_config: ConfigDict) -> None:
             Preemption() as preemption,
             preemption.interrupting(f"Stopped; the run has no page. {again}"),
         ):
-            report([workdir], out, first_config=first_config, overrides={}, images=images)
+            report([workdir], out, first_config=first_config(), overrides={}, images=images)
+        if not images:
+            tell(f"`python main.py report --workdir={workdir}` adds images.")
     except KeyboardInterrupt as interrupt:
         tell(str(interrupt), "yellow")
     except Exception as error:  # whatever it is: the training has ended well

@@ -100,7 +100,7 @@ def read_metrics(path: pathlib.Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         content = json.loads(path.read_text())
         return {
-            protocol: {metric: figures[metric] for metric in content["metrics"]}
+            protocol: {name: figures[name] for name in content.get("metrics", ())}
             for protocol, figures in content["protocols"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:

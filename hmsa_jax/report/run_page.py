@@ -329,6 +329,7 @@ def _images(
     assert scores is not None
     of_run = "" if len(runs) == 1 else f" of {runs[0].name}"
     words = f"{remark} They are predicted by {protocol}, and IoU is what that{of_run} reaches."
+    words += " Among errors, what is wrong is red, and what has no label is dark."
     classes = scores.confusions.classes
     return [
         page.text(words),
