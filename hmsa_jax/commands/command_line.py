@@ -96,7 +96,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _flags(command: Command) -> list[Flag]:
-    return [*command.flags, *([CONFIG] if command.reads_config else [])]
+    return [*command.flags, *([CONFIG] if command.reads_config and command.reads_file else [])]
 
 
 def _overrides(command: Command, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:

@@ -71,7 +71,8 @@ def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | N
     """
     if not command.reads_config:
         return None
-    file = None if options.config is None else config_file.load(options.config)
+    named = options.config if command.reads_file else None
+    file = None if named is None else config_file.load(named)
     if WORKDIR in command.flags:
         workdir = any_path(options.workdir, "--workdir")
         if run_directory.exists(workdir):

@@ -13,9 +13,7 @@ with epy.lazy_imports():  # the help needs none of it
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises UsageError where it is not said where the page goes, or what is no config of a run."""
-    if options.config is not None:
-        raise UsageError("report takes the config of each run; leave --config out")
+    """Raises UsageError where it is not said where the page goes, or for no number of images."""
     if len(options.workdir) > 1 and options.out is None:
         raise UsageError("report of several runs needs --out=FILE")
     if options.images < 0:
@@ -61,5 +59,6 @@ COMMAND = Command(
             "split", "as in data.eval_split; else that of the highest step evaluated", value="SPLIT"
         ),
     ),
+    reads_file=False,
     check=check,
 )

@@ -78,10 +78,13 @@ def facts(
         versions_of = (f"{name} {version}" for name, version in record.versions.items())
         known["trained with"] = ", ".join(versions_of)
     if scores is not None:
-        known["scored"] = f"step {scores.origin.step} on {scores.origin.split}"
-        for name in ("flip", "fusion_resolution", "weights"):
-            if name in scores.facts:
-                known[f"scored: {name.replace('_', ' ')}"] = str(scores.facts[name])
+        words = [f"step {scores.origin.step} on {scores.origin.split}"]
+        words += [
+            f"{name.replace('_', ' ')} {scores.facts[name]}"
+            for name in ("flip", "fusion_resolution", "weights")
+            if name in scores.facts
+        ]
+        known["scored"] = "; ".join(words)
     return known
 
 

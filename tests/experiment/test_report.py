@@ -176,7 +176,7 @@ def test_a_run_without_scores_has_a_page(runs, tmp_path, capsys):
     [
         (("--workdir=/nowhere",), 1, "--workdir is /nowhere, which holds no config.json"),
         (("--workdir=A", "--workdir=B"), 2, "report of several runs needs --out=FILE"),
-        (("--workdir=A", "--config=b.py"), 2, "leave --config out"),
+        (("--workdir=A", "--config=b.py"), 2, "report takes no --config; did you mean"),
         (("--workdir=A", "--images=-1"), 2, "--images is -1; expected 0 or more"),
         ((), 2, "report needs --workdir=DIR"),
         (("--workdir=RUN", "--workdir=RUN/", "--out=p"), 1, "twice"),
