@@ -9,8 +9,6 @@ from markupsafe import Markup
 
 from hmsa_jax.report import templates
 
-_DENSE = 55  # percent of the accent, from which on words on it are light
-
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -80,7 +78,6 @@ def matrix(
                     "text": "-" if not totals[i] else f"{parts[i, j]:.1f}" if counts[i, j] else "",
                     "part": f"{parts[i, j]:.1f}",
                     "count": int(counts[i, j]),
-                    "is_dense": parts[i, j] > _DENSE,
                 }
                 for j in range(len(classes))
             ],

@@ -4,6 +4,7 @@ It takes chromium, chromedriver and selenium, and is skipped where they are not.
 """
 
 import base64
+import re
 import shutil
 
 import pytest
@@ -181,23 +182,37 @@ def test_a_phone_scrolls_down_only(page):
 def test_words_stand_out(page, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
-    paper = luminance(
-        page.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
-    )
-    assert (paper > 0.5) == (scheme == "light")
+    paper = rgb(page.find_element(By.TAG_NAME, "body"), "background-color")
+    assert (luminance(paper) > 0.5) == (scheme == "light")
     for css in ("h1", ".lead", "nav a", ".hint", "caption", "td strong"):
-        ink = luminance(page.find_element(By.CSS_SELECTOR, css).value_of_css_property("color"))
-        low, high = sorted((ink, paper))
-        assert (high + 0.05) / (low + 0.05) >= 4.5, css  # WCAG 2.2, 1.4.3
-    words = page.find_element(By.CSS_SELECTOR, "svg .ink").value_of_css_property("fill")
+        assert contrast(rgb(page.find_element(By.CSS_SELECTOR, css), "color"), paper) >= 4.5, css
+    cell = page.find_element(By.CSS_SELECTOR, ".matrix td[title]")
+    page.execute_script("arguments[0].style.setProperty('--part', '100')", cell)
+    dense = rgb(cell, "background-color", paper)
+    assert contrast(dense, paper) > 1.5
+    assert contrast(rgb(cell, "color"), dense) >= 4.5
+    words = rgb(page.find_element(By.CSS_SELECTOR, "svg .ink"), "fill")
     assert (luminance(words) > 0.5) == (scheme == "dark")
 
 
+def rgb(element, property, below=(0, 0, 0)):
+    """A colour as it is seen over another one, from 0 to 1."""
+    text = element.value_of_css_property(property)
+    *parts, alpha = [*map(float, re.findall(r"[\d.]+", text)), 1.0][:4]
+    parts = parts if text.startswith("color(") else [part / 255 for part in parts]
+    return [alpha * part + (1 - alpha) * under for part, under in zip(parts, below, strict=True)]
+
+
 def luminance(colour):
-    """The relative luminance of 'rgba(r, g, b, a)'."""
-    parts = [float(part) / 255 for part in colour.partition("(")[2].rstrip(")").split(",")[:3]]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    """Relative luminance (WCAG 2.2)."""
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in colour]
     return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(first, second):
+    """Contrast ratio; words need 4.5 (WCAG 2.2, 1.4.3)."""
+    low, high = sorted(map(luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_paper_has_all_but_the_controls(page):
