@@ -26,10 +26,10 @@ from hmsa_jax.predictions.image_prediction import ImagePrediction, summarize
 from hmsa_jax.report.page import thumbnail
 from hmsa_jax.report.page.gallery import Card
 from hmsa_jax.report.page.thumbnail import Thumbnail
-from hmsa_jax.report.reported_run import ReportedRun
+from hmsa_jax.report.reported_run import ReportedRun, Scores
 from hmsa_jax.report.scale_shares import ScaleShares
 from hmsa_jax.runtime.progress import Progress
-from hmsa_jax.training import checkpoint
+from hmsa_jax.training import checkpoint, integrity
 
 _FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that predictions depend on
 
@@ -153,7 +153,7 @@ def _predictions(
     facts = {f"evaluate.{name}": scores.facts[name] for name in _FACTS if name in scores.facts}
     config = schema.override(run.config, facts)
     feasibility.check_inference(config, selection, "--protocol", way.scales)
-    weights = checkpoint.read_weights(run.directory, "--workdir", scores.origin.step)
+    weights = _weights(run.directory, scores)
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
     experiment = assemble(config, label_spec=run.label_spec, mesh=mesh)
     network = ImagePredictor(
@@ -170,6 +170,19 @@ def _predictions(
         yield from zip(numbers, predictions, strict=True)
     if unreadable:
         raise ValueError("; ".join(selection.describe(unreadable)))
+
+
+def _weights(run: pathlib.Path, scores: Scores) -> checkpoint.RunWeights:
+    """The weights that were scored; ValueError if a checkpoint of that step holds others."""
+    weights = checkpoint.read_weights(run, "--workdir", scores.origin.step)
+    arrays = integrity.by_name((weights.params, weights.batch_stats))
+    digest = integrity.digest_of_all(integrity.digests(arrays))
+    if scores.facts.get("weights", digest) != digest:
+        raise ValueError(
+            f"the checkpoint of step {scores.origin.step} in {run} holds other weights than were"
+            " scored; run `evaluate` again"
+        )
+    return weights
 
 
 def _pictures(

@@ -23,7 +23,7 @@ _BEYOND = {  # of a confusion matrix, beside the IoUs
     "frequency-weighted IoU": scores_of.frequency_weighted_iou,
     "mean F1": lambda confusion: scores_of.mean(scores_of.f1(confusion)),
 }
-_NOT_SCORED = "There is no evaluation yet; `python main.py evaluate --workdir={}` makes one."
+_NOT_SCORED = "There is no evaluation yet: `evaluate` makes one, and `report` then shows it."
 
 
 def render(
@@ -139,7 +139,7 @@ def _scores(runs: Sequence[ReportedRun]) -> list[Markup]:
     """Of one run its table and what its protocols differ by; of several first what these do."""
     (first, *others) = runs
     if first.scores is None:
-        return [page.text(_NOT_SCORED.format(first.name), is_warning=True)]
+        return [page.text(_NOT_SCORED, is_warning=True)]
     confusions = first.scores.confusions
     tables = [_score_table(run, f"{run.name}: " if others else "") for run in runs]
     differences = []

@@ -165,6 +165,16 @@ def test_another_data_set_is_not_shown(runs, camvid_tree, tmp_path, capsys):
     assert not cards(out.read_text())
 
 
+def test_other_weights_are_not_shown(runs, tmp_path, capsys):
+    other = shutil.copytree(runs[0], tmp_path / "run")
+    counts = other / "evaluation" / "validation-3.npz"
+    kind = count_file.read_kind(counts) | {"weights": "0" * 32}
+    count_file.write(counts, count_file.read_origin(counts), count_file.read(counts), kind)
+    run(f"--workdir={other}", "--protocol=single")
+    assert f"checkpoint of step 3 in {other} holds other weights" in capsys.readouterr().out
+    assert not cards((other / "report.html").read_text())
+
+
 def test_a_run_without_scores_has_a_page(runs, tmp_path, capsys):
     shutil.copytree(runs[0], tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
     run(f"--workdir={tmp_path / 'run'}")
