@@ -66,13 +66,8 @@ def main(directory: str, out: str) -> None:
     scales = {f"scale {scale:g}": colour for scale, colour in zip(SCALES, COLOURS, strict=True)}
     key = scales | dict(zip(run.classes, palette, strict=True))
     titles = ("image", "how much each scale counts", "prediction", "label")
-    rows = [
-        [
-            (title if row == 0 else "", picture)
-            for title, picture in zip(titles, pictures, strict=True)
-        ]
-        for row, pictures in enumerate(zip(*map(enlarged, columns), strict=True))
-    ]
+    first, *others = zip(*map(enlarged, columns), strict=True)
+    rows = [[*zip(titles, first, strict=True)], *([("", p) for p in row] for row in others)]
     Image.fromarray(grid(rows, key)).save(out, optimize=True)
     right = (predictions == labels)[labels < len(run.classes)].mean()
     print(f"Step {run.step}: {right:.1%} of the labelled pixels are right. The picture: {out}")
