@@ -72,7 +72,7 @@ def report(
         remark=remark,
         foot=f"Made by `report` of hmsa_jax with {made}.",
     )
-    data = text.encode()
+    data = text.encode(errors="backslashreplace")  # a name may hold bytes that are no text
     files.store(out, data)
     tell(f"The page of {' and '.join(names)}: {out} ({len(data) / 1e6:.1f} MB)")
 
@@ -148,6 +148,8 @@ def _protocol(runs: Sequence[ScoredRun], text: str | None) -> str | None:
     """The name of the protocol by which images are shown, which all runs were scored by."""
     scored = [run.reported.scores.confusions for run in runs if run.reported.scores is not None]
     if not scored:
+        if text is not None:
+            raise ValueError(f"--protocol is {text}, but there is no evaluation; run `evaluate`")
         return None
     common = [
         name for name in scored[0].protocols if all(name in each.protocols for each in scored)

@@ -179,6 +179,8 @@ def test_a_run_without_scores_has_a_page(runs, tmp_path, capsys):
     shutil.copytree(runs[0], tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
     run(f"--workdir={tmp_path / 'run'}")
     assert "There is no evaluation yet" in (tmp_path / "run" / "report.html").read_text()
+    message = error_of(capsys, f"--workdir={tmp_path / 'run'}", "--protocol=single")
+    assert "--protocol is single, but there is no evaluation" in message
 
 
 @pytest.mark.parametrize(
