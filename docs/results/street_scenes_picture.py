@@ -11,7 +11,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import hmsa_jax
 from data import registry
@@ -19,12 +19,11 @@ from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.input import decoding
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.report.pictures import coloured
+from hmsa_jax.report.pictures import coloured, grid
 
 SCENES = (3, 17, 42)
 SCALES = (0.5, 1.0, 2.0)
 COLOURS = ((66, 99, 235), (235, 235, 235), (240, 120, 30))  # of the scales, from the lowest
-MARGIN, TITLE = 8, 28  # pixels
 
 
 def predict(run, images):
@@ -46,29 +45,6 @@ def predict(run, images):
     return jax.device_get(outputs_of(images))
 
 
-def draw(columns, titles, legend):
-    """Columns of pictures `[H, W, 3]`, a title over each, a legend below."""
-    height, width = columns[0][0].shape[:2]
-    rows = len(columns[0])
-    size = (
-        len(columns) * (width + MARGIN) + MARGIN,
-        TITLE + rows * (height + MARGIN) + TITLE,
-    )
-    sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
-    for column, (title, pictures) in enumerate(zip(titles, columns, strict=True)):
-        left = MARGIN + column * (width + MARGIN)
-        pen.text((left, 4), title, "black", font)
-        for row, picture in enumerate(pictures):
-            sheet.paste(Image.fromarray(picture), (left, TITLE + row * (height + MARGIN)))
-    left, top = MARGIN, size[1] - TITLE
-    for name, colour in legend.items():
-        pen.rectangle((left, top + 5, left + 16, top + 21), tuple(colour), "grey")
-        pen.text((left + 22, top + 2), name, "black", font)
-        left += 22 + int(pen.textlength(name, font)) + 18
-    return sheet
-
-
 def enlarged(pictures):
     """Every pixel twice in both directions."""
     return [picture.repeat(2, 0).repeat(2, 1) for picture in pictures]
@@ -88,9 +64,11 @@ def main(directory: str, out: str) -> None:
         [coloured(label, palette) for label in labels],
     )
     scales = {f"scale {scale:g}": colour for scale, colour in zip(SCALES, COLOURS, strict=True)}
-    legend = scales | dict(zip(run.classes, palette, strict=True))
+    key = scales | dict(zip(run.classes, palette, strict=True))
     titles = ("image", "how much each scale counts", "prediction", "label")
-    draw([enlarged(column) for column in columns], titles, legend).save(out, optimize=True)
+    first, *others = zip(*map(enlarged, columns), strict=True)
+    rows = [[*zip(titles, first, strict=True)], *([("", p) for p in row] for row in others)]
+    Image.fromarray(grid(rows, key)).save(out, optimize=True)
     right = (predictions == labels)[labels < len(run.classes)].mean()
     print(f"Step {run.step}: {right:.1%} of the labelled pixels are right. The picture: {out}")
 

@@ -21,6 +21,7 @@ class Flag:
       kind: from what is typed to the value; a `bool` is typed as `--name` or `--noname`.
       value: what stands for the value in the help, like FILE.
       needed: whether it has to be typed.
+      is_list: whether it may be typed several times; the values make a list.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Flag:
     kind: Callable[[str], Any] = str
     value: str = "TEXT"
     needed: bool = False
+    is_list: bool = False
 
 
 def read_step(text: str) -> int | str:
@@ -82,6 +84,7 @@ class Command:
         the value of each flag; returns the exit status, or None if it is 0.
       flags: what it reads besides `--config` and `--config.GROUP.FIELD`.
       reads_config: whether it reads those.
+      reads_file: whether `--config` is among them: else a run's own fields are changed alone.
       word: what an argument without dashes stands for, if one may be given.
       check: raises UsageError for flags that do not go together.
     """
@@ -91,5 +94,6 @@ class Command:
     run: Callable[[Any, argparse.Namespace], int | None]
     flags: tuple[Flag, ...] = ()
     reads_config: bool = True
+    reads_file: bool = True
     word: str = ""
     check: Callable[[argparse.Namespace], None] = lambda options: None

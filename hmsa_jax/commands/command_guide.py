@@ -42,6 +42,8 @@ def _section(verb: str, command: Command) -> str:
         parts.append(_table(command.flags))
     if not command.reads_config:
         parts.append("It reads no experiment.")
+    elif not command.reads_file:
+        parts.append("Of the flags above it takes `--config.GROUP.FIELD` alone.")
     return "\n\n".join(parts)
 
 

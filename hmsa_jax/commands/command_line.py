@@ -53,7 +53,8 @@ def parse(verb: str, command: Command, arguments: list[str]) -> argparse.Namespa
             parser.add_argument(f"--no{flag.name}", dest=flag.name, action="store_false")
             parser.set_defaults(**{flag.name: None})
         else:
-            parser.add_argument(f"--{flag.name}", type=flag.kind)
+            action = "append" if flag.is_list else "store"
+            parser.add_argument(f"--{flag.name}", type=flag.kind, action=action)
     if command.word:
         parser.add_argument("word", nargs="?")
     options, unknown = parser.parse_known_args(_switches_in_words(command, arguments))
@@ -95,7 +96,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _flags(command: Command) -> list[Flag]:
-    return [*command.flags, *([CONFIG] if command.reads_config else [])]
+    return [*command.flags, *([CONFIG] if command.reads_config and command.reads_file else [])]
 
 
 def _overrides(command: Command, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:

@@ -71,7 +71,8 @@ def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | N
     """
     if not command.reads_config:
         return None
-    file = None if options.config is None else config_file.load(options.config)
+    named = options.config if command.reads_file else None
+    file = None if named is None else config_file.load(named)
     if WORKDIR in command.flags:
         workdir = any_path(options.workdir, "--workdir")
         if run_directory.exists(workdir):
@@ -83,6 +84,11 @@ def read_config(command: Command, options: argparse.Namespace) -> ConfigDict | N
 def path_of(options: argparse.Namespace, name: str) -> pathlib.Path:
     """The path that a flag names, of this machine or in a bucket."""
     return any_path(getattr(options, name), f"--{name}")
+
+
+def paths_of(options: argparse.Namespace, name: str) -> list[pathlib.Path]:
+    """The paths that a flag names which may be given several times."""
+    return [any_path(text, f"--{name}") for text in getattr(options, name)]
 
 
 def local_path_of(options: argparse.Namespace, name: str) -> pathlib.Path:

@@ -8,14 +8,16 @@ from ml_collections import ConfigDict
 from hmsa_jax.commands.command import DISTRIBUTED, STEP, STOPPED_STATUS, WORKDIR, Command
 
 with epy.lazy_imports():  # the help needs none of it
-    from hmsa_jax.commands import execution
-    from hmsa_jax.experiment import train
+    from hmsa_jax.commands import config_file, execution
+    from hmsa_jax.experiment import report, train
 
 
 def run(config: ConfigDict, options: argparse.Namespace) -> int:
-    """Trains to the last step, or until a signal, and scores the network then."""
+    """Trains to the last step, or until a signal; then scores the network and makes its page."""
     workdir = execution.path_of(options, "workdir")
     is_done = train.train(config, workdir, execution.step_of(options))
+    if is_done:
+        report.after_training(workdir, lambda: config_file.load(config_file.DEFAULT))
     return 0 if is_done else options.stopped_status
 
 

@@ -117,6 +117,15 @@ def parse(name: str, text: str) -> Any:
         raise ValueError(f"{name} is {_shown(text)}; expected {field.expected}") from None
 
 
+def typed(value: Any) -> str:
+    """The text of the command line that gives a field this value, for `parse`.
+
+    >>> typed((0.5, 1.0, 2.0)), typed(True), typed("a b")
+    ('0.5,1.0,2.0', 'True', 'a b')
+    """
+    return ",".join(map(typed, value)) if isinstance(value, tuple) else str(value)
+
+
 def nearest(word: str) -> str | None:
     """The field whose name, with or without its group, is most like a word; None if none is."""
     by_last_part = {name.rpartition(".")[2]: name for name in reversed(FIELDS)}

@@ -46,22 +46,26 @@ def compare(first: Choice, second: Choice | None = None, *, split: str | None = 
       ValueError: a file is damaged, or the two do not have the same images, classes and labels, or
         there is nothing to compare.
     """
-    path, origin = _newest(first, split)
+    path, origin = newest(first, split)
     confusions = count_file.read(path)
     title = f"{origin.split}, {len(confusions.images)} images"
+    other_path = None
     if second is None:
         if len(confusions.protocols) < 2:
             raise ValueError(
                 f"{path} has one protocol; name another run with --other, or run `evaluate` with"
                 " several evaluate.protocols"
             )
-        console.print(comparison.of_protocols(confusions, title))
-        tell(f"run: {path}")
+        differences = comparison.of_protocols(confusions)
+        names, scores = ["first", "second"], ("first", "second")
     else:
-        other_path, _ = _newest(second, origin.split)
+        other_path, _ = newest(second, origin.split)
         others = matched(path, confusions, other_path, count_file.read(other_path))
-        console.print(comparison.of_runs(confusions, others, title))
-        tell(f"run: {path}")
+        differences = comparison.of_runs(confusions, others)
+        names, scores = ["protocol"], ("run", "other")
+    console.print(comparison.to_table(differences, title, names, scores))
+    tell(f"run: {path}")
+    if other_path is not None:
         tell(f"other: {other_path}")
     tell(
         f"Intervals are of the difference, by {bootstrap.RESAMPLES} resamples of the images; a"
@@ -111,8 +115,17 @@ def matched(
     return others
 
 
-def _newest(choice: Choice, split: str | None) -> tuple[pathlib.Path, count_file.Origin]:
-    """The file of the highest step; of several for the same step the one written last."""
+def newest(choice: Choice, split: str | None) -> tuple[pathlib.Path, count_file.Origin]:
+    """The file of the highest step; of several for the same step the one written last.
+
+    Args:
+      choice: which evaluation is meant.
+      split: as for `compare`.
+
+    Raises:
+      FileNotFoundError: there is no such evaluation, or no such run.
+      ValueError: a file is damaged.
+    """
     if not run_directory.exists(choice.run):
         raise FileNotFoundError(
             f"{choice.field} is {choice.run}, which holds no config.json; name the directory of a"

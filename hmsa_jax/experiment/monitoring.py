@@ -11,6 +11,7 @@ from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import evaluation, protocols
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.report import charts
+from hmsa_jax.runtime import versions
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
@@ -100,7 +101,9 @@ def record_at(workdir: pathlib.Path, plan: Plan, length: Length, step: int) -> T
     """
 
     def read() -> str:
-        record = training_record.read(workdir) or TrainingRecord(length)
+        record = training_record.read(workdir)
+        if record is None:
+            record = TrainingRecord(length, versions=versions.of_all())
         steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
         return training_record.to_text(plan.with_best(record.up_to(step), *steps))
 

@@ -133,6 +133,18 @@ def parse(text: str) -> Protocol:
     return Protocol(method, tuple(scales))
 
 
+def of_name(name: str) -> Protocol:
+    """The protocol that has this name.
+
+    Raises:
+      ValueError: none has.
+
+    >>> of_name("hierarchical (0.5, 1, 2)")
+    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0))
+    """
+    return parse(name.replace(" (", ":").rstrip(")"))
+
+
 def parse_all(texts: Sequence[str]) -> tuple[Protocol, ...]:
     """Reads several; ValueError as in `parse`."""
     return tuple(parse(text) for text in texts)

@@ -100,15 +100,15 @@ def bars(title: str, key: Sequence[str], rows: Sequence[Row]) -> Markup:
       The text of an SVG file.
     """
     height = _BAR * len(key) + _GROUP
-    scale = _Percents(title, rows, height, len(key))
+    scale = _Percents(title, rows, height, list(zip(key, range(len(key)), strict=True)))
     for number, row in enumerate(rows):
-        top = _TOP + height * number + _GROUP / 2
+        top = scale.top + height * number + _GROUP / 2
         scale.name(row, top + _BAR * len(key) / 2 + 4)
         for i, (name, value) in enumerate(zip(key, row.values, strict=True)):
             if not math.isnan(value):
                 hint = f"{row.name}, {name}: {value:.1f} %"
                 scale.bar(0, value, (top + _BAR * i, _BAR - 2), i, hint)
-    return scale.with_key(zip(key, range(len(key)), strict=True))
+    return scale.drawing.to_svg()
 
 
 def shares(title: str, key: Mapping[str, Colour], rows: Sequence[Row]) -> Markup:
@@ -122,9 +122,9 @@ def shares(title: str, key: Mapping[str, Colour], rows: Sequence[Row]) -> Markup
     Returns:
       The text of an SVG file.
     """
-    scale = _Percents(title, rows, _SHARE, len(key))
+    scale = _Percents(title, rows, _SHARE, list(key.items()))
     for number, row in enumerate(rows):
-        top = _TOP + _SHARE * number + 4
+        top = scale.top + _SHARE * number + 4
         scale.name(row, top + 13)
         begin = 0.0
         for (name, colour), value in zip(key.items(), row.values, strict=True):
@@ -132,7 +132,7 @@ def shares(title: str, key: Mapping[str, Colour], rows: Sequence[Row]) -> Markup
                 hint = f"{row.name}, {name}: {value:.1f} %"
                 scale.bar(begin, begin + value, (top, 17), colour, hint)
                 begin += value
-    return scale.with_key(key.items())
+    return scale.drawing.to_svg()
 
 
 def reliability(title: str, curves: Mapping[str, Curve]) -> Markup:
@@ -145,56 +145,68 @@ def reliability(title: str, curves: Mapping[str, Curve]) -> Markup:
     Returns:
       The text of an SVG file.
     """
-    side = _BOTTOM - _TOP
-    left = (_WIDTH - side) / 2
-    drawing = Drawing(title, _WIDTH, _BOTTOM + 60 + _ROW * len(curves))
+    side, top = 360, _TOP + 16
+    left, bottom = (_WIDTH - side) / 2, top + side
+    drawing = Drawing(title, _WIDTH, bottom + 60 + _ROW * len(curves))
 
     def place(confidence: float, accuracy: float) -> tuple[float, float]:
         part_x, part_y = confidence / 100, accuracy / 100
-        return round(left + part_x * side, 1), round(_BOTTOM - part_y * side, 1)
+        return round(left + part_x * side, 1), round(bottom - part_y * side, 1)
 
     for percent in (0, 25, 50, 75, 100):
         for start, end in (((0, percent), (100, percent)), ((percent, 0), (percent, 100))):
             drawing.line(place(*start), place(*end), is_axis=percent == 0)
         x, y = place(percent, percent)
         drawing.words(left - 10, y + 4, f"{percent}", anchor="end", size=11, is_faint=True)
-        drawing.words(x, _BOTTOM + 18, f"{percent}", anchor="middle", size=11, is_faint=True)
+        drawing.words(x, bottom + 18, f"{percent}", anchor="middle", size=11, is_faint=True)
     drawing.line(place(0, 0), place(100, 100), is_axis=True)
-    drawing.words(left - 40, _TOP - 6, "right, %", size=12, is_faint=True)
-    drawing.words(left + side, _BOTTOM + 36, "confidence, %", anchor="end", size=12, is_faint=True)
+    drawing.words(left - 32, top - 14, "right, %", size=12, is_faint=True)
+    drawing.words(left + side, bottom + 36, "confidence, %", anchor="end", size=12, is_faint=True)
     for number, (name, curve) in enumerate(curves.items()):
         drawing.curve([place(*point) for point in curve], number)
         for point in curve:
             hint = f"{name}: {point[1]:.1f} % right at a confidence of {point[0]:.1f} %"
             drawing.dot(place(*point), number, hint)
-    _key(drawing, _BOTTOM + 64, zip(curves, range(len(curves)), strict=True))
+    _key(drawing, bottom + 64, zip(curves, range(len(curves)), strict=True))
     return drawing.to_svg()
 
 
 class _Percents:
-    """A drawing with a scale of percents, names on its left and notes on its right."""
+    """A drawing with a key and below it a scale of percents, names on its left, notes on its right.
 
-    def __init__(self, title: str, rows: Sequence[Row], height: float, key: int):
-        self._names = [_shortened(row.name) for row in rows]
+    Attributes:
+      drawing: on which bars are drawn.
+      top: where the first row begins.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        rows: Sequence[Row],
+        height: float,
+        key: Sequence[tuple[str, Colour]],
+    ):
         names, notes = (
             max((len(text) for text in texts), default=0)
-            for texts in (self._names, [row.note for row in rows])
+            for texts in ([_shortened(row.name) for row in rows], [row.note for row in rows])
         )
-        self._left = 16 + max(names * _CHARACTER, 40)
+        self._left = 16 + max(names * _CHARACTER, 52)
         self._right = _WIDTH - 24 - notes * _CHARACTER
-        self._bottom = _TOP + height * len(rows) + 4
-        self._drawing = Drawing(title, _WIDTH, self._bottom + 38 + _ROW * key)
+        self.top = _TOP + _ROW * len(key) + 6
+        bottom = self.top + height * len(rows) + 4
+        self.drawing = Drawing(title, _WIDTH, bottom + 26)
+        _key(self.drawing, _TOP + 4, key)
         for percent in (0, 25, 50, 75, 100):
             x = self._across(percent)
-            self._drawing.line((x, _TOP), (x, self._bottom), is_axis=percent in (0, 100))
-            self._drawing.words(
-                x, self._bottom + 16, f"{percent} %", anchor="middle", size=11, is_faint=True
+            self.drawing.line((x, self.top), (x, bottom), is_axis=percent in (0, 100))
+            self.drawing.words(
+                x, bottom + 16, f"{percent} %", anchor="middle", size=11, is_faint=True
             )
 
     def name(self, row: Row, y: float) -> None:
         """Writes what stands beside the bars of a row, at this height."""
-        self._drawing.words(self._left - 10, y, _shortened(row.name), anchor="end")
-        self._drawing.words(self._right + 18, y, row.note, size=12)
+        self.drawing.words(self._left - 10, y, _shortened(row.name), anchor="end")
+        self.drawing.words(self._right + 18, y, row.note, size=12)
 
     def bar(
         self, begin: float, end: float, rows: tuple[float, float], colour: Colour, hint: str
@@ -202,12 +214,7 @@ class _Percents:
         """Draws a bar between two percents; `rows` are its top and its height."""
         x = self._across(begin)
         width = max(round(self._across(end) - x, 1), 0.5)
-        self._drawing.bar(x, rows[0], width, rows[1], colour, hint)
-
-    def with_key(self, entries: Iterable[tuple[str, Colour]]) -> Markup:
-        """The text of the file, with what the colours mean."""
-        _key(self._drawing, self._bottom + 44, entries)
-        return self._drawing.to_svg()
+        self.drawing.bar(x, rows[0], width, rows[1], colour, hint)
 
     def _across(self, percent: float) -> float:
         return round(self._left + percent / 100 * (self._right - self._left), 1)

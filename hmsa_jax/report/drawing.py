@@ -101,4 +101,6 @@ def _coloured(attribute: str, colour: Colour) -> dict[str, Any]:
     if isinstance(colour, str):
         return {attribute: colour}
     number = colour % len(SERIES)
-    return {"class": f"s{number}", "color": SERIES[number], attribute: "currentColor"}
+    shown = {"class": f"s{number}", "color": SERIES[number], attribute: "currentColor"}
+    # There are as many colours as can be told apart; those after them are paler.
+    return shown | ({"opacity": 0.45} if colour >= len(SERIES) else {})

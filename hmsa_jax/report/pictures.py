@@ -1,6 +1,6 @@
 """Labels and predictions as pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -45,32 +45,52 @@ def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
     picture = Image.new("RGB", (width, _GAP + (_LINE + _GAP) * len(names)), (_PAPER,) * 3)
     draw = ImageDraw.Draw(picture)
     for i, (name, colour) in enumerate(zip(names, palette, strict=True)):
-        top = _GAP + (_LINE + _GAP) * i
-        draw.rectangle((_GAP, top, _GAP + _LINE, top + _LINE), tuple(colour), _INK)
-        draw.text((2 * _GAP + _LINE, top + _LINE // 2), name, _INK, font, anchor="lm")
+        _entry(draw, font, _GAP, _GAP + (_LINE + _GAP) * i, name, colour)
     return np.asarray(picture)
 
 
-def grid(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]]) -> np.ndarray:
+def grid(
+    rows: Sequence[Sequence[tuple[str, np.ndarray | None]]],
+    key: Mapping[str, tuple[int, int, int]] | None = None,
+) -> np.ndarray:
     """Pictures of one size in rows, each below its title, uint8 `[H, W, 3]`.
 
     Args:
       rows: of titles and pictures, uint8 `[H, W, 3]` or grey `[H, W]`; None leaves a place empty.
-        Wide ones are reduced.
+        Wide ones are reduced. A row without titles has no room for them.
+      key: names of colours that stand in a line below all.
     """
     shape = next(p.shape for row in rows for _, p in row if p is not None)
     width = min(shape[1], _PANEL)
     height = max(round(shape[0] * width / shape[1]), 1)
-    columns = max(map(len, rows))
-    step = width + _GAP, height + _LINE + _GAP
-    size = (_GAP + step[0] * columns, _GAP + step[1] * len(rows))
+    lines = [_LINE if any(title for title, _ in row) else 0 for row in rows]
+    bottom = _GAP + (height + _GAP) * len(rows) + sum(lines)
+    size = (_GAP + (width + _GAP) * max(map(len, rows)), bottom + (_LINE + _GAP if key else 0))
     sheet = Image.new("RGB", size, (_PAPER,) * 3)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
     for i, row in enumerate(rows):
+        top = _GAP + (height + _GAP) * i + sum(lines[:i])
         for j, (title, picture) in enumerate(row):
-            left, top = _GAP + step[0] * j, _GAP + step[1] * i
+            left = _GAP + (width + _GAP) * j
             draw.text((left, top + _LINE // 2), title, _INK, font, anchor="lm")
             if picture is not None:
                 reduced = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-                sheet.paste(Image.fromarray(reduced), (left, top + _LINE))
+                sheet.paste(Image.fromarray(reduced), (left, top + lines[i]))
+    left = _GAP
+    for name, colour in (key or {}).items():
+        _entry(draw, font, left, bottom, name, colour)
+        left += 4 * _GAP + _LINE + int(font.getlength(name))
     return np.asarray(sheet)
+
+
+def _entry(
+    draw: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    left: int,
+    top: int,
+    name: str,
+    colour: tuple[int, int, int],
+) -> None:
+    """A square in a colour, and on its right what that means."""
+    draw.rectangle((left, top, left + _LINE, top + _LINE), tuple(colour), _INK)
+    draw.text((left + _LINE + _GAP, top + _LINE // 2), name, _INK, font, anchor="lm")

@@ -16,6 +16,7 @@ from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.runtime.system_errors import named
 
+NAME = "metrics.jsonl"
 MEAN_IOU = "mean_iou/"  # what the name of a figure begins with in the line of an evaluation
 _SECONDS_BETWEEN_FLUSHES = 30  # of what TensorBoard reads
 
@@ -39,7 +40,7 @@ class MetricWriter:
     earlier: dict[str, float]
 
     def __init__(self, workdir: pathlib.Path, start_step: int, evaluated: Collection[int] = ()):
-        path = workdir / "metrics.jsonl"
+        path = workdir / NAME
         self.earlier = {}
         if path.exists():
             text = _lines_up_to(path, start_step, evaluated)

@@ -60,6 +60,7 @@ class TrainingRecord:
       best: the best checkpoint, if one is kept.
       end: why the training ended, in a sentence; '' while it goes on.
       began: when it was started first, in seconds since 1970.
+      versions: name -> version of what it was started with; empty where that is not on record.
     """
 
     length: Length
@@ -67,6 +68,7 @@ class TrainingRecord:
     best: Best | None = None
     end: str = ""
     began: float = dataclasses.field(default_factory=time.time)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def up_to(self, step: int) -> "TrainingRecord":
         """The record as it was after a step, but for the best checkpoint and the end."""
@@ -117,7 +119,7 @@ def from_text(text: str) -> TrainingRecord:
         scores=tuple(Score(**score) for score in content["scores"]),
         best=Best(**content["best"]) if content["best"] else None,
         end=content["end"],
-        **{name: content[name] for name in ("began",) if name in content},
+        **{name: content[name] for name in ("began", "versions") if name in content},
     )
 
 

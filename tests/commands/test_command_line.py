@@ -103,9 +103,10 @@ def test_help_shows_the_example_and_the_flags_of_the_verb_alone(verb, capsys):
     assert command.example in text
     shown = {line.split()[0].partition("=")[0] for line in text.splitlines() if line[:4] == "  --"}
     named = {f"--{'no' if flag.default is True else ''}{flag.name}" for flag in command.flags}
-    assert shown == named | (
-        {"--config", "--config.GROUP.FIELD"} if command.reads_config else set()
-    )
+    of_config = {"--config.GROUP.FIELD"} if command.reads_config else set()
+    if command.reads_config and command.reads_file:
+        of_config.add("--config")
+    assert shown == named | of_config
 
 
 @pytest.mark.parametrize("verb", main.COMMANDS)
@@ -135,3 +136,9 @@ def test_a_run_brings_its_config(tmp_path):
     options = command_line.parse("evaluate", command, typed)
     with pytest.raises(ValueError, match="steps: 9 there, 7 here"):
         execution.read_config(command, options)
+
+
+def test_a_flag_that_may_be_given_again_makes_a_list():
+    options = parsed("report", "--workdir=a", "--workdir=b", "--out=p.html")
+    assert options.workdir == ["a", "b"]
+    assert parsed("report", "--workdir=a").workdir == ["a"]

@@ -143,6 +143,9 @@ def test_two_processes_train_as_one_does(of_one, of_two):
     assert "mean IoU" in first
     assert "loss" not in second
     assert "mean IoU" not in second
+    assert f"The page of run: {workdir}/report.html" in first
+    assert f"report --workdir={workdir}` adds images." in first
+    assert "report" not in second
     assert len(list((workdir / "tensorboard").glob("events.*"))) == 1
     assert not list(workdir.rglob("*.partial"))
 

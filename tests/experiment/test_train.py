@@ -142,6 +142,12 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
         name: figures["confusion"] for name, figures in result["protocols"].items()
     }
     assert "mean IoU" in output
+    assert f"The page of run: {workdir}/report.html (" in output
+    page = (workdir / "report.html").read_text()
+    assert page.count('<li class="card"') == 5
+    assert {"<dt>started</dt>", "<dt>time in steps</dt>", "<dt>trained with</dt>"} <= set(
+        re.findall("<dt>.*?</dt>", page)
+    )
     assert list(command.compiled.iterdir())  # what makes the next start fast
     assert not list(workdir.rglob("*.partial"))
 

@@ -37,3 +37,15 @@ def test_a_grid_shows_every_picture_below_its_title():
     assert (sheet == 77).all(-1).sum() >= 30 * 40
     wide = pictures.grid([[("wide", np.zeros((100, 5000, 3), np.uint8))]])
     assert wide.shape[1] < 700
+
+
+def test_a_grid_has_a_key_and_no_room_for_titles_that_are_not_there():
+    image = np.zeros((30, 400, 3), np.uint8)
+    titled, bare = ([("a title", image)], [("", image)])
+    rows = [pictures.grid([titled]).shape[0], pictures.grid([titled, bare]).shape[0]]
+    assert rows[1] - rows[0] < rows[0] - 30
+    key = {"road": (9, 99, 199), "a [class]": (199, 99, 9)}
+    sheet = pictures.grid([titled, bare], key)
+    assert sheet.shape[0] > rows[1]
+    for colour in key.values():
+        assert (sheet[rows[1] :] == colour).all(-1).sum() > 300

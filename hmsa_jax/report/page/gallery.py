@@ -8,8 +8,7 @@ from markupsafe import Markup
 
 from hmsa_jax.report import templates
 from hmsa_jax.report.page.thumbnail import Thumbnail
-
-Palette = Sequence[tuple[int, int, int]]
+from hmsa_jax.report.pictures import Palette
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,7 +115,6 @@ function matrix(root) {
         cell.textContent = total ? (counts[i][j] ? part.toFixed(1) : "") : "-";
         cell.title = `${counts[i][j]} pixels`;
         cell.style.setProperty("--part", part.toFixed(1));
-        cell.classList.toggle("dense", part > 55);
       });
     });
   }

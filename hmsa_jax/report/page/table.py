@@ -9,8 +9,6 @@ from markupsafe import Markup
 
 from hmsa_jax.report import templates
 
-_DENSE = 55  # percent of the accent, from which on words on it are light
-
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -29,7 +27,7 @@ def table(
     caption: str,
     head: Sequence[str],
     *groups: Sequence[Sequence[Any]],
-    is_figures: bool = True,
+    names: int = 1,
 ) -> Markup:
     """A table; one that is too wide scrolls by itself.
 
@@ -38,19 +36,19 @@ def table(
       head: of the columns.
       *groups: of rows, with a line between them. A row is its name and its cells, each a text or a
         `Cell`.
-      is_figures: whether the cells hold figures, which end at the right.
+      names: how many columns hold names; the others hold figures, which end at the right.
     """
     cells = [[[row[0], *map(_cell, row[1:])] for row in group] for group in groups]
     return templates.render(
-        "page/table.html.jinja", caption=caption, head=head, groups=cells, is_figures=is_figures
+        "page/table.html.jinja", caption=caption, head=head, groups=cells, names=names
     )
 
 
 def best_of(values: Sequence[float], best: Any = max, digits: int = 1) -> list[Cell]:
-    """Cells of figures in percent, of which the best stand out; '-' where there is none."""
+    """Cells of figures in percent; the best stand out among others; '-' where there is none."""
     texts = ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]
     known = [float(text) for text in texts if text != "-"]
-    mark = best(known) if len(texts) > 1 and known else None
+    mark = best(known) if len({*known}) > 1 else None
     return [Cell(text, text != "-" and float(text) == mark) for text in texts]
 
 
@@ -80,7 +78,6 @@ def matrix(
                     "text": "-" if not totals[i] else f"{parts[i, j]:.1f}" if counts[i, j] else "",
                     "part": f"{parts[i, j]:.1f}",
                     "count": int(counts[i, j]),
-                    "is_dense": parts[i, j] > _DENSE,
                 }
                 for j in range(len(classes))
             ],

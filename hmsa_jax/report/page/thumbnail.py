@@ -10,8 +10,8 @@ from PIL import Image
 
 from hmsa_jax.report.pictures import Palette, coloured
 
-SIDE = 512  # pixels of the longer side, at most
-_QUALITY, _GREY_QUALITY = 75, 50  # of WebP
+SIDE, SHARE_SIDE = 512, 256  # pixels of the longer side, at most
+_QUALITY, _SHARE_QUALITY = 75, 50  # of WebP
 _RIGHT, _WRONG, _IGNORED = (205, 210, 218), (214, 64, 36), (60, 64, 72)
 
 
@@ -56,9 +56,9 @@ def errors(label: np.ndarray, predicted: np.ndarray, classes: int, side: int = S
     return _drawn(coloured(kinds, (_RIGHT, _WRONG, _IGNORED)))
 
 
-def grey(values: np.ndarray, side: int = SIDE) -> Thumbnail:
-    """A map of numbers, uint8 `[H, W]`: 255 is white."""
-    return _encoded(_reduced(values, side, cv2.INTER_AREA), quality=_GREY_QUALITY)
+def share(values: np.ndarray, side: int = SHARE_SIDE) -> Thumbnail:
+    """255 times the share of a scale, uint8 `[H, W]`: white is 1. It is smooth, and so small."""
+    return _encoded(_reduced(values, side, cv2.INTER_AREA), quality=_SHARE_QUALITY)
 
 
 def _reduced(array: np.ndarray, side: int, interpolation: int) -> np.ndarray:
