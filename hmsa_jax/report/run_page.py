@@ -183,8 +183,8 @@ def _images(
         return [page.text(remark, is_warning=True)]
     scores = runs[0].scores
     assert scores is not None
-    of_run = "" if len(runs) == 1 else f" of {runs[0].name}"
-    words = f"{remark} They are predicted by {protocol}, and IoU is what that{of_run} reaches."
+    whose = "" if len(runs) == 1 else f" of {runs[0].name}"
+    words = f"{remark} They are predicted by {protocol}; IoU is that{whose} by this protocol."
     words += " Among errors, what is wrong is red, and what has no label is dark."
     classes = scores.confusions.classes
     return [
