@@ -38,6 +38,20 @@ def overlay(image: np.ndarray, label: np.ndarray, palette: Palette) -> np.ndarra
     return cv2.addWeighted(image, 0.5, coloured(label, palette), 0.5, 0)
 
 
+def errors(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Where a prediction is wrong: white where it is, grey where there is no label, else black.
+
+    Args:
+      label: uint8 `[H, W]`; what is not below `classes` is no label.
+      prediction: uint8 `[H, W]`.
+      classes: number of classes.
+
+    Returns:
+      uint8 `[H, W]`.
+    """
+    return np.where(label < classes, np.where(label == prediction, 0, 255), 128).astype(np.uint8)
+
+
 def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
     """The classes in their colours, a line each, uint8 `[H, W, 3]`."""
     font = ImageFont.load_default(_TEXT)
@@ -51,15 +65,17 @@ def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
     return np.asarray(picture)
 
 
-def grid(rows: Sequence[Sequence[tuple[str, np.ndarray | None]]]) -> np.ndarray:
+def grid(
+    rows: Sequence[Sequence[tuple[str, np.ndarray | None]]], widest: int = _PANEL
+) -> np.ndarray:
     """Pictures of one size in rows, each below its title, uint8 `[H, W, 3]`.
 
     Args:
       rows: of titles and pictures, uint8 `[H, W, 3]` or grey `[H, W]`; None leaves a place empty.
-        Wide ones are reduced.
+      widest: columns that each may have; wider ones are reduced.
     """
     shape = next(p.shape for row in rows for _, p in row if p is not None)
-    width = min(shape[1], _PANEL)
+    width = min(shape[1], widest)
     height = max(round(shape[0] * width / shape[1]), 1)
     columns = max(map(len, rows))
     step = width + _GAP, height + _LINE + _GAP

@@ -25,7 +25,7 @@ from hmsa_jax.training.checkpoint import Checkpoints
 from hmsa_jax.training.length import Length
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter
-from hmsa_jax.training.monitor import Monitor, Plan
+from hmsa_jax.training.monitor import Monitor, Plan, Programs
 from hmsa_jax.training.state import TrainState
 
 PLAN = Plan(steps=12, period=2, facts={"split": "validation"}, shown="p", best_by="p")
@@ -97,6 +97,7 @@ class Run:
         self.scores = scores
         self.interrupted = interrupted
         self.scored, self.reported = [], []
+        self.draw = None
 
     def score(self, params, batch_stats, stops_after):
         step = int(jax.device_get(params["w"]))
@@ -128,7 +129,7 @@ class Run:
                 record,
                 plan,
                 checkpoints=checkpoints,
-                prepare=lambda: self.score,
+                prepare=lambda: Programs(self.score, self.draw),
                 report=lambda evaluation, state: self.reported.append(int(state.step)),
                 writer=writer,
                 preemption=preemption,
