@@ -62,7 +62,8 @@ def train(
     """
     label_spec = start.check_run(config, workdir)
     evaluation.check_writable(workdir)
-    boards.check(config.writers, workdir)
+    if jax.process_index() == 0:
+        boards.check(config.writers, workdir)
     monitoring.check(config)
     train_input.check_pool(config.data, label_spec)
     steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))

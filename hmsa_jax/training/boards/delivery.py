@@ -120,7 +120,7 @@ class Delivery:
             for kind, step, content in self._everything():
                 self._deliver(connection, kind, step, content)
             connection.close()
-        except Exception as error:  # of libraries and networks: of any kind
+        except BaseException as error:  # of libraries and networks: of any kind
             self._has_ended.set()
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             tell(f"Training goes on without {self._name}: {reason}", "yellow")

@@ -14,8 +14,8 @@ from hmsa_jax.training.boards.delivery import Delivery
 
 _NAME = "wandb"
 _PROJECT = "hmsa_jax"  # unless WANDB_PROJECT names one
-_SECONDS_TO_FINISH = 15  # in which the last figures are uploaded; on disk they are anyway
-_SECONDS_TO_LOG_IN = 1  # of a question on the terminal, which nobody may be there to answer
+_SECONDS_TO_CONNECT = _SECONDS_TO_FINISH = 15  # less than a run that ends waits for
+_SECONDS_ON_DISK = 1.0  # after which a kill leaves a figure; else it is 15
 
 
 class _Connection:
@@ -38,12 +38,11 @@ class _Connection:
                 console="off",
                 disable_git=True,
                 save_code=False,
-                login_timeout=_SECONDS_TO_LOG_IN,
+                init_timeout=_SECONDS_TO_CONNECT,
                 finish_timeout=_SECONDS_TO_FINISH,
+                x_transaction_log_flush_interval=_SECONDS_ON_DISK,
             ),
         )
-        if self._run.disabled and os.environ.get("WANDB_MODE") != "disabled":
-            raise ValueError("it knows no key; `wandb login`, or set WANDB_MODE=offline")
         self._run.config.update(dict(start.fields), allow_val_change=True)
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
@@ -66,12 +65,26 @@ def _directory_of(workdir: pathlib.Path) -> str | None:
 
 def _check(workdir: pathlib.Path) -> None:
     check_installed(_NAME)
-    is_offline = os.environ.get("WANDB_MODE") == "offline"
-    if is_offline and storage.is_remote(workdir) and not os.environ.get("WANDB_DIR"):
+    import wandb
+
+    mode = wandb.setup(wandb.Settings(silent=True)).settings.mode
+    if mode == "online" and not _knows_key(wandb):
         raise ValueError(
-            f"writers has {_NAME} with WANDB_MODE=offline, which writes to no bucket, as {workdir}"
-            " is; set WANDB_DIR to a directory of this machine"
+            f"writers has {_NAME}, which knows no key here; `wandb login`, or set"
+            " WANDB_MODE=offline"
         )
+    if mode == "offline" and storage.is_remote(workdir) and not os.environ.get("WANDB_DIR"):
+        raise ValueError(
+            f"writers has {_NAME}, which is offline and writes to no bucket, as {workdir} is; set"
+            " WANDB_DIR to a directory of this machine"
+        )
+
+
+def _knows_key(wandb: Any) -> bool:
+    try:
+        return wandb.login(prompt=False, verify=False)
+    except wandb.Error as error:
+        raise ValueError(f"writers has {_NAME}, but {error}") from error
 
 
 def _open(start: Start) -> Delivery:
