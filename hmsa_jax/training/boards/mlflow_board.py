@@ -47,10 +47,10 @@ class _Connection:
     """A run of MLflow."""
 
     def __init__(self, start: Start, id: str):
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient, entities
 
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._entities = entities
         own = None if _SERVER in os.environ else start.workdir.absolute() / "mlflow"
         if own is not None:
