@@ -17,7 +17,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = [*PROJECT["dependencies"], *EXTRAS["gcs"], *EXTRAS["simd"], *EXTRAS["explore"]]
+NEEDED = [
+    *PROJECT["dependencies"],
+    *(line for extra in ("gcs", "simd", "explore", "wandb", "mlflow") for line in EXTRAS[extra]),
+]
 OURS = {"hmsa_jax", "data", "configs", "main"}
 # Packages whose import has another name; one may be a part of what is named.
 DISTRIBUTIONS = {
@@ -26,6 +29,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "fsspec": "gcsfs",
     "google": "tensorflow-datasets",
+    "mlflow": "mlflow-skinny",
     "orbax": "orbax-checkpoint",
 }
 

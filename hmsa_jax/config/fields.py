@@ -39,7 +39,7 @@ with epy.lazy_imports():  # their registries are asked when a value is checked, 
         trunks,
     )
     from hmsa_jax.performance import profiling
-    from hmsa_jax.training import length
+    from hmsa_jax.training import boards, length
 
 _LONGEST = 2**16  # pixels of a side of a crop
 _MOST_CHANNELS = 2**16
@@ -88,6 +88,10 @@ def _are_names(names: tuple) -> bool:
 
 def _are_metrics(names: tuple) -> bool:
     return set(names) <= set(metrics.METRICS.names()) and len(set(names)) == len(names)
+
+
+def _are_boards(names: tuple) -> bool:
+    return set(names) <= set(boards.BOARDS.names()) and len(set(names)) == len(names)
 
 
 def _is_protocol_or_none(text: str) -> bool:
@@ -149,6 +153,15 @@ FIELDS: dict[str, Field] = {
         before=0.0,
     ),
     "log_every": Field(20, _POSITIVE, "Steps from one line of the log to the next.", free=True),
+    "writers": Field(
+        ("tensorboard",),
+        tuple_of(
+            str, lambda: f"a tuple of some of {boards.BOARDS.names()}, none twice", _are_boards
+        ),
+        "What shows the figures of a run besides metrics.jsonl: 'tensorboard', 'wandb' (Weights &"
+        " Biases) and 'mlflow', with the extras wandb and mlflow.",
+        free=True,
+    ),
     "profile": Field(
         "",
         text(lambda: profiling.EXPECTED, _is_profile),
@@ -531,6 +544,13 @@ FIELDS: dict[str, Field] = {
         flag(),
         "Whether evaluations while training also score the weights by themselves, where"
         " optimizer.ema_decay has a moving average of them evaluated.",
+        free=True,
+    ),
+    "evaluate.pictures": Field(
+        4,
+        whole(0, 32),
+        "Images of the evaluation split, always the same, that go to the writers at each evaluation"
+        " while training, with what is predicted; 0 for none, as where evaluate.every is 0.",
         free=True,
     ),
     "evaluate.fusion_resolution": Field(

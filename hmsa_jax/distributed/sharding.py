@@ -106,6 +106,22 @@ def put_equal(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(put, tree, shardings)
 
 
+def of_one_device(tree: Any, mesh: Mesh) -> Any:
+    """What one device holds of replicated arrays, as arrays of it alone: nothing travels.
+
+    Args:
+      tree: of arrays, each whole on every device.
+      mesh: of one device of this process.
+    """
+    (device,) = mesh.devices.flat
+
+    def own(array: jax.Array) -> jax.Array:
+        (data,) = [shard.data for shard in array.addressable_shards if shard.device == device]
+        return jax.make_array_from_single_device_arrays(array.shape, replicated(mesh), [data])
+
+    return jax.tree.map(own, tree)
+
+
 def put_batch(
     batch: Mapping[str, np.ndarray], shardings: Mapping[str, NamedSharding]
 ) -> dict[str, jax.Array]:

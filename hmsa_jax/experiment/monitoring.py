@@ -8,15 +8,18 @@ import jax
 import ml_collections
 
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import evaluation, protocols
+from hmsa_jax.experiment import evaluation, protocols, validation_pictures
+from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.input import pipeline
 from hmsa_jax.report import charts
 from hmsa_jax.runtime import versions
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
 from hmsa_jax.training.length import Length
-from hmsa_jax.training.monitor import Plan
+from hmsa_jax.training.monitor import Plan, Programs
 from hmsa_jax.training.training_record import TrainingRecord
 
 _CURVES = "mean_iou.svg"
@@ -63,12 +66,29 @@ def plan_of(config: ml_collections.ConfigDict, length: Length) -> Plan:
         steps=length.steps,
         period=length.period(config.evaluate.every),
         facts=_facts(config),
-        shown=_shown(config),
+        shown=_shown(config).name,
         best_by=_best_by(config),
         patience=config.evaluate.patience,
         without_average=config.evaluate.without_average,
+        pictures=config.evaluate.pictures if config.evaluate.every else 0,
         wait_minutes=config.mesh.wait_minutes,
     )
+
+
+def prepare(experiment: Experiment, scored: pipeline.Source, plan: Plan) -> Programs:
+    """Compiles what a training is evaluated by, and in the first process what draws pictures.
+
+    Args:
+      experiment: for whose config `check` found nothing.
+      scored: from `evaluation.open_scored`.
+      plan: from `plan_of`.
+    """
+    score = evaluation.prepare(experiment, scored)
+    if not plan.pictures or jax.process_index():
+        return Programs(score)
+    protocol = _shown(experiment.config)
+    draw = validation_pictures.prepare(experiment, scored, protocol, plan.pictures)
+    return Programs(score, draw)
 
 
 def check_length(workdir: pathlib.Path, config: ml_collections.ConfigDict, length: Length) -> None:
@@ -142,8 +162,9 @@ def _best_by(config: ml_collections.ConfigDict) -> str:
     return protocol_lib.parse(text).name if text else ""
 
 
-def _shown(config: ml_collections.ConfigDict) -> str:
+def _shown(config: ml_collections.ConfigDict) -> Protocol:
     """The protocol of the best checkpoint, or else the one of predictions, or else the first."""
-    names = [protocol.name for protocol in protocols.of_evaluation(config)]
+    by_name = {protocol.name: protocol for protocol in protocols.of_evaluation(config)}
     default = protocols.of_prediction(None, config).name
-    return _best_by(config) or (default if default in names else names[0])
+    first = next(iter(by_name))
+    return by_name[_best_by(config) or (default if default in by_name else first)]

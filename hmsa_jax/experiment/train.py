@@ -30,7 +30,7 @@ from hmsa_jax.runtime.background import Background
 from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import Progress, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
+from hmsa_jax.training import boards, checkpoint, checkpoint_reading, integrity
 from hmsa_jax.training.goodput import Goodput
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
@@ -62,6 +62,8 @@ def train(
     """
     label_spec = start.check_run(config, workdir)
     evaluation.check_writable(workdir)
+    if jax.process_index() == 0:
+        boards.check(config.writers, workdir)
     monitoring.check(config)
     train_input.check_pool(config.data, label_spec)
     steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
@@ -156,10 +158,12 @@ def _run(experiment, workdir, scored, batches_from, state, step, plan, record, p
     if plan.is_last(step, record) and not is_due:
         tell(f"{plan.why(step, record)} Its scores are on record; `evaluate` computes them again.")
         return True
-    kept, evaluated = experiment.config.checkpoint, {score.step for score in record.scores}
+    config, evaluated = experiment.config, {score.step for score in record.scores}
+    kept = config.checkpoint
+    evaluated -= {step} if is_due else set()
     with (
         checkpoint.Checkpoints(workdir, kept.keep, kept.keep_every) as checkpoints,
-        MetricWriter(workdir, step, evaluated - {step} if is_due else evaluated)
+        MetricWriter(workdir, step, evaluated, config.writers, schema.in_words(config))
         if jax.process_index() == 0
         else NoWriter() as writer,
     ):
@@ -168,8 +172,8 @@ def _run(experiment, workdir, scored, batches_from, state, step, plan, record, p
             record,
             plan,
             checkpoints=checkpoints,
-            prepare=functools.partial(evaluation.prepare, experiment, scored),
-            report=functools.partial(evaluation.report, experiment.config, workdir),
+            prepare=functools.partial(monitoring.prepare, experiment, scored, plan),
+            report=functools.partial(evaluation.report, config, workdir),
             writer=writer,
             preemption=preemption,
         )

@@ -38,6 +38,20 @@ def overlay(image: np.ndarray, label: np.ndarray, palette: Palette) -> np.ndarra
     return cv2.addWeighted(image, 0.5, coloured(label, palette), 0.5, 0)
 
 
+def errors(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
+    """Where a prediction is wrong: white where it is, grey where there is no label, else black.
+
+    Args:
+      label: uint8 `[H, W]`; what is not below `classes` is no label.
+      prediction: uint8 `[H, W]`.
+      classes: number of classes.
+
+    Returns:
+      uint8 `[H, W]`.
+    """
+    return np.where(label < classes, np.where(label == prediction, 0, 255), 128).astype(np.uint8)
+
+
 def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
     """The classes in their colours, a line each, uint8 `[H, W, 3]`."""
     font = ImageFont.load_default(_TEXT)
@@ -52,16 +66,18 @@ def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
 def grid(
     rows: Sequence[Sequence[tuple[str, np.ndarray | None]]],
     key: Mapping[str, tuple[int, int, int]] | None = None,
+    widest: int = _PANEL,
 ) -> np.ndarray:
     """Pictures of one size in rows, each below its title, uint8 `[H, W, 3]`.
 
     Args:
       rows: of titles and pictures, uint8 `[H, W, 3]` or grey `[H, W]`; None leaves a place empty.
-        Wide ones are reduced. A row without titles has no room for them.
+        A row without titles has no room for them.
       key: names of colours that stand in a line below all.
+      widest: columns that each may have; wider ones are reduced.
     """
     shape = next(p.shape for row in rows for _, p in row if p is not None)
-    width = min(shape[1], _PANEL)
+    width = min(shape[1], widest)
     height = max(round(shape[0] * width / shape[1]), 1)
     lines = [_LINE if any(title for title, _ in row) else 0 for row in rows]
     bottom = _GAP + (height + _GAP) * len(rows) + sum(lines)

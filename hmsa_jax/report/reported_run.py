@@ -12,7 +12,8 @@ from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.report.count_file import Origin
 from hmsa_jax.report.scale_shares import ScaleShares
 from hmsa_jax.runtime import storage
-from hmsa_jax.training.metric_writer import MEAN_IOU, NAME
+from hmsa_jax.training.boards.delivery import MEAN_IOU
+from hmsa_jax.training.metric_writer import NAME
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ where a process was killed between the two: a run that goes on evaluates what is
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,19 +19,39 @@ from hmsa_jax.distributed.preemption import LastStep, Preemption
 from hmsa_jax.inference.evaluation import Evaluation, Stopped
 from hmsa_jax.metrics.confusion import class_iou, mean_iou
 from hmsa_jax.runtime.background import Background
+from hmsa_jax.runtime.console import console
 from hmsa_jax.runtime.progress import tell
+from hmsa_jax.runtime.sparkline import sparkline
 from hmsa_jax.training import length, training_record
+from hmsa_jax.training.boards.delivery import MEAN_IOU
 from hmsa_jax.training.checkpoint import Checkpoints
-from hmsa_jax.training.metric_writer import MEAN_IOU, MetricWriter, NoWriter
+from hmsa_jax.training.metric_writer import MetricWriter, NoWriter
 from hmsa_jax.training.state import TrainState
 from hmsa_jax.training.training_record import Score, TrainingRecord
 
 Scoring = Callable[[dict, dict, Callable[[int], bool]], Evaluation]
 """`(params, batch_stats, stops_after) -> Evaluation`, as `score_source` evaluates."""
 
+Draw = Callable[[dict, dict, Callable[[], bool]], Iterator[tuple[str, np.ndarray]]]
+"""`(params, batch_stats, stops) -> ids and pictures`, uint8 `[H, W, 3]`; `stops` says whether no
+other one is drawn."""
+
 _WITHOUT_AVERAGE = "without_average"  # before the names of figures
 _BATCHES_AHEAD = 1  # how far `score_source` runs ahead of the devices
 _SECONDS_BETWEEN_LOOKS = 0.2  # for a signal, while programs are compiled
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """What evaluates, compiled.
+
+    Attributes:
+      score: evaluates weights; in all processes together.
+      draw: predicts a few images and draws that; in this process alone. None where none are drawn.
+    """
+
+    score: Scoring
+    draw: Draw | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +62,11 @@ class Plan:
       steps: the number of the last step.
       period: steps between two evaluations; 0 for none before the last step.
       facts: what scores depend on besides the protocol.
-      shown: the protocol whose IoU of each class is written.
+      shown: the protocol whose IoU of each class is written, and by which pictures are predicted.
       best_by: the protocol that says which checkpoint is the best; '' for none.
       patience: evaluations without a better one after which training ends; 0 for never.
       without_average: whether the weights are also scored without their moving average.
+      pictures: how many the first process draws at each evaluation.
       wait_minutes: the longest wait for processes that still compile.
     """
 
@@ -56,6 +77,7 @@ class Plan:
     best_by: str = ""
     patience: int = 0
     without_average: bool = False
+    pictures: int = 0
     wait_minutes: float = hosts.MINUTES
 
     def is_last(self, step: int, record: TrainingRecord) -> bool:
@@ -119,8 +141,8 @@ class Monitor:
       record: of the run up to the step at which it goes on, with its best checkpoint.
       plan: what is due when.
       checkpoints: those of the run, of which the best is kept.
-      prepare: compiles what `Scoring` needs. It is called in a thread: by `begin`, or where the
-        first evaluation is due.
+      prepare: compiles the programs. It is called in a thread: by `begin`, or where the first
+        evaluation is due.
       report: writes the scores of the last evaluation, given that and the state.
       writer: takes the figures.
       preemption: says when to stop.
@@ -136,7 +158,7 @@ class Monitor:
         plan: Plan,
         *,
         checkpoints: Checkpoints,
-        prepare: Callable[[], Scoring],
+        prepare: Callable[[], Programs],
         report: Callable[[Evaluation, TrainState], None],
         writer: MetricWriter | NoWriter,
         preemption: Preemption,
@@ -149,13 +171,13 @@ class Monitor:
         self._report = report
         self._writer = writer
         self._preemption = preemption
-        self._scoring: Background[Scoring] | None = None
+        self._programs: Background[Programs] | None = None
         self._kept: int | None = None  # the best checkpoint that is known to be kept
 
     def begin(self) -> None:
         """Lets the programs be compiled while steps run, if there are evaluations among them."""
         if self._plan.period:
-            self._scoring = self._scoring or Background(self._prepare)
+            self._programs = self._programs or Background(self._prepare)
 
     def resume(self, state: TrainState, step: int) -> bool:
         """Evaluates the state that a run goes on from, if it is due.
@@ -172,8 +194,8 @@ class Monitor:
 
     def check(self) -> None:
         """Raises what compiling has raised; to be called when nothing would be lost."""
-        if self._scoring is not None and self._scoring.is_done():
-            self._scoring.result()
+        if self._programs is not None and self._programs.is_done():
+            self._programs.result()
 
     def is_due(self, step: int) -> bool:
         """Whether the state after this step is to be evaluated and is not yet on record."""
@@ -193,7 +215,8 @@ class Monitor:
         """
         begin = time.monotonic()
         try:
-            evaluations = self._evaluations(state, step)
+            programs = self._wait_for_programs(step)
+            evaluations = self._evaluations(programs.score, state, step)
         except Stopped:
             return Outcome(ends=True)
         evaluation = evaluations[""]
@@ -202,6 +225,7 @@ class Monitor:
         record = self._plan.with_best(self.record.with_score(score), step, *saved)
         ends = self._plan.is_last(step, record)
         self._writer.write(step, self._figures(evaluations))
+        self._draw(programs.draw, state, step)
         self._tell(score, record, time.monotonic() - begin)
         if ends:
             self._report(evaluation, state)
@@ -234,13 +258,22 @@ class Monitor:
             f" {_shown(best.mean_iou)} % mean IoU; --step=best takes it."
         )
 
-    def _evaluations(self, state: TrainState, step: int) -> dict[str, Evaluation]:
+    def _draw(self, draw: Draw | None, state: TrainState, step: int) -> None:
+        """Writes the pictures of a state, unless a signal came; all but the first process wait."""
+        if not self._plan.pictures:
+            return
+        if draw is not None:
+            drawn = draw(state.eval_params, state.batch_stats, lambda: self._preemption.requested)
+            self._writer.show(step, {f"pictures/{name}": picture for name, picture in drawn})
+        # Else collectives of the next step would wait, and not as long.
+        hosts.wait_for_all(f"pictures of step {step}", self._plan.wait_minutes)
+
+    def _evaluations(self, scoring: Scoring, state: TrainState, step: int) -> dict[str, Evaluation]:
         """What is scored of a state: its weights to predict with, '', and maybe those without EMA.
 
         Raises:
           Stopped: a signal came, to whichever process; in all of them.
         """
-        scoring = self._wait_for_scoring(step)
         weights = {"": state.eval_params}
         if self._plan.without_average:
             weights[_WITHOUT_AVERAGE] = state.params
@@ -253,20 +286,20 @@ class Monitor:
             for name, params in weights.items()
         }
 
-    def _wait_for_scoring(self, step: int) -> Scoring:
+    def _wait_for_programs(self, step: int) -> Programs:
         """The compiled programs, in all processes; Stopped if a signal comes before."""
-        if self._scoring is None:
-            self._scoring = Background(self._prepare)
-        elif not self._scoring.is_done():
+        if self._programs is None:
+            self._programs = Background(self._prepare)
+        elif not self._programs.is_done():
             tell(f"The evaluation of step {step} waits until its programs are compiled ...")
-        while not self._scoring.is_done(_SECONDS_BETWEEN_LOOKS):
+        while not self._programs.is_done(_SECONDS_BETWEEN_LOOKS):
             if self._preemption.requested_of_any():
                 break
         asked = "stop" if self._preemption.requested else ""
         moment = f"evaluation of step {step}"
         if any(hosts.gathered(moment, asked, self._plan.wait_minutes)):
             raise Stopped
-        return self._scoring.result()
+        return self._programs.result()
 
     def _figures(self, evaluations: Mapping[str, Evaluation]) -> dict[str, float]:
         """The figures of an evaluation by name, in percent; what is not known is left out."""
@@ -281,12 +314,23 @@ class Monitor:
         return {name: value for name, value in figures.items() if value is not None}
 
     def _tell(self, score: Score, record: TrainingRecord, seconds: float) -> None:
-        found = ", ".join(f"{_shown(value)} {name}" for name, value in score.mean_iou.items())
+        found = ", ".join(
+            f"{_shown(value)} {name}{self._curve(name, record)}"
+            for name, value in score.mean_iou.items()
+        )
         best = record.best
         of_best = (
             f"; best {_shown(best.mean_iou)} {best.protocol}, step {best.step}" if best else ""
         )
         tell(f"Step {score.step}, evaluated in {seconds:.0f} s, mean IoU: {found}{of_best}")
+
+    def _curve(self, protocol: str, record: TrainingRecord) -> str:
+        """The mean IoUs of comparable evaluations so far, for the protocol that counts."""
+        if protocol != self._plan.shown:
+            return ""
+        scores = (s.mean_iou.get(protocol) for s in record.scores if s.facts == self._plan.facts)
+        curve = sparkline([value for value in scores if value is not None], console.encoding)
+        return f" {curve}" if curve else ""
 
 
 def _mean_ious(evaluation: Evaluation) -> dict[str, float | None]:

@@ -20,7 +20,7 @@ from hmsa_jax.distributed import coordination, hosts, joining, launchers, shardi
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.paths import any_path
-from tests import bucket
+from tests import bucket, event_files
 from tests.processes import Running
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -97,9 +97,10 @@ def of_one(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def of_two(run, tmp_path_factory):
-    """The same run in two processes with two devices each, and what they said."""
+    """The same run, evaluated once more, in two processes with two devices each; what they said."""
     workdir = tmp_path_factory.mktemp("two") / "run"
-    return workdir, run("train", workdir, processes=2, devices=2)
+    twice = f"--config.evaluate.every={STEPS // 2}"
+    return workdir, run("train", workdir, processes=2, devices=2, last=(twice,))
 
 
 def figures(workdir, name="loss"):
@@ -147,6 +148,7 @@ def test_two_processes_train_as_one_does(of_one, of_two):
     assert f"report --workdir={workdir}` adds images." in first
     assert "report" not in second
     assert len(list((workdir / "tensorboard").glob("events.*"))) == 1
+    assert [step for step, _ in event_files.pictures(workdir)] == [STEPS // 2] * 4 + [STEPS] * 4
     assert not list(workdir.rglob("*.partial"))
 
 

@@ -17,7 +17,7 @@ import main
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.report import count_file
 from hmsa_jax.training import training_record
-from tests import quick_compilation, short_network
+from tests import event_files, quick_compilation, short_network
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 40
@@ -122,7 +122,9 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
     assert [row["step"] for row in lines(workdir)] == list(range(1, STEPS + 1))
     assert {"loss", "main", "aux", "grad_norm", "learning_rate"} <= set(lines(workdir)[0])
     assert lines(workdir)[-1]["loss"] < lines(workdir)[0]["loss"]
-    assert list((workdir / "tensorboard").glob("events.*"))
+    shown = event_files.pictures(workdir)
+    assert [step for step, _ in shown] == [step for step in EVALUATIONS for _ in range(4)]
+    assert {tag for _, tag in shown} == {f"pictures/val{i}" for i in range(5)} - {"pictures/val2"}
     record = training_record.read(workdir)
     assert record.best.step in EVALUATIONS
     newest = sorted({record.best.step, STEPS - 5, STEPS})[-2:]

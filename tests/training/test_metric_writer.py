@@ -1,10 +1,11 @@
 import json
-import struct
 
+import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import SessionLog
 
 from hmsa_jax.training.metric_writer import MetricWriter
+from tests.event_files import events, pictures
 
 
 def steps(workdir):
@@ -67,11 +68,22 @@ def test_events_hold_the_figures_and_void_what_was_later(tmp_path):
     assert values == [(3, "loss", 0.25), (3, "mean_iou/single (1)", 2.0)]
 
 
-def events(data: bytes) -> list[Event]:
-    """The records of a file of TensorBoard: length and its checksum, content and its checksum."""
-    found = []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        found.append(Event.FromString(data[12 : 12 + length]))
-        data = data[16 + length :]
-    return found
+def test_pictures_and_names_arrive_as_they_are(tmp_path):
+    name = "iou/<script>\"'[red]\N{SNOWMAN}"
+    colours = np.zeros((30, 40, 3), np.uint8) + np.uint8([200, 100, 0])
+    with MetricWriter(tmp_path, 0) as writer:
+        writer.write(1, {name: 0.5})
+        writer.show(1, {f"pictures/{name}": colours})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, name: 0.5}
+    (path,) = (tmp_path / "tensorboard").glob("events.*")
+    tags = [value.tag for event in events(path.read_bytes()) for value in event.summary.value]
+    assert tags == [name, f"pictures/{name}"]
+    shown = pictures(tmp_path)[1, f"pictures/{name}"]
+    assert np.abs(shown.astype(int) - colours).max() <= 3
+
+
+def test_without_boards_there_are_lines_alone(tmp_path):
+    with MetricWriter(tmp_path, 0, boards=()) as writer:
+        writer.write(1, {"loss": 1.0})
+        writer.show(1, {"pictures/a": np.zeros((3, 4, 3), np.uint8)})
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -25,8 +25,9 @@ from hmsa_jax.training.checkpoint import Checkpoints
 from hmsa_jax.training.length import Length
 from hmsa_jax.training.loop import Loop
 from hmsa_jax.training.metric_writer import MetricWriter
-from hmsa_jax.training.monitor import Monitor, Plan
+from hmsa_jax.training.monitor import Monitor, Plan, Programs
 from hmsa_jax.training.state import TrainState
+from tests import event_files
 
 PLAN = Plan(steps=12, period=2, facts={"split": "validation"}, shown="p", best_by="p")
 SAVE_EVERY = 5
@@ -97,6 +98,7 @@ class Run:
         self.scores = scores
         self.interrupted = interrupted
         self.scored, self.reported = [], []
+        self.draw = None
 
     def score(self, params, batch_stats, stops_after):
         step = int(jax.device_get(params["w"]))
@@ -128,7 +130,7 @@ class Run:
                 record,
                 plan,
                 checkpoints=checkpoints,
-                prepare=lambda: self.score,
+                prepare=lambda: Programs(self.score, self.draw),
                 report=lambda evaluation, state: self.reported.append(int(state.step)),
                 writer=writer,
                 preemption=preemption,
@@ -265,6 +267,33 @@ def test_the_weights_themselves_are_scored_where_asked(tmp_path):
         "without_average/iou/x": 30.0,
         "without_average/iou/y": 0.0,
     }
+
+
+def test_pictures_are_drawn_of_what_is_scored_at_each_evaluation(tmp_path, capsys):
+    """By the moving average; a signal leaves out those that are not drawn yet."""
+    run = Run(tmp_path, SCORES)
+
+    def draw(params, batch_stats, stops):
+        step = int(jax.device_get(params["w"]))
+        for name in ("a", "b <script>"):
+            if stops():
+                return
+            yield name, np.full((3, 4, 3), step, np.uint8)
+            if step == 108:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    run.draw = draw
+    plan = dataclasses.replace(PLAN, pictures=2)
+    assert run.start(plan) == 9  # the evaluation is whole, and one step is under way
+    assert run.start(plan) == 12
+    shown = event_files.pictures(tmp_path)
+    assert shown.keys() == {
+        (step, f"pictures/{name}") for step in SCORES for name in ("a", "b <script>")
+    } - {(8, "pictures/b <script>")}
+    assert all(np.abs(picture - (100.0 + step)).max() < 2 for (step, _), picture in shown.items())
+    output = capsys.readouterr().out
+    assert "mean IoU: 10.0 p; best 10.0 p, step 2\n" in output
+    assert "mean IoU: 18.0 p ▁█▅▅▁▇; best 20.0 p, step 4\n" in output
 
 
 def test_what_cannot_be_compiled_ends_the_run_before_its_first_evaluation(tmp_path):
