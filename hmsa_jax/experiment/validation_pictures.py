@@ -129,7 +129,7 @@ def figure(
         if of_scales[0][1].share is not None:
             rows.append([(f"share of {s:g}", x.share) for s, x in of_scales])
     height, width = label.shape
-    return pictures.grid(rows, max(min(_SIDE, _SIDE * width // height), 1))
+    return pictures.grid(rows, widest=max(min(_SIDE, _SIDE * width // height), 1))
 
 
 def _figure_of(experiment, predicted):
