@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import secrets
 import tempfile
 import time
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ class TensorBoard:
             self._scratch = tempfile.TemporaryDirectory(prefix="hmsa-tensorboard-")
             place = pathlib.Path(self._scratch.name)
         with named(directory):
-            self._events = EventsWriter(str(place / "events"))
+            # Its name has a time in seconds: two starts within one would be one file.
+            self._events = EventsWriter(str(place / "events"), f".{secrets.token_hex(4)}")
             start = SessionLog(status=SessionLog.START)
             self._events.write_event(Event(step=first_step, session_log=start))
 
