@@ -39,7 +39,7 @@ def compare(file: pathlib.Path) -> None:
             main.main(["convert", f"--from={file}", f"--workdir={run}", *flags])
         config = run_directory.read_config(run)
         assembled = experiment.assemble(config)
-        state, coverage = checkpoint.start_from(run, assembled.initial_state())
+        state, _ = checkpoint.start_from(run, assembled.initial_state())
     network = nnx.merge(assembled.graphdef, state.params, state.batch_stats)
     predict = trunk if flags else whole
     got = jax.device_get(jax.jit(lambda image: predict(network, image))(image))

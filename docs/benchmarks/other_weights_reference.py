@@ -11,52 +11,36 @@
 
 The third word is a width of HRNet, w18 or w48; for timm also w32 and resnet50. Writes
 OUT/SOURCE-WIDTH.* as the framework saves weights, and OUT/SOURCE-WIDTH.npz, an image and what the
-network predicts of it. docs/benchmarks/other_weights.py reads both.
+network predicts of it; docs/benchmarks/other_weights.py reads both. With w18_small the second file
+is tests/fixtures/SOURCE_small.npz, and there is none for timm.
 """
 
+import json
 import pathlib
 import sys
 import types
 
 import numpy as np
 
-SIZE, CLASSES, SEED = (64, 128), 19, 11
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+from tests.fixtures import drawn
+
+SIZE, CLASSES = (64, 128), 19
 SCALES = (0.5, 1.0, 2.0)
+# Of HRNet: the width, modules of stages 2 to 4, blocks, blocks and channels of stage 1; of OCR:
+# its channels. The small one is for tests/fixtures.
+NETWORKS = {
+    "w18_small": (16, (1, 1, 1), 2, 1, 32, (16, 8)),
+    **{f"w{width}": (width, (1, 4, 3), 4, 4, 64, (512, 256)) for width in (18, 48)},
+}
 
 
-def draw(names_and_shapes: dict) -> dict[str, np.ndarray]:
-    """Seeded weights under which activations neither vanish nor explode.
-
-    Args:
-      names_and_shapes: of every tensor, in any framework's names.
-    """
-    state = {}
-    for number, (name, shape) in enumerate(sorted(names_and_shapes.items())):
-        rng = np.random.default_rng([SEED, number])
-        leaf = name.rpartition(".")[2]
-        if leaf == "num_batches_tracked":
-            state[name] = np.asarray(7, np.int64)
-            continue
-        if leaf in ("running_mean", "_mean"):
-            value = 0.3 * rng.standard_normal(shape)
-        elif leaf in ("running_var", "_variance"):
-            value = 0.6 + 0.9 * rng.random(shape)
-        elif leaf == "bias":
-            value = 0.2 * rng.standard_normal(shape)
-        elif len(shape) == 1:  # of a BatchNorm: small, since residual branches are summed up
-            value = 0.3 + 0.3 * rng.random(shape)
-        else:
-            value = rng.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5
-        state[name] = value.astype(np.float32)
-    return state
+def image_of(name: str) -> np.ndarray:
+    return drawn.image(32, 64) if name == "w18_small" else drawn.image(*SIZE)
 
 
-def image() -> np.ndarray:
-    """A normalised image, `[1, 3, rows, columns]`."""
-    return np.random.default_rng([SEED, 1]).standard_normal((1, 3, *SIZE)).astype(np.float32)
-
-
-def of_paddleseg(out: pathlib.Path, width: str, folder: str) -> dict:
+def of_paddleseg(out: pathlib.Path, name: str, folder: str) -> dict:
     """The network of contrib/CityscapesSOTA, which has the attention of the paper."""
     sys.path[:0] = [folder, f"{folder}/contrib/CityscapesSOTA"]
     import paddle
@@ -65,15 +49,27 @@ def of_paddleseg(out: pathlib.Path, width: str, folder: str) -> dict:
     import models
     from models.backbones import hrnet_nv
 
-    trunk = getattr(hrnet_nv, f"HRNet_{width.upper()}_NV")()
-    network = models.MscaleOCRNet(CLASSES, trunk, [0], n_scales=list(SCALES))
+    width, modules, blocks, stage1_blocks, stage1_channels, ocr = NETWORKS[name]
+    sizes = {"stage1_num_blocks": [stage1_blocks], "stage1_num_channels": [stage1_channels]}
+    for n, number in zip((2, 3, 4), modules, strict=True):
+        sizes[f"stage{n}_num_modules"] = number
+        sizes[f"stage{n}_num_blocks"] = [blocks] * n
+        sizes[f"stage{n}_num_channels"] = [width * 2**i for i in range(n)]
+    channels = dict(zip(("ocr_mid_channels", "ocr_key_channels"), ocr, strict=True))
+    trunk = hrnet_nv.HRNetNV(**sizes)
+    network = models.MscaleOCRNet(CLASSES, trunk, [0], n_scales=list(SCALES), **channels)
     network.eval()
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    network.set_state_dict({k: paddle.to_tensor(v) for k, v in draw(shapes).items()})
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    network.set_state_dict({k: paddle.to_tensor(v) for k, v in drawn.weights(shapes).items()})
     # As the published file: it is of the time when PaddlePaddle wrote protocol 2.
-    paddle.save(network.state_dict(), str(out / f"paddleseg-{width}.pdparams"), protocol=2)
-    x = paddle.to_tensor(image())
+    paddle.save(network.state_dict(), str(out / f"paddleseg-{name}.pdparams"), protocol=2)
+    x = paddle.to_tensor(image_of(name))
     with paddle.no_grad():
+        logits, aux, features = network.ocrnet(x)
+        attention = network.scale_attn(features)
+        if name == "w18_small":
+            predicted = {"logits": logits, "aux_logits": aux, "attention": attention}
+            return fixture(shapes, {key: value.numpy() for key, value in predicted.items()})
         single = network.single_scale_forward(x)
         (several,) = network(x)
     return {
@@ -84,7 +80,12 @@ def of_paddleseg(out: pathlib.Path, width: str, folder: str) -> dict:
     }
 
 
-def of_mmsegmentation(out: pathlib.Path, width: str) -> dict:
+def fixture(shapes: dict, predicted: dict) -> dict:
+    """What a test needs to compute the same: the weights follow from names and shapes."""
+    return {"shapes": np.array(json.dumps(shapes)), **predicted}
+
+
+def of_mmsegmentation(out: pathlib.Path, name: str) -> dict:
     """OCRNet on HRNet, as configs/ocrnet/ocrnet_hr*_4xb2-160k_cityscapes-512x1024.py have it."""
     import torch
     from mmengine.registry import init_default_scope
@@ -94,22 +95,25 @@ def of_mmsegmentation(out: pathlib.Path, width: str) -> dict:
     from mmseg.registry import MODELS
 
     init_default_scope("mmseg")
-    network = MODELS.build(mmseg_config(int(width[1:]))).eval()
+    network = MODELS.build(mmseg_config(*NETWORKS[name])).eval()
     state = load_drawn(network)
     checkpoint = {"meta": {"epoch": 1, "CLASSES": ("road",)}, "state_dict": state}
-    torch.save(checkpoint, out / f"mmsegmentation-{width}.pth")
-    x = torch.from_numpy(image())
+    torch.save(checkpoint, out / f"mmsegmentation-{name}.pth")
+    x = torch.from_numpy(image_of(name))
     with torch.no_grad():
         features = network.backbone(x)
         aux = network.decode_head[0].forward(features)
         logits = network.decode_head[1].forward(features, aux)
+        if name == "w18_small":
+            shapes = {key: tuple(value.shape) for key, value in state.items()}
+            return fixture(shapes, {"logits": logits.numpy(), "aux_logits": aux.numpy()})
         size = {"size": SIZE, "mode": "bilinear", "align_corners": False}
         resized = [torch.nn.functional.interpolate(y, **size).numpy() for y in (logits, aux)]
     return dict(zip(("logits", "aux_logits"), resized, strict=True))
 
 
 def mmcv_without_operators() -> None:
-    """mmcv-lite lacks the operators in C++, which mmsegmentation imports and OCRNet does not use."""
+    """mmcv-lite lacks compiled operators, which mmsegmentation imports and OCRNet does not use."""
     import mmcv
 
     class Operators(types.ModuleType):
@@ -121,18 +125,18 @@ def mmcv_without_operators() -> None:
     mmcv.ops = sys.modules["mmcv.ops"] = Operators("mmcv.ops")
 
 
-def mmseg_config(width: int) -> dict:
+def mmseg_config(width, modules, blocks, stage1_blocks, stage1_channels, ocr) -> dict:
     widths = [width * 2**i for i in range(4)]
     norm = {"type": "BN", "requires_grad": True}
     stages = {
         f"stage{n}": {
-            "num_modules": modules,
+            "num_modules": number,
             "num_branches": n,
             "block": "BOTTLENECK" if n == 1 else "BASIC",
-            "num_blocks": (4,) * n,
-            "num_channels": (64,) if n == 1 else tuple(widths[:n]),
+            "num_blocks": (stage1_blocks if n == 1 else blocks,) * n,
+            "num_channels": (stage1_channels,) if n == 1 else tuple(widths[:n]),
         }
-        for n, modules in ((1, 1), (2, 1), (3, 4), (4, 3))
+        for n, number in enumerate((1, *modules), 1)
     }
     head = {
         "in_channels": widths,
@@ -150,14 +154,14 @@ def mmseg_config(width: int) -> dict:
         "backbone": {"type": "HRNet", "norm_cfg": norm, "norm_eval": False, "extra": stages},
         "decode_head": [
             head | {"type": "FCNHead"} | auxiliary,
-            head | {"type": "OCRHead", "channels": 512, "ocr_channels": 256},
+            head | {"type": "OCRHead", "channels": ocr[0], "ocr_channels": ocr[1]},
         ],
         "train_cfg": {},
         "test_cfg": {"mode": "whole"},
     }
 
 
-def of_timm(out: pathlib.Path, width: str) -> dict:
+def of_timm(out: pathlib.Path, name: str) -> dict:
     """The trunk alone, changed to what a segmentation network makes of it.
 
     Trained on ImageNet an HRNet enlarges branches by repeating pixels, and a ResNet halves the
@@ -168,10 +172,10 @@ def of_timm(out: pathlib.Path, width: str) -> dict:
     import timm
     import torch
 
-    is_resnet = width == "resnet50"
-    network = timm.create_model(width if is_resnet else f"hrnet_{width}").eval()
-    safetensors.torch.save_file(load_drawn(network), out / f"timm-{width}.safetensors")
-    x = torch.from_numpy(image())
+    is_resnet = name == "resnet50"
+    network = timm.create_model(name if is_resnet else f"hrnet_{name}").eval()
+    safetensors.torch.save_file(load_drawn(network), out / f"timm-{name}.safetensors")
+    x = torch.from_numpy(image_of(name))
     with torch.no_grad():
         if is_resnet:
             for layer, dilation in ((network.layer3, 2), (network.layer4, 4)):
@@ -201,7 +205,9 @@ def load_drawn(network) -> dict:
     import torch
 
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    state = {name: torch.from_numpy(np.array(value)) for name, value in draw(shapes).items()}
+    state = {
+        name: torch.from_numpy(np.array(value)) for name, value in drawn.weights(shapes).items()
+    }
     network.load_state_dict(state)
     return state
 
@@ -209,11 +215,12 @@ def load_drawn(network) -> dict:
 SOURCES = {"paddleseg": of_paddleseg, "mmsegmentation": of_mmsegmentation, "timm": of_timm}
 
 
-def main(source: str, out: str, width: str, *folder: str) -> None:
+def main(source: str, out: str, name: str, *folder: str) -> None:
     out = pathlib.Path(out)
     out.mkdir(exist_ok=True, parents=True)
-    predictions = SOURCES[source](out, width, *folder)
-    np.savez(out / f"{source}-{width}.npz", image=image(), **predictions)
+    predictions = SOURCES[source](out, name, *folder)
+    image = {} if name == "w18_small" else {"image": image_of(name)}
+    np.savez_compressed(out / f"{source}-{name}.npz", **image, **predictions)
 
 
 if __name__ == "__main__":

@@ -65,10 +65,11 @@ def convert_from(
         checkpoints.save(state, 0)
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
     place = f"{tensors.place} of {source}" if tensors.others else f"{source}"
-    if origin := published_names.origin_of(tensors):
-        place += f", as {published_names.ORIGINS[origin].title} names them,"
     others = f" Not taken: {', '.join(tensors.others)}." if tensors.others else ""
-    tell(f"{len(coverage.taken)} tensors from {place} are step 0 of {workdir}.{others}{left_out}")
+    origin = published_names.origin_of(tensors)
+    named = f" Their names are those of {published_names.ORIGINS[origin].title}." if origin else ""
+    taken = f"{len(coverage.taken)} tensors from {place} are step 0 of {workdir}."
+    tell(f"{taken}{named}{others}{left_out}")
     return coverage
 
 
@@ -90,8 +91,8 @@ def config_of(
       ValueError: the file does not tell enough, and no field that was typed says the rest.
     """
     found = recognition.recognize(tensors)
+    reason = published_names.why_unlike(tensors)
     if found is None:
-        reason = published_names.why_unlike(tensors)
         raise ValueError(
             f"{source} holds no network that is known by its tensors ({_first(tensors)})."
             f" {reason or 'Name the --config of the network in it.'}"
@@ -105,7 +106,8 @@ def config_of(
         fields["objective.aux_weight"] = 0.0
     classes = len(registry.get(base.data.name).classes)
     if "data.name" not in typed and found.classes != classes:
-        raise ValueError(_without_classes(source, found, base.data.name, classes))
+        problem = _without_classes(source, found, base.data.name, classes)
+        raise ValueError(f"{problem}. {reason}".rstrip(" ."))
     return schema.override(base, fields | dict(typed))
 
 
@@ -113,8 +115,8 @@ def _without_classes(source: pathlib.Path, found: Recognized, name: str, classes
     """The error of a file whose classes nobody named."""
     if not found.classes:
         return (
-            f"{source} holds a trunk alone, {found.trunk}; name the --config of the training to"
-            " come, or its data set with --config.data.name=NAME, and take what fits with"
+            f"{source} holds {found.describe()}; name the --config of the training to come, or its"
+            " data set with --config.data.name=NAME, and take what fits with"
             " --config.convert_partial=True"
         )
     return (

@@ -59,7 +59,9 @@ ORIGINS = {
         unlike={
             r"^decode_head\.(aspp_modules|image_pool|sep_bottleneck|c1_bottleneck)\.": "It is"
             " mmsegmentation's DeepLabV3 or DeepLabV3+, whose pyramid and head are not those of our"
-            " network."
+            " network.",
+            r"^backbone\.stem\.0\.": "It is on a ResNet whose stem is three convolutions, which no"
+            " trunk of ours has.",
         },
     ),
     "published": Origin("the published code", mark=r"^(ocr|aspp|scale_attn|backbone)\."),

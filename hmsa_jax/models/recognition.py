@@ -30,7 +30,7 @@ class Recognized:
     def describe(self) -> str:
         """A phrase for messages, like `w48 and ocr for 19 classes, attention none`."""
         if not self.classes:
-            return f"the trunk {self.trunk} alone"
+            return f"the trunk {self.trunk} without a head of ours"
         decoder = TRUNKS.get(self.trunk).decoder
         attention = self.fields["attention"]
         return f"{self.trunk} and {decoder} for {self.classes} classes, attention {attention}"

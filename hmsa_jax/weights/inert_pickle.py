@@ -63,13 +63,12 @@ class Pickles:
 
     Args:
       file: at the start of a pickle.
-      most: bytes that the pickles may have.
+      most: bytes that the pickles may have; `MAX_BYTES` if it is left out.
     """
 
-    def __init__(self, file: BinaryIO, most: int = MAX_BYTES):
+    def __init__(self, file: BinaryIO, most: int | None = None):
         self._file = file
-        self._most = most
-        self._left = most
+        self._most = self._left = MAX_BYTES if most is None else most
         self._work_left = MAX_WORK
 
     def spend(self, work: int) -> None:

@@ -70,7 +70,11 @@ class _Content:
 
     def __init__(self, file: BinaryIO):
         self._bytes_left = size = os.fstat(file.fileno()).st_size
-        functions: dict[str, Callable] = {"_codecs.encode": self._encode, "numpy.dtype": _DType}
+        functions: dict[str, Callable] = {
+            "_codecs.encode": self._encode,
+            "__builtin__.bytes": _no_bytes,
+            "numpy.dtype": _DType,
+        }
         for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1 and 2
             functions[f"{module}._reconstruct"] = Array
         value = inert_pickle.load(
@@ -147,6 +151,11 @@ class Array(Unfinished):
             raise pickle.UnpicklingError("an array of it has other bytes than its shape asks for")
         numbers = np.frombuffer(content, dtype.value)
         self.value = numbers.reshape(shape, order="F" if in_columns is True else "C")
+
+
+def _no_bytes() -> bytes:
+    """How the bytes of an empty array stand in pickles of protocol 2."""
+    return b""
 
 
 def _refuse(_: tuple) -> Any:
