@@ -1,18 +1,18 @@
 """Networks of other projects with seeded weights, and what they predict, to compare ours with.
 
     git clone https://github.com/PaddlePaddle/PaddleSeg PADDLESEG
-    pip install paddlepaddle==3.3.0 pyyaml opencv-python-headless    # in an environment of its own
+    pip install paddlepaddle==3.3.1 -r PADDLESEG/requirements.txt scikit-image joblib
     python docs/benchmarks/other_weights_reference.py paddleseg OUT w18 PADDLESEG
 
-    pip install torch torchvision timm safetensors mmsegmentation==1.2.2 mmcv-lite==2.1.0 \\
-        mmengine ftfy regex setuptools                                 # in another one
+    pip install torch torchvision timm==1.0.31 safetensors mmsegmentation==1.2.2 \\
+        mmcv-lite==2.1.0 mmengine==0.10.7 ftfy regex
     python docs/benchmarks/other_weights_reference.py mmsegmentation OUT w18
     python docs/benchmarks/other_weights_reference.py timm OUT w18
 
-The third word is a width of HRNet, w18 or w48; for timm also w32 and resnet50. Writes
-OUT/SOURCE-WIDTH.* as the framework saves weights, and OUT/SOURCE-WIDTH.npz, an image and what the
-network predicts of it; docs/benchmarks/other_weights.py reads both. With w18_small the second file
-is tests/fixtures/SOURCE_small.npz, and there is none for timm.
+PaddlePaddle and PyTorch have an environment each. The third word is a width of HRNet, w18 or w48;
+for timm also w32 and resnet50. Writes OUT/SOURCE-WIDTH.* as the framework saves weights, and
+OUT/SOURCE-WIDTH.npz, an image and what the network predicts of it; docs/benchmarks/other_weights.py
+reads both. With w18_small the second file is tests/fixtures/SOURCE_small.npz; timm has none.
 """
 
 import json

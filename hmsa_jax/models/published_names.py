@@ -85,7 +85,7 @@ def why_unlike(names: Iterable[str]) -> str:
     origin = origin_of(names)
     for pattern, reason in (ORIGINS[origin].unlike if origin else {}).items():
         if any(re.search(pattern, name) for name in names):
-            return reason
+            return f"{reason} What fits of it can start a training, no more."
     return ""
 
 
