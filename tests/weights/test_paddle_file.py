@@ -137,7 +137,6 @@ UNREADABLE = {
     ),
     "a persistent id": (file_of(b"(tQ"), "it refers to what is beside it"),
     "a length that lies": (b"\x80\4\x8e" + (2**60).to_bytes(8, "little") + b"a", DAMAGED),
-    "an endless program": (b"\x80\2" + b"N0" * 300_000 + b".", "takes over 500000 steps"),
 }
 
 
