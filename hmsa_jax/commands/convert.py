@@ -27,7 +27,8 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     if "from" in options.typed:
         source = execution.local_path_of(options, "from")
         tensors = None
-        if options.config is None and not run_directory.exists(workdir):
+        names_network = options.config is not None or "model.trunk" in options.overrides
+        if not names_network and not run_directory.exists(workdir):
             tensors = weight_file.read(source)
             base = config_file.load(config_file.PUBLISHED)
             config = convert.config_of(source, tensors, base, options.overrides)
@@ -39,13 +40,17 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    summary="reads published weights into a new run, or writes those of a run for PyTorch; without"
-    " --config the network is that of the file, and the rest as in configs/published.py",
+    summary="reads published weights into a new run, or writes those of a run for PyTorch",
     example="python main.py convert --from=FILE --workdir=RUN",
     run=run,
     flags=(
         WORKDIR,
-        Flag("from", "a .pth, .safetensors or .pdparams file to read", value="FILE"),
+        Flag(
+            "from",
+            "a .pth, .safetensors or .pdparams file to read; the run has its network, and the rest as"
+            " in configs/published.py, unless --config or --config.model.trunk is given",
+            value="FILE",
+        ),
         Flag("to", "a .pth or .safetensors file to write", value="FILE"),
         STEP,
     ),

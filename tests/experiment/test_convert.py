@@ -260,6 +260,25 @@ def config_of(path, **typed):
     return convert.config_of(path, weight_file.read(path), base, typed)
 
 
+def test_a_trunk_that_is_typed_goes_before_the_file(tmp_path, capsys):
+    """The config is then the default one with what was typed, as of every new run."""
+    path = save(tmp_path, "mmsegmentation")
+    with pytest.raises(SystemExit):
+        main.main(
+            [
+                "convert",
+                f"--from={path}",
+                f"--workdir={tmp_path / 'run'}",
+                "--config.model.trunk=tiny",
+            ]
+        )
+    output = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"{path} does not fit this network (tiny, attention hierarchical, street_scenes)" in output
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def with_65_classes(tensors):
     return {
         k: np.repeat(v, 4, 0)[:65] if v.ndim and len(v) == 19 else v for k, v in tensors.items()
