@@ -47,8 +47,8 @@ COMMAND = Command(
         WORKDIR,
         Flag(
             "from",
-            "a .pth, .safetensors or .pdparams file to read; the run has its network, the rest as in"
-            " configs/published.py, unless --config or --config.model.trunk is given",
+            "a .pth, .safetensors or .pdparams file to read; the run has its network, and the rest"
+            " as in configs/published.py, unless --config or --config.model.trunk is given",
             value="FILE",
         ),
         Flag("to", "a .pth or .safetensors file to write", value="FILE"),
