@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 
 from hmsa_jax.runtime.paths import local_path
 
-DEFAULT = os.fspath(pathlib.Path(__file__).parents[2] / "configs" / "street_scenes.py")
+_CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+DEFAULT = os.fspath(_CONFIGS / "street_scenes.py")
+PUBLISHED = os.fspath(_CONFIGS / "published.py")  # for published weights
 
 
 def load(text: str) -> ConfigDict:

@@ -1,4 +1,4 @@
-"""`convert`: weights from a PyTorch file into a run, or from a run into such a file."""
+"""`convert`: weights from a file into a run, or from a run into a PyTorch file."""
 
 import argparse
 
@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 from hmsa_jax.commands.command import STEP, WORKDIR, Command, Flag, UsageError
 
 with epy.lazy_imports():  # the help needs none of it
-    from hmsa_jax.commands import execution
-    from hmsa_jax.experiment import convert
+    from hmsa_jax.commands import config_file, execution
+    from hmsa_jax.experiment import convert, run_directory
+    from hmsa_jax.weights import weight_file
 
 
 def check(options: argparse.Namespace) -> None:
@@ -24,7 +25,14 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Reads or writes the file."""
     workdir = execution.path_of(options, "workdir")
     if "from" in options.typed:
-        convert.convert_from(config, workdir, execution.local_path_of(options, "from"))
+        source = execution.local_path_of(options, "from")
+        tensors = None
+        names_network = options.config is not None or "model.trunk" in options.overrides
+        if not names_network and not run_directory.exists(workdir):
+            tensors = weight_file.read(source)
+            base = config_file.load(config_file.PUBLISHED)
+            config = convert.config_of(source, tensors, base, options.overrides)
+        convert.convert_from(config, workdir, source, tensors)
     else:
         convert.convert_to(
             config, workdir, execution.local_path_of(options, "to"), execution.step_of(options)
@@ -32,12 +40,17 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
 
 
 COMMAND = Command(
-    summary="reads weights of a PyTorch program into a new run, or writes those of a run for one",
-    example="python main.py convert --from=FILE.pth --config=configs/published.py --workdir=RUN",
+    summary="reads published weights into a new run, or writes those of a run for PyTorch",
+    example="python main.py convert --from=FILE --workdir=RUN",
     run=run,
     flags=(
         WORKDIR,
-        Flag("from", "a .pth or .safetensors file to read", value="FILE"),
+        Flag(
+            "from",
+            "a .pth, .safetensors or .pdparams file to read; the run has its network, and the rest"
+            " as in configs/published.py, unless --config or --config.model.trunk is given",
+            value="FILE",
+        ),
         Flag("to", "a .pth or .safetensors file to write", value="FILE"),
         STEP,
     ),

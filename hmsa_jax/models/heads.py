@@ -1,5 +1,7 @@
 """The dense heads: semantic and attention (paper section 3.1), and what OCR needs of them."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -75,4 +77,14 @@ def attention_head(inputs: int, hidden: int, outputs: int, layer: Layer) -> Dens
 PUBLISHED_ATTENTION_NAMES: PublishedNames = {
     "attention_head.hidden.{0}": ("scale_attn.conv{0}", "scale_attn.bn{0}"),
     "attention_head.output": "scale_attn.conv2",
+}
+# Name in `published_names.ORIGINS` -> what that one calls these layers.
+OTHER_ATTENTION_NAMES: Mapping[str, PublishedNames] = {
+    "paddleseg": {
+        "attention_head.hidden.{0}": (
+            "scale_attn.atten_head.{0}._conv",
+            "scale_attn.atten_head.{0}._batch_norm",
+        ),
+        "attention_head.output": "scale_attn.atten_head.2",
+    }
 }

@@ -1,29 +1,22 @@
 """Weights from elsewhere: PyTorch's names and layout, and networks that match in part.
 
-The tables stand beside the layers they describe, in the files of trunks, decoders and heads; what
-reads them is here.
+What the tensors are called is in `published_names`.
 """
 
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmsa_jax.models import heads
 from hmsa_jax.models.multiscale import Architecture
+from hmsa_jax.models.published_names import COUNTER, namer, with_published_names
 from hmsa_jax.models.trunks import TRUNKS
 
-_CONV_LEAVES = {"kernel": "weight", "bias": "bias"}
-_BN_LEAVES = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-_COUNTER = "num_batches_tracked"  # PyTorch counts the updates of every BatchNorm; nothing reads it
-# Of DataParallel and of OCR's authors, in any order; and of torch.compile, round any part.
-_WRAPPERS = re.compile(r"^((module|model|_orig_mod)\.)+|\b_orig_mod\.")
-_ALWAYS_DROPPED = rf"^loss\.|{_COUNTER}$"
 _LISTED = 30  # names of one kind that a message lists one by one
 _TEMPLATES = 100  # that it lists of names with other numbers
 
@@ -68,10 +61,11 @@ class Coverage:
 def load(
     tensors: Mapping[str, np.ndarray], params: dict, batch_stats: dict, architecture: Architecture
 ) -> tuple[dict, dict, Coverage]:
-    """Fills the network from a PyTorch state dict.
+    """Fills the network from a state dict of PyTorch or PaddlePaddle.
 
     Known are the names of the published code, with or without `module.`, those of OCR's authors,
-    of HRNet trained on ImageNet and of torchvision's ResNet; classifiers are left out.
+    PaddleSeg and mmsegmentation, of HRNet trained on ImageNet and of torchvision's ResNet, which
+    are also timm's; classifiers are left out.
 
     Args:
       tensors: name -> array, convolutions `[out, in, rows, columns]`.
@@ -86,7 +80,7 @@ def load(
     Raises:
       ValueError: two tensors stand for one.
     """
-    tensors = _with_published_names(tensors, architecture)
+    tensors = with_published_names(tensors, TRUNKS.get(architecture.trunk))
     name_of = _namer(architecture)
     (params, batch_stats), coverage = _fill(
         (params, batch_stats), tensors, name_of, _to_our_layout, _to_published_layout
@@ -113,7 +107,7 @@ def export(
     tensors = {name_of(path): _to_published_layout(np.asarray(leaf)) for path, leaf in leaves}
     for name in list(tensors):
         if name.endswith(".running_mean"):
-            tensors[name.removesuffix("running_mean") + _COUNTER] = np.asarray(updates, np.int64)
+            tensors[name.removesuffix("running_mean") + COUNTER] = np.asarray(updates, np.int64)
     return dict(sorted(tensors.items()))
 
 
@@ -188,64 +182,7 @@ def _to_published_layout(value: np.ndarray) -> np.ndarray:
     return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
 
 
-def _with_published_names(
-    tensors: Mapping[str, np.ndarray], architecture: Architecture
-) -> dict[str, np.ndarray]:
-    """Renames the tensors and leaves out what no segmentation network has."""
-    trunk = TRUNKS.get(architecture.trunk)
-    dropped = re.compile(f"{_ALWAYS_DROPPED}|{trunk.dropped}")
-    rules = {**trunk.renamed, **architecture.decoder.renamed}
-    renamed = {}
-    for name, value in tensors.items():
-        new = _WRAPPERS.sub("", name)
-        if dropped.search(new):
-            continue
-        for pattern, replacement in rules.items():
-            new = re.sub(pattern, replacement, new)
-        if new in renamed:
-            raise ValueError(f"the source has {new} twice, once as {name}")
-        renamed[new] = value
-    return renamed
-
-
-class _Number(int):
-    """A number in a name, of which `{0:+1}` writes the next."""
-
-    def __format__(self, offset: str) -> str:
-        return str(int(self) + int(offset or 0))
-
-
-def _namer(architecture: Architecture) -> Callable[[Iterable], str]:
+def _namer(architecture: Architecture) -> Callable[[tuple], str]:
     """Key path of one of our tensors -> its published name."""
-    patterns = [
-        (_pattern(layer), names if isinstance(names, tuple) else (names, None))
-        for layer, names in _table(architecture).items()
-    ]
-
-    def name_of(path):
-        *layer, leaf = _path(path).split(".")
-        for pattern, (conv, bn) in patterns:
-            if match := pattern.fullmatch(".".join(layer)):
-                *numbers, kind = match.groups()
-                is_bn = kind == ".bn"
-                template = bn if is_bn else conv
-                assert template is not None  # a convolution alone has no BatchNorm
-                module = template.format(*(_Number(n) for n in numbers))
-                return f"{module}.{(_BN_LEAVES if is_bn else _CONV_LEAVES)[leaf]}"
-        raise KeyError(_path(path))
-
-    return name_of
-
-
-def _table(architecture: Architecture) -> dict[str, str | tuple[str, str]]:
-    return {
-        **TRUNKS.get(architecture.trunk).published_names,
-        **architecture.decoder.published_names[architecture.semantic_head],
-        **heads.PUBLISHED_ATTENTION_NAMES,
-    }
-
-
-def _pattern(layer: str) -> re.Pattern:
-    """`{0}` in a template is a number; a convolution with BatchNorm has one of each below it."""
-    escaped = re.sub(r"\\\{\d\\\}", r"(\\d+)", re.escape(layer))
-    return re.compile(rf"{escaped}(\.conv|\.bn)?")
+    name_of = namer(TRUNKS.get(architecture.trunk), architecture.semantic_head)
+    return lambda path: name_of(_path(path))

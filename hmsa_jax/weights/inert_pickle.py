@@ -2,8 +2,8 @@
 
 Python's own unpickler calls what a pickle names and hashes what a pickle has made: a few hundred
 bytes can keep it busy for ever. Here every opcode is a few lines of ours. They build plain values,
-lists, tuples and dictionaries whose keys are text or numbers; the caller's functions make tensors;
-everything else becomes `Inert`.
+lists, tuples and dictionaries whose keys are text or numbers; the caller's functions make tensors
+and arrays; everything else becomes `Inert`.
 """
 
 import pickle
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 # Of all pickles of a file. HRNet-W48 with an average and Adam's state has 0.6 MB and 300 000 steps.
-MAX_BYTES = 2**24
+MAX_BYTES = 2**24  # where the numbers of tensors stand beside the pickle
 MAX_WORK = 500_000  # opcodes and copied items: under a second
 _COST_OF_NAME = 4  # a name takes the time of so many opcodes
 _MAX_NAME = 500  # characters
@@ -48,6 +48,14 @@ class Inert(NamedTuple):
     kind: str
 
 
+class Unfinished:
+    """What a function made of a name and arguments, and the opcode BUILD completes."""
+
+    def set_state(self, state: Any) -> None:
+        """Takes what the file says, any plain value, `Name` or `Inert`."""
+        raise NotImplementedError
+
+
 class Pickles:
     """The pickles in a file, and the bytes and work that may still be spent on them.
 
@@ -55,11 +63,12 @@ class Pickles:
 
     Args:
       file: at the start of a pickle.
+      most: bytes that the pickles may have; `MAX_BYTES` if it is left out.
     """
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, most: int | None = None):
         self._file = file
-        self._left = MAX_BYTES
+        self._most = self._left = MAX_BYTES if most is None else most
         self._work_left = MAX_WORK
 
     def spend(self, work: int) -> None:
@@ -78,7 +87,7 @@ class Pickles:
     def _counted(self, data: bytes) -> bytes:
         self._left -= len(data)
         if self._left < 0:
-            raise pickle.UnpicklingError(f"its pickle has over {MAX_BYTES} bytes")
+            raise pickle.UnpicklingError(f"its pickle has over {self._most} bytes")
         return data
 
 
@@ -232,7 +241,9 @@ class _Machine:
             _with_plain_keys(target, pairs)
 
     def build(self, _: Any) -> None:
-        self._popped(1)  # the state of an object, which keeps none
+        (state,) = self._popped(1)
+        if isinstance(self._stack[-1], Unfinished):  # other objects keep no state
+            self._stack[-1].set_state(state)
 
     def name(self, text: str) -> None:
         self._push(self._named(*text.split(" ", 1)))

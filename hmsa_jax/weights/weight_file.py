@@ -1,9 +1,9 @@
-"""Files of named arrays, as PyTorch programs write and read them."""
+"""Files of named arrays, as programs of PyTorch and PaddlePaddle write them."""
 
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +11,14 @@ import safetensors
 import safetensors.numpy
 
 from hmsa_jax.runtime import files
-from hmsa_jax.weights import pytorch_file
+from hmsa_jax.weights import paddle_file, pytorch_file
 from hmsa_jax.weights.file_type import recognize
 
 PYTORCH = (".pth", ".pt", ".bin", ".tar")
 SAFETENSORS = ".safetensors"
+PADDLE = ".pdparams"
+_SUFFIXES = f"{', '.join(PYTORCH)} (PyTorch) or {SAFETENSORS}"
+_VARIANCES = ("running_var", "._variance")  # in PyTorch and in PaddlePaddle
 _LISTED = 5  # names in an error
 _MAX_NAME = 500  # characters
 _MAX_HEADER = 2**22  # bytes; that of HRNet-W48 has 2**18
@@ -26,7 +29,7 @@ def read(path: str | os.PathLike) -> pytorch_file.StateDict:
 
     Args:
       path: `.pth`, `.pt`, `.bin` or `.tar` (as in `.pth.tar`): a PyTorch checkpoint;
-        `.safetensors`.
+        `.safetensors`; `.pdparams`: weights of PaddlePaddle.
 
     Returns:
       Name -> array, as they are in the file; some arrays are read-only.
@@ -37,7 +40,8 @@ def read(path: str | os.PathLike) -> pytorch_file.StateDict:
         be weights.
     """
     path = pathlib.Path(path)
-    arrays = pytorch_file.read(path) if is_pytorch(path) else _read_safetensors(path)
+    formats = f"{_SUFFIXES}, or {PADDLE} (PaddlePaddle)"
+    arrays = _of_suffix(path, _READERS, formats)(path)
     _refuse_impossible(path, arrays)
     return arrays
 
@@ -46,17 +50,26 @@ def write(path: str | os.PathLike, tensors: Mapping[str, np.ndarray]) -> None:
     """Writes named arrays in the format that the suffix says; the file appears when it is whole.
 
     Args:
-      path: with a suffix that `read` knows; replaced if it exists.
+      path: with a suffix that `read` knows, but `.pdparams`; replaced if it exists.
       tensors: name -> array.
 
     Raises:
       ValueError: the suffix is another, or the format has no such dtype.
     """
     path = pathlib.Path(path)
-    if is_pytorch(path):
-        pytorch_file.write(path, tensors)
-    else:
-        _write_safetensors(path, tensors)
+    _of_suffix(path, _WRITERS, _SUFFIXES)(path, tensors)
+
+
+def check_suffix(path: pathlib.Path) -> None:
+    """Raises ValueError unless `write` knows the suffix of a path."""
+    _of_suffix(path, _WRITERS, _SUFFIXES)
+
+
+def _of_suffix(path: pathlib.Path, functions: Mapping[str, Callable], known: str) -> Callable:
+    suffix = path.suffix.lower()
+    if suffix not in functions:
+        raise ValueError(f"{path}: no format of weights has the suffix {suffix!r}; use {known}")
+    return functions[suffix]
 
 
 def _refuse_impossible(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -67,7 +80,7 @@ def _refuse_impossible(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> 
     problems = {
         "not finite in float32": [name for name, x in arrays.items() if not _is_finite(x)],
         "a variance below 0": [
-            name for name, x in arrays.items() if name.endswith("running_var") and (x < 0).any()
+            name for name, x in arrays.items() if name.endswith(_VARIANCES) and (x < 0).any()
         ],
     }
     texts = [f"{_first(names)} ({problem})" for problem, names in problems.items() if names]
@@ -89,17 +102,6 @@ def _first(names: list[str]) -> str:
     """'a, b and 7 more'."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"{', '.join(name[:60] for name in names[:_LISTED])}{more}"
-
-
-def is_pytorch(path: pathlib.Path) -> bool:
-    """Whether a suffix says PyTorch's format rather than safetensors; ValueError if neither."""
-    suffix = path.suffix.lower()
-    if suffix not in (*PYTORCH, SAFETENSORS):
-        raise ValueError(
-            f"{path}: no format of weights has the suffix {suffix!r}; use"
-            f" {', '.join(PYTORCH)} (PyTorch) or {SAFETENSORS}"
-        )
-    return suffix != SAFETENSORS
 
 
 def _read_safetensors(path: pathlib.Path) -> pytorch_file.StateDict:
@@ -138,3 +140,14 @@ def _write_safetensors(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) ->
             safetensors.numpy.save_file(arrays, partial)
         except safetensors.SafetensorError as error:
             raise ValueError(f"{path} cannot be written: {error}") from None
+
+
+_READERS: dict[str, Callable[[pathlib.Path], pytorch_file.StateDict]] = {
+    **dict.fromkeys(PYTORCH, pytorch_file.read),
+    SAFETENSORS: _read_safetensors,
+    PADDLE: paddle_file.read,
+}
+_WRITERS: dict[str, Callable[[pathlib.Path, Mapping[str, np.ndarray]], None]] = {
+    **dict.fromkeys(PYTORCH, pytorch_file.write),
+    SAFETENSORS: _write_safetensors,
+}

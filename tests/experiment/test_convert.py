@@ -1,17 +1,23 @@
 """PyTorch files into a run's directory and out of it."""
 
 import importlib
+import json
+import pickle
+import re
 import zipfile
 
 import jax
 import numpy as np
 import pytest
 
-from hmsa_jax.experiment import convert, experiment
+import main
+from configs import published
+from hmsa_jax.experiment import convert, experiment, run_directory
 from hmsa_jax.models import pretrained
 from hmsa_jax.training import checkpoint
 from hmsa_jax.weights import pytorch_pickle, weight_file
-from tests.fixtures import seeded
+from tests.fixtures import drawn, seeded
+from tests.fixtures.arrays import read
 
 
 def config(**changes):
@@ -170,3 +176,141 @@ def test_nothing_fits_another_run(file, tmp_path):
     other = config(**changes)
     with pytest.raises(ValueError, match=r"no tensor of .*run fits this network"):
         checkpoint.start_from(tmp_path / "run", experiment.assemble(other).initial_state())
+
+
+def of_others(source):
+    """The tensors of a network of another project, w18_small with narrow heads."""
+    return drawn.weights(json.loads(str(read(f"{source}_small")["shapes"])))
+
+
+def trunk_alone(tensors):
+    kept = {k: v for k, v in tensors.items() if k.startswith("backbone.")}
+    return {k.removeprefix("backbone."): v for k, v in kept.items()}
+
+
+FILES = {
+    "paddleseg": "model.pdparams",
+    "mmsegmentation": "ocrnet.pth",
+    "timm": "trunk.safetensors",
+}
+
+
+def save(folder, source, change=lambda tensors: tensors):
+    """A file as the project has it."""
+    tensors = of_others("mmsegmentation" if source == "timm" else source)
+    tensors = change(trunk_alone(tensors) if source == "timm" else tensors)
+    path = folder / FILES[source]
+    if path.suffix == ".pdparams":
+        path.write_bytes(pickle.dumps(tensors, protocol=2))
+    else:
+        weight_file.write(path, tensors)
+    return path
+
+
+@pytest.mark.parametrize("source", ["paddleseg", "mmsegmentation"])
+def test_a_file_is_enough(source, tmp_path, capsys):
+    path, run = save(tmp_path, source), tmp_path / "run"
+    main.main(["convert", f"--from={path}", f"--workdir={run}"])
+    config = run_directory.read_config(run)
+    attends = source == "paddleseg"
+    assert config.data.name == "cityscapes"
+    assert config.model.trunk == "w18_small"
+    assert config.model.attention == ("hierarchical" if attends else "none")
+    assert config.objective.scales == ((0.5, 1.0) if attends else (1.0,))
+    assert (config.model.ocr_channels, config.model.ocr_key_channels) == (16, 8)
+    assert (config.model.dtype, config.evaluate.fusion_resolution) == ("float32", "image")
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{path} holds w18_small and ocr for 19 classes, attention" in output
+    project = "PaddleSeg" if attends else "mmsegmentation"
+    assert f"tensors from {path} are step 0 of {run}. Their names are those of {project}." in output
+    assert "Left out" not in output
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20_000])
+
+
+@pytest.mark.parametrize("source", FILES)
+@pytest.mark.parametrize(
+    ("change", "damage", "problem"),
+    [
+        (lambda tensors: tensors, cut, "is cut off|copy it again"),
+        (
+            lambda tensors: {"features.0.weight": np.ones((8, 3, 3, 3), np.float32)},
+            lambda path: None,
+            r"no network that is known by its tensors \(features\.0\.weight\)\. Name the --config",
+        ),
+    ],
+)
+def test_another_file_is_one_error_and_writes_nothing(
+    source, change, damage, problem, tmp_path, capsys
+):
+    path = save(tmp_path, source, change)
+    damage(path)
+    with pytest.raises(SystemExit):
+        main.main(["convert", f"--from={path}", f"--workdir={tmp_path / 'run'}"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert re.search(f"ValueError: {path} .*({problem})", output)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def config_of(path, **typed):
+    typed = {name.replace("__", "."): value for name, value in typed.items()}
+    base = published.get_config()
+    return convert.config_of(path, weight_file.read(path), base, typed)
+
+
+def test_a_trunk_that_is_typed_goes_before_the_file(tmp_path, capsys):
+    """The config is then the default one with what was typed, as of every new run."""
+    path = save(tmp_path, "mmsegmentation")
+    with pytest.raises(SystemExit):
+        main.main(
+            [
+                "convert",
+                f"--from={path}",
+                f"--workdir={tmp_path / 'run'}",
+                "--config.model.trunk=tiny",
+            ]
+        )
+    output = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"{path} does not fit this network (tiny, attention hierarchical, street_scenes)" in output
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def with_65_classes(tensors):
+    return {
+        k: np.repeat(v, 4, 0)[:65] if v.ndim and len(v) == 19 else v for k, v in tensors.items()
+    }
+
+
+def test_other_classes_need_the_name_of_their_data_set(tmp_path):
+    path = save(tmp_path, "paddleseg", with_65_classes)
+    message = r"predicts 65 classes, and cityscapes has 19; .* --config\.data\.name=NAME"
+    with pytest.raises(ValueError, match=message):
+        config_of(path)
+    config = config_of(path, data__name="mapillary_v1", model__dropout=0.1)
+    assert (config.data.name, config.model.trunk) == ("mapillary_v1", "w18_small")
+    assert config.model.dropout == 0.1
+
+
+def test_a_trunk_alone_needs_the_training_to_come(tmp_path):
+    path = save(tmp_path, "timm")
+    message = r"the trunk w18_small without a head of ours; name .*convert_partial=True"
+    with pytest.raises(ValueError, match=message):
+        config_of(path)
+    config = config_of(path, data__name="cityscapes", convert_partial=True)
+    assert config.model.trunk == "w18_small"
+    assert config.model.attention == "hierarchical"
+    assert config.objective.scales == (0.5, 1.0)
+
+
+def test_a_network_that_is_none_of_ours_is_told(tmp_path):
+    def with_pyramid(tensors):
+        pyramid = {"decode_head.aspp_modules.0.conv.weight": np.ones((8, 8, 1, 1), np.float32)}
+        return {k: v for k, v in tensors.items() if k.startswith("backbone.")} | pyramid
+
+    path = save(tmp_path, "mmsegmentation", with_pyramid)
+    with pytest.raises(ValueError, match=r"It is mmsegmentation's DeepLabV3 or DeepLabV3\+"):
+        config_of(path)

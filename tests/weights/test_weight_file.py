@@ -124,6 +124,15 @@ HEADERS = {
         header(f"{{{ENTRY.format('F8_E4M3', 2)}}}", bytes(2)),
         "holds what NumPy cannot; save it as float32",
     ),
+    "more than it holds": (header(f"{{{F32}}}", bytes(4)), "is not readable: "),
+    "beyond its end": (
+        header(f"{{{F32}}}".replace("[0, 8]", "[8000, 8008]"), bytes(8)),
+        "is not readable: ",
+    ),
+    "a shape of more": (
+        header(f"{{{F32}}}".replace("[2]", "[200]"), bytes(8)),
+        "is not readable: ",
+    ),
     "a long dtype": (header(f"{{{ENTRY.format('X' * 10**6, 8)}}}", bytes(8)), "is not readable: "),
 }
 

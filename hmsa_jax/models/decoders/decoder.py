@@ -19,24 +19,29 @@ class Decoder:
       has_auxiliary_head: whether there are auxiliary logits.
       normalises_image_mean: whether a BatchNorm sees one value of each image, which by itself
         becomes a constant.
-      widths: fields of `model` that it reads.
+      widths: fields of `model` that it reads -> our layer that returns so many channels.
       weights: of these widths, by name, how many weights there are at least between them.
       published_names: by semantic head, those of decoder and semantic head, as for a trunk.
       renamed: as for a trunk.
       head_has_bias: whether the last convolution of the semantic head has a bias.
       published_head_is_linear: whether the published semantic head after it is that one
         convolution.
+      other_names: as for a trunk; the semantic head is the published one.
+      without_bias: name in `published_names.ORIGINS` -> the published convolutions, followed by
+        BatchNorm, that have no bias there and one here.
     """
 
     build: Callable[..., nnx.Module]
     has_auxiliary_head: bool
     normalises_image_mean: bool
-    widths: tuple[str, ...]
+    widths: Mapping[str, str]
     weights: Callable[[Mapping[str, int]], int]
     published_names: Mapping[str, PublishedNames]
     renamed: Mapping[str, str]
     head_has_bias: bool
     published_head_is_linear: bool
+    other_names: Mapping[str, PublishedNames] = dataclasses.field(default_factory=dict)
+    without_bias: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def head_is_linear(self, kind: str) -> bool:
         """Whether a semantic head, one of `heads.SEMANTIC_HEADS`, is one convolution."""

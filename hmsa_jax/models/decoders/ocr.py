@@ -33,6 +33,47 @@ PUBLISHED_NAMES: PublishedNames = {
         "ocr.ocr_distri_head.conv_bn_dropout.1.0",
     ),
 }
+# What PaddleSeg calls the same layers.
+_PADDLE_CONTEXT = "head.spatial_ocr.attention_block"
+PADDLE_NAMES: PublishedNames = {
+    **{
+        layer: (f"{module}._conv", f"{module}._batch_norm")
+        for layer, module in {
+            "decoder.features": "head.conv3x3_ocr",
+            "decoder.aux_head.hidden.0": "head.aux_head.0",
+            "decoder.pixel.layers.0": f"{_PADDLE_CONTEXT}.f_pixel.0",
+            "decoder.pixel.layers.1": f"{_PADDLE_CONTEXT}.f_pixel.1",
+            "decoder.object.layers.0": f"{_PADDLE_CONTEXT}.f_object.0",
+            "decoder.object.layers.1": f"{_PADDLE_CONTEXT}.f_object.1",
+            "decoder.value": f"{_PADDLE_CONTEXT}.f_down",
+            "decoder.up": f"{_PADDLE_CONTEXT}.f_up",
+            "decoder.output": "head.spatial_ocr.conv1x1.0",
+        }.items()
+    },
+    "decoder.aux_head.output": "head.aux_head.1",
+    "semantic_head.output": "head.cls_head",
+}
+# What mmsegmentation calls them. Its auxiliary head is a head before the head.
+_MMSEG_CONTEXT = "decode_head.1.object_context_block"
+MMSEG_NAMES: PublishedNames = {
+    **{
+        layer: (f"{module}.conv", f"{module}.bn")
+        for layer, module in {
+            "decoder.features": "decode_head.1.bottleneck",
+            "decoder.aux_head.hidden.0": "decode_head.0.convs.0",
+            "decoder.pixel.layers.0": f"{_MMSEG_CONTEXT}.query_project.0",
+            "decoder.pixel.layers.1": f"{_MMSEG_CONTEXT}.query_project.1",
+            "decoder.object.layers.0": f"{_MMSEG_CONTEXT}.key_project.0",
+            "decoder.object.layers.1": f"{_MMSEG_CONTEXT}.key_project.1",
+            "decoder.value": f"{_MMSEG_CONTEXT}.value_project",
+            "decoder.up": f"{_MMSEG_CONTEXT}.out_project",
+            "decoder.output": f"{_MMSEG_CONTEXT}.bottleneck",
+        }.items()
+    },
+    "decoder.aux_head.output": "decode_head.0.conv_seg",
+    "semantic_head.output": "decode_head.1.conv_seg",
+}
+_MMSEG_WITHOUT_BIAS = ("ocr.conv3x3_ocr.0", "ocr.aux_head.0")
 # The head of the published code is linear. The paper's is not in it: it is numbered like DeepLab's.
 PUBLISHED_HEAD_NAMES: Mapping[str, PublishedNames] = {
     "published": {"semantic_head.output": "ocr.cls_head"},
@@ -182,7 +223,7 @@ DECODER = Decoder(
     build=_build,
     has_auxiliary_head=True,
     normalises_image_mean=False,
-    widths=("ocr_channels", "ocr_key_channels"),
+    widths={"ocr_channels": "decoder.features", "ocr_key_channels": "decoder.value"},
     weights=_weights,
     published_names={
         kind: {**PUBLISHED_NAMES, **of_head} for kind, of_head in PUBLISHED_HEAD_NAMES.items()
@@ -190,4 +231,6 @@ DECODER = Decoder(
     renamed=RENAMED,
     head_has_bias=True,
     published_head_is_linear=True,
+    other_names={"paddleseg": PADDLE_NAMES, "mmsegmentation": MMSEG_NAMES},
+    without_bias={"mmsegmentation": _MMSEG_WITHOUT_BIAS},
 )

@@ -79,6 +79,26 @@ PUBLISHED_NAMES = {
         "backbone.stage{0:+2}.{1}.fuse_layers.{2}.{3}.{4}.1",
     ),
 }
+# What PaddleSeg calls the same layers.
+_PADDLE_MODULE = "backbone.st{0:+2}.stage_st{0:+2}_{1:+1}"
+_PADDLE_PATH = f"{_PADDLE_MODULE}.fuse_func.residual_st{{0:+2}}_{{1:+1}}_layer_{{2:+1}}_{{3:+1}}"
+_PADDLE_BLOCK = "branches_func.bb_st{0:+2}_{1:+1}_branch_layer_{2:+1}_{3:+1}"
+PADDLE_NAMES = {
+    layer: (f"{module}._conv", f"{module}._batch_norm")
+    for layer, module in {
+        "trunk.stem.layers.{0}": "backbone.conv_layer1_{0:+1}",
+        "trunk.stage1.layers.{0}.conv{1}": "backbone.la1.bb_layer2_{0:+1}.conv{1}",
+        "trunk.stage1.layers.{0}.shortcut": "backbone.la1.bb_layer2_{0:+1}.conv_down",
+        # First the new branch: the names of the others are of its form.
+        "trunk.transitions.{0}.halve": "backbone.tr{0:+1}.transition_tr{0:+1}_layer_{0:+2}",
+        "trunk.transitions.{0}.adapt.{1}": "backbone.tr{0:+1}.transition_tr{0:+1}_layer_{1:+1}",
+        "trunk.stages.{0}.{1}.branches.{2}.layers.{3}.conv{4}": (
+            f"{_PADDLE_MODULE}.{_PADDLE_BLOCK}.conv{{4}}"
+        ),
+        "trunk.stages.{0}.{1}.exchange.paths.{2}_{3}": _PADDLE_PATH,
+        "trunk.stages.{0}.{1}.exchange.paths.{2}_{3}.layers.{4}": f"{_PADDLE_PATH}_{{4:+1}}",
+    }.items()
+}
 # Names of HRNet by itself, as for ImageNet -> the published ones; its classifier has no place here.
 RENAMED = {r"^(?=(conv|bn|layer|transition|stage)\d\.)": "backbone."}
 DROPPED = r"^(incre_modules|downsamp_modules|final_layer|classifier)\."
@@ -254,4 +274,17 @@ def trunk(size: HRNetSize) -> Trunk:
         published_names=PUBLISHED_NAMES,
         renamed=RENAMED,
         dropped=DROPPED,
+        other_names={"paddleseg": PADDLE_NAMES},
+        landmarks=_landmarks(size),
     )
+
+
+def _landmarks(size: HRNetSize) -> dict[str, int]:
+    """The last block of the last module, and that there is neither block nor module after it."""
+    modules, blocks = size.modules[-1], size.blocks
+    module = "backbone.stage4.{}.branches.3.{}.conv2"
+    return {
+        module.format(modules - 1, blocks - 1): size.widths[-1],
+        module.format(modules - 1, blocks): 0,
+        module.format(modules, 0): 0,
+    }

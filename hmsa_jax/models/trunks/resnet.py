@@ -129,4 +129,8 @@ def trunk(size: ResNetSize) -> Trunk:
         published_names=PUBLISHED_NAMES,
         renamed=RENAMED,
         dropped=DROPPED,
+        landmarks={  # the last block of the third stage, in which they differ
+            f"backbone.layer3.{size.blocks[2] - 1}.conv3": size.channels * 4 * EXPANSION,
+            f"backbone.layer3.{size.blocks[2]}.conv3": 0,
+        },
     )

@@ -23,6 +23,9 @@ class Trunk:
         alone; see `pretrained`.
       renamed: patterns of names that others gave the trunk by itself -> the published ones.
       dropped: pattern of the names of those, such as classifiers, that have no place here.
+      other_names: name in `published_names.ORIGINS` -> what that one calls the published layers.
+      landmarks: published convolution -> channels that it returns, 0 where there is none: enough to
+        tell this trunk from others by its weights. Without any it is not recognised by them.
     """
 
     build: Callable[..., nnx.Module]
@@ -31,6 +34,8 @@ class Trunk:
     published_names: PublishedNames
     renamed: Mapping[str, str]
     dropped: str
+    other_names: Mapping[str, PublishedNames] = dataclasses.field(default_factory=dict)
+    landmarks: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if MULTIPLE % self.coarsest_stride:

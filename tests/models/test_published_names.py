@@ -1,0 +1,169 @@
+"""The names that others gave the same layers, and the networks that their files hold."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from hmsa_jax.models import multiscale, pretrained, published_names, recognition
+from hmsa_jax.models.trunks import TRUNKS
+from tests.comparison import check
+from tests.fixtures import drawn
+from tests.fixtures.arrays import FOLDER, nhwc, read
+from tests.quick_compilation import quick_jit
+
+ATTENTION = {"paddleseg": "hierarchical", "mmsegmentation": "none"}
+PREDICTED = [(origin, name) for origin in ATTENTION for name in ("logits", "aux_logits")]
+
+
+def tensors_of(origin):
+    """The tensors of a fixture's network, as its framework has them."""
+    return drawn.weights(json.loads(str(read(f"{origin}_small")["shapes"])))
+
+
+@functools.cache
+def predict(origin):
+    """What we predict with these tensors."""
+    tensors = tensors_of(origin)
+    found = recognition.recognize(tensors)
+    architecture = multiscale.Architecture(found.trunk, found.classes, **found.fields)
+    graphdef, *weights = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
+    *weights, coverage = pretrained.load(tensors, *weights, architecture)
+    assert coverage.complete, coverage.describe()
+    run = quick_jit(lambda *values: multiscale.apply(graphdef, *values, (1.0,), train=False)[0])
+    return jax.device_get(run(*weights, nhwc(drawn.image(32, 64))))[1.0]
+
+
+@pytest.mark.parametrize(("origin", "name"), [*PREDICTED, ("paddleseg", "attention")])
+def test_predictions_are_those_of_their_own_code(record_property, origin, name):
+    got = getattr(predict(origin), name)
+    check(record_property, got, nhwc(read(f"{origin}_small")[name]), 1e-4)
+
+
+def of_shapes(shapes):
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def manifest(name):
+    return of_shapes(json.loads((FOLDER / f"{name}_manifest.json").read_text()))
+
+
+WIDE = {"semantic_head": "published", "ocr_channels": 512, "ocr_key_channels": 256}
+NARROW = {"semantic_head": "published", "ocr_channels": 16, "ocr_key_channels": 8}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "trunk", "classes", "fields"),
+    [
+        (
+            manifest("w48"),
+            "w48",
+            19,
+            WIDE | {"attention": "hierarchical", "head_channels": 256},
+        ),
+        (
+            manifest("deepv3plus_r50"),
+            "resnet50",
+            19,
+            {"semantic_head": "published", "attention": "none", "head_channels": 256},
+        ),
+        (
+            tensors_of("paddleseg"),
+            "w18_small",
+            19,
+            NARROW | {"attention": "hierarchical", "head_channels": 256},
+        ),
+        (tensors_of("mmsegmentation"), "w18_small", 19, NARROW | {"attention": "none"}),
+    ],
+)
+def test_a_file_tells_its_network(tensors, trunk, classes, fields):
+    found = recognition.recognize({f"module.{name}": value for name, value in tensors.items()})
+    assert found == recognition.Recognized(trunk, classes, fields)
+    assert found.describe().startswith(f"{trunk} and ")
+
+
+def test_a_trunk_alone_tells_no_classes():
+    tensors = {
+        name.removeprefix("backbone."): value
+        for name, value in tensors_of("mmsegmentation").items()
+        if name.startswith("backbone.")
+    }
+    assert published_names.origin_of(tensors) == "classification"
+    assert recognition.recognize(tensors) == recognition.Recognized("w18_small", 0, {})
+
+
+def test_trunks_are_told_apart():
+    told = [TRUNKS.get(name).landmarks for name in TRUNKS.names()]
+    for name, landmarks in zip(TRUNKS.names(), told, strict=True):
+        shapes = {f"{layer}.weight": (n, 1) for layer, n in landmarks.items() if n}
+        assert recognition.recognize(of_shapes(shapes)).trunk == name
+
+
+def without(tensors, part):
+    return {name: value for name, value in tensors.items() if part not in name}
+
+
+EXPLICIT = tensors_of("paddleseg") | {
+    "scale_attn.atten_head.2.weight": np.zeros((3, 256, 1, 1), np.float32)
+}
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"features.0.weight": np.ones((8, 3, 3, 3))},
+        without(tensors_of("paddleseg"), "st4"),
+        tensors_of("mmsegmentation") | {"backbone.stage4.1.branches.3.0.conv2.weight": np.ones(64)},
+        EXPLICIT,
+    ],
+)
+def test_what_is_not_known_is_not_guessed(tensors):
+    assert recognition.recognize(tensors) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "name", "other"),
+    [
+        ("paddleseg", "st4_1_branch_layer_1_1", "st4_1_branch_layer_0_1"),  # numbers begin at 1
+        ("paddleseg", "backbone.st2.stage_st2_1", "backbone.st2.stage_st3_1"),
+        ("mmsegmentation", "out_project.conv", "out_project.0.conv"),
+    ],
+)
+def test_names_that_nobody_gave_are_left_over(origin, name, other):
+    tensors = {key.replace(name, other): x for key, x in tensors_of(origin).items()}
+    renamed = published_names.with_published_names(tensors, TRUNKS.get("w18_small"))
+    left = {key for key in tensors if other in key}
+    assert left
+    assert left <= renamed.keys()
+
+
+def test_only_biases_that_mmsegmentation_has_not_are_zero():
+    """Of another origin a bias that is missing is missing."""
+    tensors = without(tensors_of("paddleseg"), "head.conv3x3_ocr._conv.bias")
+    renamed = published_names.with_published_names(tensors, TRUNKS.get("w18_small"))
+    assert "ocr.conv3x3_ocr.0.weight" in renamed
+    assert "ocr.conv3x3_ocr.0.bias" not in renamed
+    renamed = published_names.with_published_names(
+        tensors_of("mmsegmentation"), TRUNKS.get("w18_small")
+    )
+    assert not renamed["ocr.conv3x3_ocr.0.bias"].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "head.spatial_ocr.attention_block.f_pixel.0._conv.bias",
+            "It is PaddleSeg's own OCRNet: ",
+        ),
+        ("decode_head.aspp_modules.1.depthwise_conv.conv.weight", "DeepLabV3"),
+        ("backbone.stem.0.weight", "whose stem is three convolutions"),
+    ],
+)
+def test_networks_that_are_known_to_be_others(name, reason):
+    origin = "paddleseg" if "._conv" in name else "mmsegmentation"
+    tensors = tensors_of(origin)
+    assert not published_names.why_unlike(tensors)
+    assert reason in published_names.why_unlike(tensors | {name: np.zeros(3, np.float32)})
