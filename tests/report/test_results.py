@@ -12,7 +12,7 @@ from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.experiment import check_data
 from hmsa_jax.inference.evaluation import Evaluation
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import count_file, results
+from hmsa_jax.report import checked_data, count_file, results
 from hmsa_jax.runtime.console import console
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_every_table_shows_names_of_classes_as_they_are(name):
             an_evaluation({"single (1)": np.eye(2)}, label_spec.names), "folder/train[:10%]"
         ),
         summary_lib.to_table(summary_lib.summarize([], label_spec.names)),
-        check_data.to_table(label_spec.names, check_data.Statistics(label_spec)),
+        check_data.to_table(label_spec.names, checked_data.Statistics(label_spec)),
     ]
     for table in tables:
         with console.capture() as capture:

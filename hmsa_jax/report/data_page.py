@@ -1,0 +1,198 @@
+"""The page of a data set: which sections it has, and what they say."""
+
+import collections
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+
+from hmsa_jax.report import charts
+from hmsa_jax.report.checked_data import CheckedData, Statistics
+from hmsa_jax.report.oddities import Oddity
+from hmsa_jax.report.page import gallery, page, table
+from hmsa_jax.report.page.gallery import Card
+
+_OPEN, _LISTED = 8, 500  # lines of a list that is not folded, and that are shown at all
+_SIZES = 5  # of each kind
+
+
+def render(
+    data: CheckedData,
+    oddities: Sequence[Oddity],
+    *,
+    cards: Sequence[Card],
+    remark: str,
+    foot: str,
+) -> str:
+    """The text of the page.
+
+    Args:
+      data: what was found.
+      oddities: what is odd in it.
+      cards: the images that are shown.
+      remark: which images these are, or why there are none.
+      foot: who made the page.
+    """
+    sections = [
+        page.Section("data", "What it holds", _holds(data)),
+        page.Section("odd", "What is wrong or odd", [*_wrong(data), *_odd(oddities)]),
+        page.Section("classes", "Classes", _classes(data)),
+        page.Section("sizes", "Sizes", _sizes(data.splits)),
+        page.Section("images", "Images", _images(data, cards, remark)),
+    ]
+    count = sum(split.images for split in data.splits.values())
+    lead = f"A data set of {count} images in {len(data.splits)} splits: {', '.join(data.splits)}"
+    return page.render(data.name, [s for s in sections if s.pieces], lead=lead, foot=foot)
+
+
+def _holds(data: CheckedData) -> list[Markup]:
+    spec = data.label_spec
+    rows = [
+        [name, split.images, split.labels, int(split.pixels.sum() + split.ignored), *_share(split)]
+        for name, split in data.splits.items()
+    ]
+    head = ["split", "images", "labels", "pixels of labels", "of no class, %"]
+    known = {
+        "directory": data.directory,
+        "classes": str(len(spec.names)),
+        "labels may hold": spec.describe_values(),
+    }
+    return [
+        page.facts(known),
+        page.key(spec.names, spec.palette),
+        table.table("What each split holds", head, rows),
+    ]
+
+
+def _share(split: Statistics) -> list[str]:
+    total = split.pixels.sum() + split.ignored
+    return [f"{100 * split.ignored / total:.3f}" if total else "-"]
+
+
+def _wrong(data: CheckedData) -> list[Markup]:
+    """All that the command lists, what is wrong first."""
+    pieces = [page.text(line, is_warning=True) for line in data.unteaching]
+    for is_remark in (False, True):
+        for heading, found, remedy in data.problems.listed(remarks=is_remark):
+            pieces.append(page.text(f"{heading}. {remedy}", is_warning=not is_remark))
+            pieces.append(_list(heading, "file", found))
+    pieces += [page.text(line) for line in data.absent]
+    if data.is_fine:
+        pieces.insert(0, page.text("Nothing is wrong."))
+    return pieces
+
+
+def _odd(oddities: Sequence[Oddity]) -> list[Markup]:
+    if not oddities:
+        return [page.text("No image is odd.")]
+    rows = [[oddity.what, oddity.rule, len(oddity.images)] for oddity in oddities]
+    lists = [
+        _list(
+            f"{len(oddity.images)} {oddity.what}",
+            "image",
+            (f"{image.split}: {image.name}" for image in oddity.images),
+            is_folded=True,
+        )
+        for oddity in oddities
+    ]
+    head = ["what", "by which rule", "images"]
+    return [table.table("Images that are odd", head, rows, names=2), *lists]
+
+
+def _list(caption: str, what: str, lines: Iterable[str], *, is_folded: bool = False) -> Markup:
+    """A list of files or images, folded where it is long."""
+    all_lines = list(lines)
+    rows = [[line] for line in all_lines[:_LISTED]]
+    if len(all_lines) > _LISTED:
+        rows.append([f"and {len(all_lines) - _LISTED} more"])
+    listed = table.table(caption, [what], rows)
+    return page.folded(caption, listed) if is_folded or len(rows) > _OPEN else listed
+
+
+def _classes(data: CheckedData) -> list[Markup]:
+    splits = {name: split for name, split in data.splits.items() if split.labels}
+    if not splits:
+        return [page.text("No split has labels.")]
+    with np.errstate(invalid="ignore"):  # a label without a pixel has no shares
+        pixels = [
+            100 * np.append(s.pixels, s.ignored) / (s.pixels.sum() + s.ignored)
+            for s in splits.values()
+        ]
+        images = [100 * s.images_with / s.labels for s in splits.values()]
+    names = data.label_spec.names
+    charts_of = {
+        "Pixels of each class, % of all pixels": pixels,
+        "Images that hold each class, % of those with a label": images,
+    }
+    drawn = [
+        charts.bars(
+            title,
+            list(splits),
+            [charts.Row(name, [of[i] for of in values]) for i, name in enumerate(names)],
+        )
+        for title, values in charts_of.items()
+    ]
+    rows = [
+        [
+            name,
+            *itertools.chain.from_iterable(
+                (f"{of_pixels[i]:.3f}", int(split.images_with[i]))
+                for split, of_pixels in zip(splits.values(), pixels, strict=True)
+            ),
+        ]
+        for i, name in enumerate(names)
+    ]
+    ignored = [
+        "ignored",
+        *itertools.chain.from_iterable((f"{of_pixels[-1]:.3f}", "") for of_pixels in pixels),
+    ]
+    head = ["class", *itertools.chain(*((f"{n}, % of pixels", f"{n}, images") for n in splits))]
+    return [page.beside(*drawn), table.table("Classes by split", head, rows, [ignored])]
+
+
+def _sizes(splits: Mapping[str, Statistics]) -> list[Markup]:
+    """The most frequent sizes, the smallest and the largest, with the images that have them."""
+    total: collections.Counter[tuple[int, int]] = collections.Counter()
+    for split in splits.values():
+        total += split.sizes
+    if not total:
+        return []
+    by_area = sorted(total, key=lambda size: (size[0] * size[1], size))
+    frequent = [size for size, _ in total.most_common(_SIZES)]
+    kinds = {"most frequent": frequent}
+    if len(total) > _SIZES:
+        kinds |= {"smallest": by_area[:_SIZES], "largest": by_area[: -_SIZES - 1 : -1]}
+    groups = [
+        [
+            [
+                f"{width} x {height}",
+                kind,
+                *(split.sizes[width, height] for split in splits.values()),
+            ]
+            for width, height in sizes
+        ]
+        for kind, sizes in kinds.items()
+    ]
+    head = ["width x height", "which", *(f"{name}, images" for name in splits)]
+    words = f"The images have {len(total)} different sizes."
+    if len(total) == 1:
+        words = "All images have one size."
+    return [page.text(words), table.table("Sizes of images", head, *groups, names=2)]
+
+
+def _images(data: CheckedData, cards: Sequence[Card], remark: str) -> list[Markup]:
+    if not cards:
+        return [page.text(remark, is_warning=True)]
+    return [
+        page.text(f"{remark} In labels and overlays, what is of no class is dark."),
+        gallery.gallery(
+            cards,
+            data.label_spec.names,
+            data.label_spec.palette,
+            figure="share",
+            number="ignored",
+            first="odd ones first",
+            group="Split",
+        ),
+    ]
