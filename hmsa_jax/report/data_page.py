@@ -52,7 +52,7 @@ def _holds(data: CheckedData) -> list[Markup]:
         [name, split.images, split.labels, int(split.pixels.sum() + split.ignored), *_share(split)]
         for name, split in data.splits.items()
     ]
-    head = ["split", "images", "labels", "pixels of labels", "of no class, %"]
+    head = ["split", "images", "labels", "pixels of labels", "ignored, %"]
     known = {
         "directory": data.directory,
         "classes": str(len(spec.names)),
@@ -165,12 +165,8 @@ def _sizes(splits: Mapping[str, Statistics]) -> list[Markup]:
         kinds |= {"smallest": by_area[:_SIZES], "largest": by_area[: -_SIZES - 1 : -1]}
     groups = [
         [
-            [
-                f"{width} x {height}",
-                kind,
-                *(split.sizes[width, height] for split in splits.values()),
-            ]
-            for width, height in sizes
+            ["{} x {}".format(*size), kind, *(split.sizes[size] for split in splits.values())]
+            for size in sizes
         ]
         for kind, sizes in kinds.items()
     ]
@@ -185,7 +181,7 @@ def _images(data: CheckedData, cards: Sequence[Card], remark: str) -> list[Marku
     if not cards:
         return [page.text(remark, is_warning=True)]
     return [
-        page.text(f"{remark} In labels and overlays, what is of no class is dark."),
+        page.text(f"{remark} In labels and overlays, what is ignored is dark."),
         gallery.gallery(
             cards,
             data.label_spec.names,

@@ -84,7 +84,7 @@ def _rules(data: CheckedData) -> dict[str, tuple[str, Callable[[CheckedImage], b
             lambda image: image.size is not None and is_unusual(image.size),
         ),
         "without a labelled pixel": (
-            "all pixels are of no class, in a split that has labels",
+            "all pixels are ignored, in a split where not all are",
             lambda image: image.classes == 0 and image.split in labelled,
         ),
         "of a single class": (
@@ -92,7 +92,7 @@ def _rules(data: CheckedData) -> dict[str, tuple[str, Callable[[CheckedImage], b
             lambda image: image.classes == 1,
         ),
         "mostly ignored": (
-            f"more than {_MOSTLY:.0%} of the pixels are of no class, but not all",
+            f"more than {_MOSTLY:.0%} of the pixels are ignored, but not all",
             lambda image: bool(image.classes) and (image.ignored or 0) > _MOSTLY,
         ),
         "dark": (

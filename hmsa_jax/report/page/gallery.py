@@ -11,6 +11,8 @@ from hmsa_jax.report.page import page
 from hmsa_jax.report.page.thumbnail import Thumbnail
 from hmsa_jax.report.pictures import Palette
 
+_FEW = 3  # pictures of cards that stand side by side, where there is room
+
 
 @dataclasses.dataclass(frozen=True)
 class Card:
@@ -76,6 +78,7 @@ def gallery(
         group_title=group,
         groups=list(dict.fromkeys(card.group for card in cards)),
         unit=unit,
+        is_narrow=all(len(card.pictures) <= _FEW for card in cards),
         cards=[_shown(card, number, unit) for card in cards],
     )
 
