@@ -76,7 +76,7 @@ def _wrong(data: CheckedData) -> list[Markup]:
     for is_remark in (False, True):
         for heading, found, remedy in data.problems.listed(remarks=is_remark):
             pieces.append(page.text(f"{heading}. {remedy}", is_warning=not is_remark))
-            pieces.append(_list(heading, "file", found))
+            pieces.append(_list("Which these are", "file", found))
     pieces += [page.text(line) for line in data.absent]
     if data.is_fine:
         pieces.insert(0, page.text("Nothing is wrong."))
@@ -84,8 +84,10 @@ def _wrong(data: CheckedData) -> list[Markup]:
 
 
 def _odd(oddities: Sequence[Oddity]) -> list[Markup]:
+    """What is odd, by its rule; faults are listed with the files."""
+    oddities = [oddity for oddity in oddities if oddity.rule]
     if not oddities:
-        return [page.text("No image is odd.")]
+        return [page.text("No image is odd by size, classes, ignored pixels or light.")]
     rows = [[oddity.what, oddity.rule, len(oddity.images)] for oddity in oddities]
     lists = [
         _list(

@@ -20,7 +20,7 @@ class Oddity:
 
     Attributes:
       what: is odd.
-      rule: by which they are found.
+      rule: by which they are found; '' if something is wrong with their files.
       images: at least one.
     """
 
@@ -33,7 +33,7 @@ def find(data: CheckedData) -> list[Oddity]:
     """What is wrong with files first, then what is odd, and among each what is rare first."""
     faults = dict.fromkeys(fault for image in data.images for fault in image.faults)
     wrong = [
-        Oddity(fault, "is listed above", [i for i in data.images if fault in i.faults])
+        Oddity(fault, "", [image for image in data.images if fault in image.faults])
         for fault in faults
     ]
     odd = [

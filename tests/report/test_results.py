@@ -12,7 +12,7 @@ from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.experiment import check_data
 from hmsa_jax.inference.evaluation import Evaluation
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import checked_data, count_file, results
+from hmsa_jax.report import checked_data, comparison, count_file, results
 from hmsa_jax.runtime.console import console
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -160,6 +160,14 @@ def test_a_line_names_the_worst_images():
     line = results.worst_images(found)
     assert line.startswith("Lowest mean IoU of an image by max (1, 2): image 3 (51.2), image 0 (10")
     assert "image 4" not in line
+
+
+def test_nothing_is_less_than_0_where_it_is_0_in_the_digits_shown():
+    ends = (-0.0004, 0.0004)
+    assert results.interval_text(ends) == "0.0 to 0.0"
+    assert results.interval_text(ends, signed=True) == "+0.0 to +0.0"
+    difference = comparison.Difference(("a", "b"), 0.5, 0.4999, ends)
+    assert difference.cells() == ("50.0", "50.0", "+0.0", "+0.0 to +0.0")
 
 
 def test_of_one_image_there_is_no_interval():

@@ -4,10 +4,13 @@ It takes chromium, chromedriver and selenium, and is skipped where they are not.
 """
 
 import base64
+import dataclasses
 import re
 
 import pytest
 
+from hmsa_jax.report.page import gallery
+from hmsa_jax.report.page import page as page_lib
 from tests.browser import opened
 from tests.report import example_page as example
 
@@ -95,6 +98,31 @@ def test_images_are_filtered_and_sorted(page):
     assert shown(page) == [2, 3, 4, 1, 0, 5]
     choose(page, "class", 0)
     assert shown(page) == worst_first
+
+
+def test_groups_are_chosen_and_the_first_order_comes_back(browser, tmp_path):
+    order, groups, by_number = [3, 0, 5, 1, 4, 2], ("train", example.SCRIPT), example.cards()
+    cards = [
+        dataclasses.replace(by_number[i], group=groups[i % 2], name=example.IMAGES[i])
+        for i in order
+    ]
+    options = {"figure": "share", "number": "ignored", "first": "odd first", "group": "Split"}
+    shown_cards = gallery.gallery(cards, example.NAMES, example.PALETTE, **options)
+    path = tmp_path / "page.html"
+    path.write_text(page_lib.render("a", [page_lib.Section("a", "A", [shown_cards])]))
+    browser.get(path.as_uri())
+    assert shown(browser) == order
+    choose(browser, "order", 1)
+    assert shown(browser) == sorted(order)
+    choose(browser, "group", 1)  # of the first card
+    assert shown(browser) == [1, 3, 5]
+    choose(browser, "order", 0)
+    assert shown(browser) == [3, 5, 1]
+    choose(browser, "class", 2)
+    assert [1 in card.by_class for card in by_number] == [False, True, False, False, False, True]
+    assert shown(browser) == [5, 1]
+    assert browser.find_element(By.TAG_NAME, "output").text == "2 of 6 images"
+    assert browser.execute_script("return window.broken") is None
 
 
 def test_all_can_be_done_with_keys(page):
