@@ -1,7 +1,6 @@
 """The page of a data set: which sections it has, and what they say."""
 
 import collections
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -49,7 +48,7 @@ def render(
 def _holds(data: CheckedData) -> list[Markup]:
     spec = data.label_spec
     rows = [
-        [name, split.images, split.labels, int(split.pixels.sum() + split.ignored), *_share(split)]
+        [name, split.images, split.labels, split.pixels.sum() + split.ignored, _ignored(split)]
         for name, split in data.splits.items()
     ]
     head = ["split", "images", "labels", "pixels of labels", "ignored, %"]
@@ -65,9 +64,10 @@ def _holds(data: CheckedData) -> list[Markup]:
     ]
 
 
-def _share(split: Statistics) -> list[str]:
+def _ignored(split: Statistics) -> str:
+    """The percent of the pixels that are ignored."""
     total = split.pixels.sum() + split.ignored
-    return [f"{100 * split.ignored / total:.3f}" if total else "-"]
+    return f"{100 * split.ignored / total:.3f}" if total else "-"
 
 
 def _wrong(data: CheckedData) -> list[Markup]:
@@ -116,12 +116,10 @@ def _classes(data: CheckedData) -> list[Markup]:
     splits = {name: split for name, split in data.splits.items() if split.labels}
     if not splits:
         return [page.text("No split has labels.")]
-    with np.errstate(invalid="ignore"):  # a label without a pixel has no shares
-        pixels = [
-            100 * np.append(s.pixels, s.ignored) / (s.pixels.sum() + s.ignored)
-            for s in splits.values()
-        ]
-        images = [100 * s.images_with / s.labels for s in splits.values()]
+    pixels = [
+        100 * np.append(s.pixels, s.ignored) / (s.pixels.sum() + s.ignored) for s in splits.values()
+    ]
+    images = [100 * s.images_with / s.labels for s in splits.values()]
     names = data.label_spec.names
     charts_of = {
         "Pixels of each class, % of all pixels": pixels,
@@ -135,22 +133,19 @@ def _classes(data: CheckedData) -> list[Markup]:
         )
         for title, values in charts_of.items()
     ]
-    rows = [
-        [
-            name,
-            *itertools.chain.from_iterable(
-                (f"{of_pixels[i]:.3f}", int(split.images_with[i]))
-                for split, of_pixels in zip(splits.values(), pixels, strict=True)
-            ),
-        ]
-        for i, name in enumerate(names)
-    ]
-    ignored = [
-        "ignored",
-        *itertools.chain.from_iterable((f"{of_pixels[-1]:.3f}", "") for of_pixels in pixels),
-    ]
-    head = ["class", *itertools.chain(*((f"{n}, % of pixels", f"{n}, images") for n in splits))]
-    return [page.beside(*drawn), table.table("Classes by split", head, rows, [ignored])]
+    return [page.beside(*drawn), _class_table(names, splits, pixels)]
+
+
+def _class_table(
+    names: Sequence[str], splits: Mapping[str, Statistics], pixels: Sequence[np.ndarray]
+) -> Markup:
+    """A row a class, and one of what is ignored; `pixels` are percent, `[classes + 1]` a split."""
+    head, columns = ["class"], []
+    for (name, split), percents in zip(splits.items(), pixels, strict=True):
+        head += [f"{name}, % of pixels", f"{name}, images"]
+        columns += [[f"{percent:.3f}" for percent in percents], [*split.images_with, ""]]
+    *rows, ignored = zip([*names, "ignored"], *columns, strict=True)
+    return table.table("Classes by split", head, rows, [ignored])
 
 
 def _sizes(splits: Mapping[str, Statistics]) -> list[Markup]:

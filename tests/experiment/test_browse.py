@@ -9,6 +9,7 @@ import pytest
 
 import main
 from configs import base
+from hmsa_jax.commands import check_data as command
 from hmsa_jax.experiment import browse, check_data
 from tests.data import pictures
 from tests.report.page.test_page import Reader, pixels
@@ -146,6 +147,11 @@ def test_few_places_are_shared(tree, tmp_path):
     assert names[4:] == ["train06", "train18", "val0", "val1"]
     check_data.check_data(config_of(tree), out, pictures=0)
     assert "No images are shown, since none were asked for" in out.read_text()
+
+
+def test_the_flag_says_how_many_images_are_shown():
+    (flag,) = (flag for flag in command.COMMAND.flags if flag.name == "pictures")
+    assert flag.default == browse.PICTURES
 
 
 def test_a_set_that_is_built_has_a_page(tmp_path, monkeypatch, capsys):
