@@ -21,9 +21,9 @@ def check(path: pathlib.Path, flag: str) -> None:
     """
     if not storage.is_remote(path) and path.is_dir():
         raise ValueError(f"{flag} is {path}, a directory; name a file, like {path / 'page.html'}")
+    storage.check_place(path.parent, flag)
     if path.suffix.lower() not in _SUFFIXES:  # it may be a picture, which it would replace
         raise ValueError(f"{flag} is {path}, which is no name of a page; name one like page.html")
-    storage.check_place(path.parent, flag)
 
 
 def made_by(command: str) -> str:
