@@ -1,7 +1,7 @@
 """The page of a data set: which sections it has, and what they say."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -76,7 +76,7 @@ def _wrong(data: CheckedData) -> list[Markup]:
     for is_remark in (False, True):
         for heading, found, remedy in data.problems.listed(remarks=is_remark):
             pieces.append(page.text(f"{heading}. {remedy}", is_warning=not is_remark))
-            pieces.append(_list("Which these are", "file", found))
+            pieces.append(_list(heading, found))
     pieces += [page.text(line) for line in data.absent]
     if data.is_fine:
         pieces.insert(0, page.text("Nothing is wrong."))
@@ -92,8 +92,7 @@ def _odd(oddities: Sequence[Oddity]) -> list[Markup]:
     lists = [
         _list(
             f"{len(oddity.images)} {oddity.what}",
-            "image",
-            (f"{image.split}: {image.name}" for image in oddity.images),
+            [f"{image.split}: {image.name}" for image in oddity.images],
             is_folded=True,
         )
         for oddity in oddities
@@ -102,14 +101,13 @@ def _odd(oddities: Sequence[Oddity]) -> list[Markup]:
     return [table.table("Images that are odd", head, rows, names=2), *lists]
 
 
-def _list(caption: str, what: str, lines: Iterable[str], *, is_folded: bool = False) -> Markup:
-    """A list of files or images, folded where it is long."""
-    all_lines = list(lines)
-    rows = [[line] for line in all_lines[:_LISTED]]
-    if len(all_lines) > _LISTED:
-        rows.append([f"and {len(all_lines) - _LISTED} more"])
-    listed = table.table(caption, [what], rows)
-    return page.folded(caption, listed) if is_folded or len(rows) > _OPEN else listed
+def _list(title: str, lines: Sequence[str], *, is_folded: bool = False) -> Markup:
+    """A list of files or images, folded below a title where it is long."""
+    shown = [*lines[:_LISTED]]
+    if len(lines) > _LISTED:
+        shown.append(f"and {len(lines) - _LISTED} more")
+    listed = page.items(shown)
+    return page.folded(title, listed) if is_folded or len(shown) > _OPEN else listed
 
 
 def _classes(data: CheckedData) -> list[Markup]:

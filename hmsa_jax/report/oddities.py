@@ -79,7 +79,7 @@ def _rules(data: CheckedData) -> dict[str, tuple[str, Callable[[CheckedImage], b
 
     return {
         "of an unusual size": (
-            f"another one than {_USUAL:.0%} of the images have; or an area of at least {_TIMES}"
+            f"another one than {100 * _USUAL:g} % of the images have; or an area of at least {_TIMES}"
             f" times the median, or at most 1/{_TIMES} of it",
             lambda image: image.size is not None and is_unusual(image.size),
         ),
@@ -92,7 +92,7 @@ def _rules(data: CheckedData) -> dict[str, tuple[str, Callable[[CheckedImage], b
             lambda image: image.classes == 1,
         ),
         "mostly ignored": (
-            f"more than {_MOSTLY:.0%} of the pixels are ignored, but not all",
+            f"more than {100 * _MOSTLY:g} % of the pixels are ignored, but not all",
             lambda image: bool(image.classes) and (image.ignored or 0) > _MOSTLY,
         ),
         "dark": (

@@ -1,5 +1,6 @@
 """The page of a data set: that odd images are found and shown, whatever they are."""
 
+import html
 import json
 import re
 
@@ -107,7 +108,7 @@ def test_what_is_odd_comes_first(read, tree):
         assert words in text
     assert not any("broken" in script for script in page.scripts)
     assert {*NAMES} <= set(page.cells)
-    assert f"train: {EVIL}" in page.cells
+    assert f"<li>train: {EVIL}</li>" in html.unescape(text)
     assert "72 x 48" in page.cells
 
 

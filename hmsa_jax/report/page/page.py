@@ -5,6 +5,7 @@ each piece, and returns it as `Markup`, which is escaped already:
 
     page.text        a paragraph
     page.facts       names and values
+    page.items       a list, such as one of files
     page.key         classes and their colours
     table.table      a table of figures, with a caption
     table.matrix     a confusion matrix, of one of several choices
@@ -79,6 +80,11 @@ def facts(values: Mapping[str, str], *, code: Iterable[str] = ()) -> Markup:
       code: the names of those to be copied, such as a command.
     """
     return templates.render("page/facts.html.jinja", values=values, code=set(code))
+
+
+def items(lines: Iterable[str]) -> Markup:
+    """A list, a line each."""
+    return templates.render("page/items.html.jinja", lines=lines)
 
 
 def key(classes: Sequence[str], palette: Palette) -> Markup:
