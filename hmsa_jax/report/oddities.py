@@ -79,8 +79,8 @@ def _rules(data: CheckedData) -> dict[str, tuple[str, Callable[[CheckedImage], b
 
     return {
         "of an unusual size": (
-            f"another one than {100 * _USUAL:g} % of the images have; or an area of at least {_TIMES}"
-            f" times the median, or at most 1/{_TIMES} of it",
+            f"another one than {100 * _USUAL:g} % of the images have; or an area of at least"
+            f" {_TIMES} times the median, or at most 1/{_TIMES} of it",
             lambda image: image.size is not None and is_unusual(image.size),
         ),
         "without a labelled pixel": (
