@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
 from data import decoder_messages, header, problems
@@ -19,6 +20,7 @@ from hmsa_jax.runtime.progress import track
 Colours = Mapping[int, tuple[int, int, int]]
 
 _NUMBERS = NumberReader()
+_APART = 8  # of the rows and columns that the light of an image is taken from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +69,18 @@ class Finding:
     """What a pair's files hold.
 
     Attributes:
+      number: of the pair among all, from 0.
+      name: of the pair.
       size: width and height of the image; None if it is unreadable.
+      light: mean and largest standard deviation of its colours, of 255; None with `size`.
       counts: int64 `[256]`, pixels of the label by value; None without a readable label.
       problems: the kind of each, and what `Problems.add` takes of it.
     """
 
+    number: int
+    name: str
     size: tuple[int, int] | None
+    light: tuple[float, float] | None
     counts: np.ndarray | None
     problems: tuple[tuple[Kind, Any], ...]
 
@@ -104,34 +112,39 @@ def inspect(
     look = functools.partial(_inspect, label_spec=label_spec, colours=colours, reader=reader)
     with decoder_messages.heard() as messages:
 
-        def look_and_hear(pair: Pair) -> tuple[Pair, Finding, bool]:
+        def look_and_hear(numbered: tuple[int, Pair]) -> tuple[tuple[int, Pair], Finding, bool]:
             before = messages.size()
-            return pair, look(pair), bool(messages.damage_since(before))
+            return numbered, look(*numbered), bool(messages.damage_since(before))
 
-        looked = parallel.in_order(look_and_hear, pairs)
-        for pair, finding, is_loud in track(looked, total, description):
+        looked = parallel.in_order(look_and_hear, enumerate(pairs))
+        for numbered, finding, is_loud in track(looked, total, description):
             if is_loud:  # or another one that was decoded at the same time
-                loud.append(pair)
+                loud.append(numbered)
             else:
                 yield finding
-        for pair in loud:
+        for number, pair in loud:
             before = messages.size()
-            yield _with_complaint(pair, look(pair), messages.damage_since(before))
+            yield _with_complaint(pair, look(number, pair), messages.damage_since(before))
 
 
 def _inspect(
-    pair: Pair, *, label_spec: LabelSpec, colours: Colours, reader: NumberReader | ColourReader
+    number: int,
+    pair: Pair,
+    *,
+    label_spec: LabelSpec,
+    colours: Colours,
+    reader: NumberReader | ColourReader,
 ) -> Finding:
     found: list[tuple[Kind, Any]] = []
     label, counts = _label_of(pair, label_spec, colours, reader, found)
-    size = _image_size(pair, None if label is None else label.shape, found)
+    size, light = _image_of(pair, None if label is None else label.shape, found)
     if size is not None and label is not None and size != label.shape:
         (rows, columns), (label_rows, label_columns) = size, label.shape
         turned = any(kind == problems.TURNED for kind, _ in found)
         as_displayed = " as displayed" if turned else ""
         text = f"{pair.image} {columns}x{rows}{as_displayed}"
         found.append((problems.UNEQUAL, f"{text}, {pair.label} {label_columns}x{label_rows}"))
-    return Finding(size and size[::-1], counts, tuple(found))
+    return Finding(number, pair.name, size and size[::-1], light, counts, tuple(found))
 
 
 def _with_complaint(pair: Pair, finding: Finding, said: str) -> Finding:
@@ -171,21 +184,24 @@ def _label_of(
     return label, counts
 
 
-def _image_size(pair: Pair, label_size: header.Size | None, found: list) -> header.Size | None:
-    """Rows and columns of a pair's image as training reads it; None if it cannot."""
+def _image_of(
+    pair: Pair, label_size: header.Size | None, found: list
+) -> tuple[header.Size | None, tuple[float, float] | None]:
+    """Rows, columns and light of a pair's image as training reads it; None twice if it cannot."""
     try:
         data = read(pair.image)
         claimed = header.read(data)
         header.check_end(data)
-        size = decode_image(data, label_size).shape[:2]
+        image = decode_image(data, label_size)
     except ValueError as error:
         found.append((problems.UNREADABLE, f"{pair.image} ({error})"))
-        return None
+        return None, None
     if claimed.orientation > 1 and (pair.label is None or label_size is not None):
         turned = claimed.turn(label_size) > 1
         kind = problems.TURNED if turned else problems.AS_STORED
         found.append((kind, f"{pair.image} (orientation {claimed.orientation})"))
-    return size
+    mean, deviation = cv2.meanStdDev(np.ascontiguousarray(image[::_APART, ::_APART]))
+    return image.shape[:2], (float(mean.mean()), float(deviation.max()))
 
 
 def _other_colour(palette: np.ndarray | None, counts: np.ndarray, colours: Colours) -> str:

@@ -10,14 +10,16 @@ import pytest
 def opened(width=1000, height=900, downloads=None):
     """A Chromium, driven by selenium."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
     driver = shutil.which("chromedriver")
     if browser is None or driver is None:
         pytest.skip("there is no chromium with its chromedriver here")
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", f"window-size={width},{height}"):
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
         options.add_argument(f"--{flag}")
+    options.add_argument(f"--window-size={width},{height}")
     if downloads is not None:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -1,59 +1,54 @@
 """Reading a whole data set before anything is trained on it: what it holds, and what is wrong."""
 
 import collections
+import dataclasses
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_collections
-import numpy as np
 import rich.table
 
 from data import built, checks, registry
 from data.builder import SegmentationBuilder
-from data.checks import Finding, Pair
-from data.label_reader import NumberReader
+from data.checks import Pair
+from data.label_reader import ColourReader, NumberReader
 from data.label_spec import LabelSpec
 from data.problems import Problems
 from hmsa_jax.config import schema
+from hmsa_jax.experiment import browse, page_file
 from hmsa_jax.input.pipeline import Source
 from hmsa_jax.input.remarks import tell_remarks
+from hmsa_jax.report.checked_data import CheckedData, Statistics
 from hmsa_jax.runtime.progress import console, tell
 
 _SIZES_SHOWN = 3
 
 
-class Statistics:
-    """Adds up what the images of a split hold.
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A data set before it is checked.
 
-    Args:
-      label_spec: of the labels.
+    Attributes:
+      data: what is known of it so far.
+      splits: split -> its pairs.
+      colours: that values have by what the data set says.
+      reader: of its labels.
     """
 
-    def __init__(self, label_spec: LabelSpec):
-        self._label_spec = label_spec
-        self.images = 0
-        self.labels = 0
-        self.sizes: collections.Counter[tuple[int, int]] = collections.Counter()
-        self.pixels = np.zeros(len(label_spec.names), np.int64)
-        self.images_with = np.zeros(len(label_spec.names), np.int64)
-        self.ignored = 0
-
-    def add(self, finding: Finding) -> None:
-        """Takes one image."""
-        self.images += 1
-        if finding.size is not None:
-            self.sizes[finding.size] += 1
-        if finding.counts is None:
-            return
-        self.labels += 1
-        pixels = built.class_pixels(finding.counts, self._label_spec)
-        self.pixels += pixels
-        self.images_with += pixels > 0
-        self.ignored += int(finding.counts.sum() - pixels.sum())
+    data: CheckedData
+    splits: Mapping[str, Sequence[Pair]]
+    colours: checks.Colours
+    reader: NumberReader | ColourReader
 
 
-def check_data(config: ml_collections.ConfigDict) -> bool:
+def check_data(
+    config: ml_collections.ConfigDict,
+    page: pathlib.Path | None = None,
+    *,
+    pictures: int = browse.PICTURES,
+) -> bool:
     """decodes every image and label of the config's data set and prints what is there.
 
     A table a split tells the pixels of each class; below them stands what is to be known of the
@@ -63,59 +58,73 @@ def check_data(config: ml_collections.ConfigDict) -> bool:
 
     Args:
       config: of an experiment; its fields `data.name`, `data.dir` and `data.cache_dir` count.
+      page: of the data set, which is written if it is named, whatever is wrong with the files.
+      pictures: how many images the page shows, at most.
 
     Returns:
       Whether nothing is wrong.
 
     Raises:
-      ValueError: the config is wrong, or a class list or an archive cannot be read.
+      ValueError: the config is wrong, a class list or an archive cannot be read, or the page cannot
+        be written.
       FileNotFoundError: there is no data set in the directory.
       PermissionError: a folder may not be read.
     """
     schema.check(config)
-    data = config.data
-    name, directory = data.name, data.dir or None
-    dataset = registry.get(name, directory, data.cache_dir, data.built)
-    label_spec = dataset.label_spec
-    splits: Mapping[str, Any]
-    if dataset.needs_dir and directory:
-        source = registry.source_directory(name, directory)
-        splits, problems = dataset.builder.pairs(source)
-        colours, reader = dataset.builder.colours(source), dataset.builder.label_reader(source)
-    else:
-        builder = registry.prepare(name, directory, data.cache_dir, data.built, data.encoding)
-        tell_remarks(builder)
-        splits = _built_pairs(builder)
-        problems, colours = Problems(label_spec.describe_values()), {}
-        reader = NumberReader()
-    found, absent = built.Found(), []
-    for split, pairs in splits.items():
-        statistics = Statistics(label_spec)
+    if page is not None:
+        page_file.check(page, "--browse")
+    opened = _open(config)
+    data, label_spec = opened.data, opened.data.label_spec
+    found = built.Found()
+    for split, pairs in opened.splits.items():
+        title, statistics = f"{data.name}/{split}", data.of_split(split)
         for finding in checks.inspect(
             pairs,
             len(pairs),
             label_spec,
-            colours,
-            description=f"Checking {name}/{split}",
-            reader=reader,
+            opened.colours,
+            description=f"Checking {title}",
+            reader=opened.reader,
         ):
-            statistics.add(finding)
+            data.add(split, finding)
             found.add(split, finding.counts)
-            for problem in finding.problems:
-                problems.add(*problem)
         if statistics.labels:
-            absent += _absent(f"{name}/{split}", statistics, label_spec)
-        tell(f"{name}/{split}: {statistics.images} images, {_sizes(statistics.sizes)}")
-        console.print(to_table(dataset.classes, statistics))
-    unteaching = _unteaching(config.data.train_split, name, found, label_spec)
-    tell_problems(problems, absent)
-    for line in unteaching:
+            data.absent += _absent(title, statistics, label_spec)
+        tell(f"{title}: {statistics.images} images, {_sizes(statistics.sizes)}")
+        console.print(to_table(label_spec.names, statistics))
+    data.unteaching = _unteaching(config.data.train_split, data.name, found, label_spec)
+    _tell_result(data)
+    if page is not None:
+        browse.browse(data, opened.splits, opened.reader, page, pictures=pictures)
+    return data.is_fine
+
+
+def _open(config: ml_collections.ConfigDict) -> _Opened:
+    """The pairs of all splits: of a directory where it lies, else as they are built."""
+    data = config.data
+    name, directory = data.name, data.dir or None
+    dataset = registry.get(name, directory, data.cache_dir, data.built)
+    if dataset.needs_dir and directory:
+        source = registry.source_directory(name, directory)
+        pairs, problems = dataset.builder.pairs(source)
+        checked = CheckedData(name, str(source), dataset.label_spec, problems)
+        colours, reader = dataset.builder.colours(source), dataset.builder.label_reader(source)
+        return _Opened(checked, pairs, colours, reader)
+    builder = registry.prepare(name, directory, data.cache_dir, data.built, data.encoding)
+    tell_remarks(builder)
+    problems = Problems(dataset.label_spec.describe_values())
+    checked = CheckedData(name, str(builder.data_dir), dataset.label_spec, problems)
+    return _Opened(checked, _built_pairs(builder), {}, NumberReader())
+
+
+def _tell_result(data: CheckedData) -> None:
+    tell_problems(data.problems, data.absent)
+    for line in data.unteaching:
         tell(line, "red")
-    if not problems and not unteaching:
-        has_remarks = absent or any(problems.listed(remarks=True))
+    if data.is_fine:
+        has_remarks = data.absent or any(data.problems.listed(remarks=True))
         fine = "Nothing is refused, but see above." if has_remarks else "Nothing is wrong."
         tell(fine, "green")
-    return not problems and not unteaching
 
 
 def to_table(classes: tuple[str, ...], statistics: Statistics) -> rich.table.Table:
@@ -182,7 +191,7 @@ def _sizes(sizes: collections.Counter) -> str:
     return ", ".join(texts) + (f" and {more} other sizes" if more else "") or "none readable"
 
 
-class _BuiltPairs:
+class _BuiltPairs(Sequence[Pair]):
     """The pairs of a split of a built data set, read from its records when they are wanted."""
 
     def __init__(self, source: Source):
@@ -191,11 +200,13 @@ class _BuiltPairs:
     def __len__(self) -> int:
         return len(self._source)
 
+    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]
+        record = self._source[index]
+        image, label = (_Held(record, field) for field in ("image", "label"))
+        return Pair(record["id"], image, label)  # type: ignore[arg-type]  # read alike
+
     def __iter__(self) -> Iterator[Pair]:
-        for i in range(len(self._source)):
-            record = self._source[i]
-            image, label = (_Held(record, field) for field in ("image", "label"))
-            yield Pair(record["id"], image, label)  # type: ignore[arg-type]  # read alike
+        return (self[index] for index in range(len(self)))
 
 
 class _Held:

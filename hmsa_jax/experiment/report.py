@@ -10,14 +10,22 @@ from ml_collections import ConfigDict
 
 from hmsa_jax.config import schema
 from hmsa_jax.distributed.preemption import Preemption
-from hmsa_jax.experiment import compare, protocols, run_directory, run_facts, shown_images, start
+from hmsa_jax.experiment import (
+    compare,
+    page_file,
+    protocols,
+    run_directory,
+    run_facts,
+    shown_images,
+    start,
+)
 from hmsa_jax.experiment.evaluation import RESULTS
 from hmsa_jax.experiment.shown_images import ScoredRun
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.report import count_file, reported_run, run_page
 from hmsa_jax.report.page.gallery import Card
 from hmsa_jax.report.reported_run import ReportedRun, Scores
-from hmsa_jax.runtime import files, storage, versions
+from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import training_record
 
@@ -62,7 +70,6 @@ def report(
     ]
     shown_by = _protocol(runs, protocol)
     cards, remark = _cards(runs, shown_by, images)
-    made = ", ".join(f"{name} {version}" for name, version in versions.of_all().items())
     text = run_page.render(
         [run.reported for run in runs],
         defaults=schema.in_words(schema.base_config()),
@@ -70,11 +77,9 @@ def report(
         palette=runs[0].label_spec.palette,
         cards=cards,
         remark=remark,
-        foot=f"Made by `report` of hmsa_jax with {made}.",
+        foot=page_file.made_by("report"),
     )
-    data = text.encode(errors="backslashreplace")  # a name may hold bytes that are no text
-    files.store(out, data)
-    tell(f"The page of {' and '.join(names)}: {out} ({len(data) / 1e6:.1f} MB)")
+    page_file.write(out, text, " and ".join(names))
 
 
 def _check_out(out: pathlib.Path, workdirs: Sequence[pathlib.Path]) -> None:
@@ -87,9 +92,7 @@ def _check_out(out: pathlib.Path, workdirs: Sequence[pathlib.Path]) -> None:
     twice = [path for path in absolute if absolute.count(path) > 1]
     if twice:
         raise ValueError(f"{_FLAG} names {twice[0]} twice; name other runs, or leave it out once")
-    if not storage.is_remote(out) and out.is_dir():
-        raise ValueError(f"--out is {out}, a directory; name a file, like {out / NAME}")
-    storage.check_place(out.parent, "--out")
+    page_file.check(out, "--out")
 
 
 def _names(workdirs: Sequence[pathlib.Path]) -> list[str]:

@@ -80,12 +80,16 @@ def facts(
     if scores is not None:
         words = [f"step {scores.origin.step} on {scores.origin.split}"]
         words += [
-            f"{name.replace('_', ' ')} {scores.facts[name]}"
+            f"{name.replace('_', ' ')} {_in_words(scores.facts[name])}"
             for name in ("flip", "fusion_resolution", "weights")
             if name in scores.facts
         ]
         known["scored"] = "; ".join(words)
     return known
+
+
+def _in_words(fact: Any) -> str:
+    return ("no", "yes")[fact] if isinstance(fact, bool) else str(fact)
 
 
 def _duration(seconds: float) -> str:

@@ -252,4 +252,4 @@ def _thinned(curve: Curve) -> Curve:
 
 
 def _short(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:z.3g}"

@@ -41,7 +41,7 @@ class Difference:
         return (
             _percent(self.first),
             _percent(self.second),
-            "-" if np.isnan(beyond) else f"{100 * beyond:+.1f}",
+            "-" if np.isnan(beyond) else f"{100 * beyond:+z.1f}",
             interval_text(self.ends, signed=True),
         )
 
@@ -109,4 +109,4 @@ def _difference(
 
 
 def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.1f}"
+    return "-" if np.isnan(value) else f"{100 * value:z.1f}"

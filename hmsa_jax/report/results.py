@@ -171,7 +171,7 @@ def interval_text(ends: tuple[float, float], *, signed: bool = False) -> str:
       ends: of the interval; NaN if it is not known.
       signed: whether positive numbers have a sign, too.
     """
-    low, high = (f"{100 * end:+.1f}" if signed else f"{100 * end:.1f}" for end in ends)
+    low, high = (f"{100 * end:+z.1f}" if signed else f"{100 * end:z.1f}" for end in ends)
     return "-" if np.isnan(ends[0]) else f"{low} to {high}"
 
 
@@ -231,7 +231,7 @@ def _kind_of_counts(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _cells(values: Iterable[float], best_of: Callable[..., Any] = max) -> list[Text]:
-    texts = ["-" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+    texts = ["-" if np.isnan(value) else f"{100 * value:z.1f}" for value in values]
     best = best_of((float(text) for text in texts if text != "-"), default=None)
     return [
         Text.assemble((text, "bold" if text != "-" and float(text) == best else ""))

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from configs import base
+from data import checks
 from data.street_scenes import data_set
 from hmsa_jax.experiment import check_data
+from hmsa_jax.report import checked_data
 from hmsa_jax.runtime.progress import console
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -166,8 +168,8 @@ def test_painted_scenes_are_read_from_their_records(tmp_path, monkeypatch):
 
 
 def test_a_split_without_labels():
-    statistics = check_data.Statistics(data_set.StreetScenes.label_spec())
-    statistics.add(check_data.Finding((4, 3), None, ()))
+    statistics = checked_data.Statistics(data_set.StreetScenes.label_spec())
+    statistics.add(checks.Finding(0, "a", (4, 3), (9.0, 1.0), None, ()))
     names = data_set.classes.NAMES
     with console.capture() as capture:
         console.print(check_data.to_table(names, statistics))

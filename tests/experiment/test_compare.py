@@ -72,7 +72,7 @@ def test_two_runs_are_compared_protocol_by_protocol(runs, capsys):
             hit = np.diag(total)
             means.append(100 * np.mean(hit / (total.sum(0) + total.sum(1) - hit)))
         assert (score, other) == tuple(f"{mean:.1f}" for mean in means)
-        assert difference == f"{means[1] - means[0]:+.1f}"
+        assert difference == f"{means[1] - means[0]:+z.1f}"
         ends = bootstrap.interval(second.resampled[name] - first.resampled[name])
         assert interval == "{:+.1f} to {:+.1f}".format(*(100 * end for end in ends))
     assert "a/val, 30 images" in out

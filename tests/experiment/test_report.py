@@ -123,6 +123,7 @@ def test_the_page_shows_the_worst_images_as_the_run_predicts_them(runs, capsys):
         halves = [pictures[f"share of scale {s} (attention)"].mean() for s in ("0.5", "1")]
         assert sum(halves) == pytest.approx(255, abs=6)
     assert "These are the 2 images with the lowest mean IoU, of the 5 that were scored." in text
+    assert re.search(r"step \d+ on camvid/validation; flip no; fusion resolution ", text)
     assert 'id="scales"' in text
     assert 'id="calibration"' in text
 

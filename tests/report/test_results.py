@@ -12,7 +12,7 @@ from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.experiment import check_data
 from hmsa_jax.inference.evaluation import Evaluation
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import count_file, results
+from hmsa_jax.report import checked_data, comparison, count_file, results
 from hmsa_jax.runtime.console import console
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -162,6 +162,14 @@ def test_a_line_names_the_worst_images():
     assert "image 4" not in line
 
 
+def test_nothing_is_less_than_0_where_it_is_0_in_the_digits_shown():
+    ends = (-0.0004, 0.0004)
+    assert results.interval_text(ends) == "0.0 to 0.0"
+    assert results.interval_text(ends, signed=True) == "+0.0 to +0.0"
+    difference = comparison.Difference(("a", "b"), 0.5, 0.4999, ends)
+    assert difference.cells() == ("50.0", "50.0", "+0.0", "+0.0 to +0.0")
+
+
 def test_of_one_image_there_is_no_interval():
     confusions = ImageConfusions(("a",), ("single (1)",), ("road",), np.ones((1, 1, 1, 1), int))
     result = json.loads(results.to_json(Evaluation(confusions, {})))
@@ -179,7 +187,7 @@ def test_every_table_shows_names_of_classes_as_they_are(name):
             an_evaluation({"single (1)": np.eye(2)}, label_spec.names), "folder/train[:10%]"
         ),
         summary_lib.to_table(summary_lib.summarize([], label_spec.names)),
-        check_data.to_table(label_spec.names, check_data.Statistics(label_spec)),
+        check_data.to_table(label_spec.names, checked_data.Statistics(label_spec)),
     ]
     for table in tables:
         with console.capture() as capture:

@@ -7,8 +7,11 @@ from typing import Any
 from markupsafe import Markup
 
 from hmsa_jax.report import templates
+from hmsa_jax.report.page import page
 from hmsa_jax.report.page.thumbnail import Thumbnail
 from hmsa_jax.report.pictures import Palette
+
+_FEW = 3  # pictures of cards that stand side by side, where there is room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Card:
       by_class: number of each class that the image holds -> a figure of it; None where it has none.
       number: by which the cards are sorted, if it has one.
       about: a few words beside the number.
+      group: by which it may be chosen, such as a split.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Card:
     by_class: Mapping[int, float | None]
     number: float | None = None
     about: str = ""
+    group: str = ""
 
 
 def gallery(
@@ -36,8 +41,11 @@ def gallery(
     palette: Palette,
     *,
     figure: str = "",
+    number: str = "",
+    first: str = "",
     unit: str = " %",
     finds_worst: bool = False,
+    group: str = "",
 ) -> Markup:
     """Cards in a grid; a click or Enter enlarges a picture.
 
@@ -45,39 +53,44 @@ def gallery(
       cards: in the order in which they are shown first.
       classes: their names.
       palette: RGB of each class.
-      figure: what the numbers of the cards and classes are, such as 'IoU'; '' for cards that are
-        not sorted.
+      figure: what the figures of the classes are, such as 'IoU'; '' for cards that are not sorted.
+      number: what the numbers of the cards are; '' for the mean of the figures.
+      first: what the order is in which they are shown first; '' if `number` sorts them, lowest
+        first.
       unit: what follows a number.
       finds_worst: whether one may ask for the images in which a class has the lowest number.
+      group: what the groups of the cards are, such as 'Split'; '' for cards of no groups.
     """
+    number = number or f"mean {figure}"
     orders = [
-        {"value": "all 1", "text": f"mean {figure}, lowest first"},
-        {"value": "all -1", "text": f"mean {figure}, highest first"},
+        *([{"value": "given 0", "text": first}] if first else []),
+        {"value": "all 1", "text": f"{number}, lowest first"},
+        {"value": "all -1", "text": f"{number}, highest first"},
         {"value": "class 1", "text": f"{figure} of the class, lowest first"},
         {"value": "class -1", "text": f"{figure} of the class, highest first"},
     ]
     return templates.render(
         "page/gallery.html.jinja",
         classes=classes,
-        palette=[
-            (name, "rgb({}, {}, {})".format(*colour))
-            for name, colour in zip(classes, palette, strict=True)
-        ],
+        key=page.key(classes, palette),
         orders=orders if figure else [],
         has_worst=finds_worst,
+        group_title=group,
+        groups=list(dict.fromkeys(card.group for card in cards)),
         unit=unit,
-        cards=[_shown(card, figure, unit) for card in cards],
+        is_narrow=all(len(card.pictures) <= _FEW for card in cards),
+        cards=[_shown(card, number, unit) for card in cards],
     )
 
 
-def _shown(card: Card, figure: str, unit: str) -> dict[str, Any]:
+def _shown(card: Card, number: str, unit: str) -> dict[str, Any]:
     """What the template reads of a card."""
-    number = "" if card.number is None else f"mean {figure} {card.number:.1f}{unit}"
     return {
         "name": card.name,
         "number": card.number,
-        "number_text": number,
+        "number_text": "" if card.number is None else f"{number} {card.number:.1f}{unit}",
         "about": card.about,
+        "group": card.group,
         "by_class": {str(name): value for name, value in card.by_class.items()},
         "pictures": [
             {"caption": caption, **dataclasses.asdict(picture)}

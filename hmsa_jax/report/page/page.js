@@ -11,6 +11,7 @@ function gallery(root) {
   const cards = [...list.children].map((element) => ({
     element,
     number: element.dataset.number === undefined ? null : Number(element.dataset.number),
+    group: element.dataset.group,
     byClass: JSON.parse(element.dataset.classes),
     ofClass: element.querySelector(".of-class"),
     pictures: [...element.querySelectorAll(".picture")],
@@ -24,16 +25,19 @@ function gallery(root) {
   }
 
   function arrange() {
-    const chosen = form.elements.class.value, which = form.elements.which, order = form.elements.order;
+    const {which, order, group} = form.elements, chosen = form.elements.class.value;
     if (which) which.disabled = chosen === "";
-    const holds = (card) => chosen === "" || chosen in card.byClass;
+    const holds = (card) => (chosen === "" || chosen in card.byClass)
+      && (!group || group.value === "" || card.group === group.value);
     shown = cards.filter((card) =>
       holds(card) && (chosen === "" || !which || which.value === "hold" || isWorst(card, chosen)));
     if (order) {
       const [what, sign] = order.value.split(" ");
       const value = (card) => what === "class" && chosen !== "" ? card.byClass[chosen] : card.number;
       const last = (card) => value(card) === null || value(card) === undefined;
-      shown = [...shown].sort((a, b) => last(a) - last(b) || Number(sign) * (value(a) - value(b)));
+      if (what !== "given") {
+        shown = [...shown].sort((a, b) => last(a) - last(b) || Number(sign) * (value(a) - value(b)));
+      }
     }
     for (const card of cards) {
       card.element.hidden = !shown.includes(card);

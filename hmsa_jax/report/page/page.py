@@ -5,6 +5,8 @@ each piece, and returns it as `Markup`, which is escaped already:
 
     page.text        a paragraph
     page.facts       names and values
+    page.items       a list, such as one of files
+    page.key         classes and their colours
     table.table      a table of figures, with a caption
     table.matrix     a confusion matrix, of one of several choices
     charts.*         curves, bars and shares (hmsa_jax/report/charts.py)
@@ -25,6 +27,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from markupsafe import Markup
 
 from hmsa_jax.report import templates
+from hmsa_jax.report.pictures import Palette
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,25 @@ def facts(values: Mapping[str, str], *, code: Iterable[str] = ()) -> Markup:
       code: the names of those to be copied, such as a command.
     """
     return templates.render("page/facts.html.jinja", values=values, code=set(code))
+
+
+def items(lines: Iterable[str]) -> Markup:
+    """A list, a line each."""
+    return templates.render("page/items.html.jinja", lines=lines)
+
+
+def key(classes: Sequence[str], palette: Palette) -> Markup:
+    """The classes, each beside its colour.
+
+    Args:
+      classes: their names.
+      palette: RGB of each.
+    """
+    colours = [
+        (name, "rgb({}, {}, {})".format(*colour))
+        for name, colour in zip(classes, palette, strict=True)
+    ]
+    return templates.render("page/key.html.jinja", colours=colours)
 
 
 def beside(*pieces: Markup) -> Markup:

@@ -46,7 +46,7 @@ def table(
 
 def best_of(values: Sequence[float], best: Any = max, digits: int = 1) -> list[Cell]:
     """Cells of figures in percent; the best stand out among others; '-' where there is none."""
-    texts = ["-" if np.isnan(value) else f"{value:.{digits}f}" for value in values]
+    texts = ["-" if np.isnan(value) else f"{value:z.{digits}f}" for value in values]
     known = [float(text) for text in texts if text != "-"]
     mark = best(known) if len({*known}) > 1 else None
     return [Cell(text, text != "-" and float(text) == mark) for text in texts]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from hmsa_jax.report import pictures
 from hmsa_jax.report.pictures import Palette, coloured
 
 SIDE, SHARE_SIDE = 512, 256  # pixels of the longer side, at most
@@ -40,6 +41,13 @@ def photograph(image: np.ndarray, side: int = SIDE) -> Thumbnail:
 def classes(label: np.ndarray, palette: Palette, side: int = SIDE) -> Thumbnail:
     """Class numbers, uint8 `[H, W]`, in the colours of the classes; no class is black."""
     return _drawn(coloured(_reduced(label, side, cv2.INTER_NEAREST), palette))
+
+
+def overlay(image: np.ndarray, label: np.ndarray, palette: Palette, side: int = SIDE) -> Thumbnail:
+    """The mean of an image, uint8 `[H, W, 3]`, and the colours of its classes, uint8 `[H, W]`."""
+    image = _reduced(image, side, cv2.INTER_AREA)
+    label = _reduced(label, side, cv2.INTER_NEAREST)
+    return _encoded(pictures.overlay(image, label, palette), quality=_QUALITY)
 
 
 def errors(label: np.ndarray, predicted: np.ndarray, classes: int, side: int = SIDE) -> Thumbnail:

@@ -4,39 +4,26 @@ It takes chromium, chromedriver and selenium, and is skipped where they are not.
 """
 
 import base64
+import dataclasses
 import re
-import shutil
 
 import pytest
 
+from hmsa_jax.report.page import gallery
+from hmsa_jax.report.page import page as page_lib
+from tests.browser import opened
 from tests.report import example_page as example
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="chromium or chromedriver is not installed"
-)
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with opened() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +98,31 @@ def test_images_are_filtered_and_sorted(page):
     assert shown(page) == [2, 3, 4, 1, 0, 5]
     choose(page, "class", 0)
     assert shown(page) == worst_first
+
+
+def test_groups_are_chosen_and_the_first_order_comes_back(browser, tmp_path):
+    order, groups, by_number = [3, 0, 5, 1, 4, 2], ("train", example.SCRIPT), example.cards()
+    cards = [
+        dataclasses.replace(by_number[i], group=groups[i % 2], name=example.IMAGES[i])
+        for i in order
+    ]
+    options = {"figure": "share", "number": "ignored", "first": "odd first", "group": "Split"}
+    shown_cards = gallery.gallery(cards, example.NAMES, example.PALETTE, **options)
+    path = tmp_path / "page.html"
+    path.write_text(page_lib.render("a", [page_lib.Section("a", "A", [shown_cards])]))
+    browser.get(path.as_uri())
+    assert shown(browser) == order
+    choose(browser, "order", 1)
+    assert shown(browser) == sorted(order)
+    choose(browser, "group", 1)  # of the first card
+    assert shown(browser) == [1, 3, 5]
+    choose(browser, "order", 0)
+    assert shown(browser) == [3, 5, 1]
+    choose(browser, "class", 2)
+    assert [1 in card.by_class for card in by_number] == [False, True, False, False, False, True]
+    assert shown(browser) == [5, 1]
+    assert browser.find_element(By.TAG_NAME, "output").text == "2 of 6 images"
+    assert browser.execute_script("return window.broken") is None
 
 
 def test_all_can_be_done_with_keys(page):

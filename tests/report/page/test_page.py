@@ -170,6 +170,7 @@ def test_cells_of_figures():
     assert best == [False, True, False, True]
     assert [cell.is_best for cell in table.best_of([2.0, 1.0], min)] == [False, True]
     assert not any(cell.is_best for cell in table.best_of([0.0, 0.0]))
+    assert [cell.text for cell in table.best_of([-0.04, -0.06])] == ["0.0", "-0.1"]
 
 
 def test_a_gallery_without_figures_has_no_order():
