@@ -60,7 +60,7 @@ def export(
     _check_out(out)
     chosen = FORMATS.get(form)
     dtype = dtype or chosen.dtype or config.model.dtype
-    chosen.check(dtype)
+    chosen.check(dtype, is_exact)
     way = protocols.of_prediction(protocol, config)
     _check_size(config, way, size)
     canvas = canvas_for(size, is_exact)

@@ -15,13 +15,14 @@ class Format:
     """An entry of `FORMATS`.
 
     Attributes:
-      check: raises ValueError if a network that computes in a dtype cannot be written here.
+      check: raises ValueError if it cannot be written here, or not with this dtype to compute in,
+        or not for images of one size alone (True) or of any size (False).
       write: given a program, what is said of it, and a path: writes the file, checks it and returns
         in a line how near it comes.
       dtype: that networks compute in there; None for that of the run.
     """
 
-    check: Callable[[str], None]
+    check: Callable[[str, bool], None]
     write: Callable[[Program, Mapping[str, Any], pathlib.Path], str]
     dtype: str | None = None
 

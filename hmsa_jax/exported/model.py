@@ -15,7 +15,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -59,6 +59,17 @@ class Deviation:
     classes: float
     probability: float
     largest: float
+
+    @classmethod
+    def between(cls, results: Iterable[tuple[Mapping, Mapping]]) -> "Deviation":
+        """Of results from those that are expected: `classes` and `probability`, uint8 each."""
+        differing, distances = [], []
+        for got, expected in results:
+            differing.append(np.ravel(got["classes"] != expected["classes"]))
+            distance = got["probability"].astype(int) - expected["probability"].astype(int)
+            distances.append(np.ravel(np.abs(distance)) / 255)
+        differs, distance = np.concatenate(differing), np.concatenate(distances)
+        return cls(float(differs.mean()), float(distance.mean()), float(distance.max()))
 
     def __str__(self) -> str:
         return (
@@ -194,7 +205,8 @@ def load(path: str | os.PathLike, *, check: bool = True) -> ExportedModel:
     weights = dict(_arrays_in(path, files, WEIGHTS))
     model = ExportedModel(about, program.call, weights)
     if check:
-        model.deviation = _deviation(model, dict(_arrays_in(path, files, TESTS)))
+        tests = dict(_arrays_in(path, files, TESTS))
+        model.deviation = Deviation.between(_results(model, tests))
         allowed = about["tolerance"]
         beyond = [name for name, most in allowed.items() if getattr(model.deviation, name) > most]
         if beyond:
@@ -278,16 +290,14 @@ def _arrays_in(path: str, files: dict[str, bytes], folder: str) -> Iterator[tupl
             yield name.removeprefix(folder).removesuffix(".npy"), array
 
 
-def _deviation(model: ExportedModel, tests: dict[str, np.ndarray]) -> Deviation:
-    differing, distances = [], []
+def _results(
+    model: ExportedModel, tests: dict[str, np.ndarray]
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """What the model says of each picture, and what the file says."""
     for number in range(model.about["tests"]):
-        got = model.predict(tests[f"{number}/image"])
-        differing.append(np.ravel(got.classes != tests[f"{number}/classes"]))
-        expected = tests[f"{number}/probability"].astype(int)
-        distances.append(np.ravel(np.abs(got.probability - expected)) / 255)
-    distance = np.concatenate(distances)
-    classes = np.concatenate(differing).mean()
-    return Deviation(float(classes), float(distance.mean()), float(distance.max()))
+        prediction = model.predict(tests[f"{number}/image"])
+        expected = {name: tests[f"{number}/{name}"] for name in ("classes", "probability")}
+        yield {name: getattr(prediction, name) for name in expected}, expected
 
 
 def _damaged(path: str, error: Exception) -> ValueError:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from hmsa_jax.exported.model import Deviation
 from hmsa_jax.exported.one_platform import on_platform
@@ -16,16 +15,18 @@ from hmsa_jax.exported.program import Program
 from hmsa_jax.runtime.files import store
 
 METADATA = "hmsa_jax"  # under which the file says what the network is, as JSON
-INPUTS = ("image", "size")
+IMAGE = "image"  # name of the input, uint8 [1, H, W, 3]
 
 _NEEDED = ("jax2onnx", "onnx", "onnxruntime")
 _TOLERANCE = {"classes": 1e-3, "probability": 1e-3}  # other sums decide some ties
 
 
-def check(dtype: str) -> None:
-    """Raises ValueError if files cannot be made here, or not of this dtype."""
+def check(dtype: str, is_exact: bool) -> None:
+    """Raises ValueError if files cannot be made here, or not of this dtype or of any size."""
     if dtype != "float32":
         raise ValueError(f"--dtype is {dtype}, but --format=onnx is float32; leave --dtype out")
+    if not is_exact:
+        raise ValueError("--format=onnx is for images of one size alone; add --exact")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(
@@ -66,37 +67,26 @@ def _convert(program: Program) -> Any:
 
     names = sorted(jax.eval_shape(program, program.weights, *program.inputs(1)))
 
-    def results(*images: jax.Array) -> list[jax.Array]:
-        arrays = dict(zip(INPUTS, images, strict=False))
-        summary = program.together(program.weights, arrays)
+    def results(image: jax.Array) -> list[jax.Array]:
+        summary = program.together(program.weights, {"image": image})
         return [summary[name] for name in names]
 
-    inputs = program.inputs(1)
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)  # of packages that nothing here needs
     return jax2onnx.to_onnx(
-        on_platform(results, "cpu", *inputs),
-        inputs,
-        input_names=INPUTS[: len(inputs)],
+        on_platform(results, "cpu", *program.inputs(1)),
+        program.inputs(1),
+        input_names=[IMAGE],
         output_names=names,
         model_name="hmsa_jax",
     )
 
 
 def _deviation(program: Program, data: bytes) -> Deviation:
-    """What comes of the program's pictures by onnxruntime on a CPU."""
+    """What comes of the program's picture by onnxruntime on a CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    differing, distances = [], []
-    for test in program.expected():
-        rows, columns = test["image"].shape[:2]
-        arrays = dict(zip(INPUTS, program.arrays(test["image"]), strict=False))
-        got = dict(zip(names, session.run(names, arrays), strict=True))
-        cut = {name: got[name][0, :rows, :columns] for name in ("classes", "probability")}
-        differing.append(np.ravel(cut["classes"] != test["classes"]))
-        expected = test["probability"].astype(int)
-        distances.append(np.ravel(np.abs(cut["probability"] - expected)) / 255)
-    distance = np.concatenate(distances)
-    classes = np.concatenate(differing).mean()
-    return Deviation(float(classes), float(distance.mean()), float(distance.max()))
+    (test,) = program.expected()
+    results = session.run(names, {IMAGE: test["image"][None]})
+    return Deviation.between([(dict(zip(names, results, strict=True)), test)])

@@ -24,8 +24,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = {"classes": 0.03, "probability": 0.02}
 
 
-def check(dtype: str) -> None:
-    """Raises ValueError if what it takes to write the file is missing; any dtype will do."""
+def check(dtype: str, is_exact: bool) -> None:
+    """Raises ValueError if what it takes to write the file is missing; all else will do."""
     if importlib.util.find_spec("flatbuffers") is None:
         raise ValueError("--format=stablehlo needs flatbuffers: pip install flatbuffers")
 
