@@ -17,7 +17,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = [*PROJECT["dependencies"], *EXTRAS["gcs"], *EXTRAS["simd"], *EXTRAS["explore"]]
+ONNX = [
+    line
+    for line in (ROOT / "requirements-onnx.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+NEEDED = [*PROJECT["dependencies"], *EXTRAS["gcs"], *EXTRAS["simd"], *EXTRAS["explore"], *ONNX]
 OURS = {"hmsa_jax", "data", "configs", "main"}
 # Packages whose import has another name; one may be a part of what is named.
 DISTRIBUTIONS = {

@@ -2,7 +2,7 @@
 
 This file needs nothing of the project and may be copied elsewhere. The file it opens is a zip:
 
-model.json           what the network is: classes, colours, protocol, sizes, precision, versions
+network.json           what the network is: classes, colours, protocol, sizes, precision, versions
 program.stablehlo    its program, of `jax.export`: (weights by name, image[, size]) -> results
 weights/NAME.npy     float32
 tests/N/*.npy        a picture, and what the network said of it where it was exported
@@ -25,7 +25,7 @@ import numpy as np
 FORMAT = "hmsa_jax exported network"
 VERSION = 1  # of what stands in a file and where
 
-ABOUT, PROGRAM, WEIGHTS, TESTS = "model.json", "program.stablehlo", "weights/", "tests/"
+ABOUT, PROGRAM, WEIGHTS, TESTS = "network.json", "program.stablehlo", "weights/", "tests/"
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, RuntimeError)
 
@@ -82,7 +82,7 @@ class ExportedModel:
     """A network, ready to predict; from `load`.
 
     Attributes:
-      about: all that `model.json` says.
+      about: all that `network.json` says.
       deviation: what came of the file's pictures here; None where that was not asked for.
     """
 

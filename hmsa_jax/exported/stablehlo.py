@@ -35,7 +35,7 @@ def write(program: Program, about: Mapping[str, Any], path: pathlib.Path) -> str
 
     Args:
       program: what is exported.
-      about: what `model.json` says of the network.
+      about: what `network.json` says of the network.
       path: of the file.
 
     Returns:

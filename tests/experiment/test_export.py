@@ -1,8 +1,10 @@
 """A run as a file that jax and numpy alone open, and what is refused of either."""
 
+import doctest
 import io
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -219,6 +221,15 @@ def test_other_weights_are_noticed(file, tmp_path):
 def test_what_it_cannot_predict_is_refused(opened, image, message):
     with pytest.raises(ValueError, match=message):
         opened.predict(image)
+
+
+def test_the_guide_does_what_it_says(file, tmp_path, monkeypatch):
+    shutil.copy(file, tmp_path / "network.hmsa")
+    monkeypatch.chdir(tmp_path)
+    guide, options = str(ROOT / "docs/export.md"), doctest.ELLIPSIS
+    result = doctest.testfile(guide, module_relative=False, optionflags=options)
+    assert result.attempted > 6
+    assert not result.failed
 
 
 def test_images_of_one_size_alone(directory, tmp_path, capsys):
