@@ -2,7 +2,7 @@
 
 This file needs nothing of the project and may be copied elsewhere. The file it opens is a zip:
 
-network.json           what the network is: classes, colours, protocol, sizes, precision, versions
+network.json         what the network is: classes, colours, protocol, sizes, precision, versions
 program.stablehlo    its program, of `jax.export`: (weights by name, image[, size]) -> results
 weights/NAME.npy     float32
 tests/N/*.npy        a picture, and what the network said of it where it was exported
