@@ -71,6 +71,10 @@ class Deviation:
         differs, distance = np.concatenate(differing), np.concatenate(distances)
         return cls(float(differs.mean()), float(distance.mean()), float(distance.max()))
 
+    def is_within(self, allowed: Mapping[str, float]) -> bool:
+        """Whether no number is larger than the one that is allowed for it, by name."""
+        return all(getattr(self, name) <= most for name, most in allowed.items())
+
     def __str__(self) -> str:
         return (
             f"{self.classes:.3%} of the pixels get another class; probabilities differ by"
@@ -206,10 +210,9 @@ def load(path: str | os.PathLike, *, check: bool = True) -> ExportedModel:
     model = ExportedModel(about, program.call, weights)
     if check:
         tests = dict(_arrays_in(path, files, TESTS))
-        model.deviation = Deviation.between(_results(model, tests))
+        model.deviation = Deviation.between(results(model, tests))
         allowed = about["tolerance"]
-        beyond = [name for name, most in allowed.items() if getattr(model.deviation, name) > most]
-        if beyond:
+        if not model.deviation.is_within(allowed):
             raise ValueError(
                 f"{path} is not computed here as where it was exported: {model.deviation}. At most"
                 f" {allowed['classes']:.1%} and {allowed['probability']} may differ; compare the"
@@ -290,10 +293,15 @@ def _arrays_in(path: str, files: dict[str, bytes], folder: str) -> Iterator[tupl
             yield name.removeprefix(folder).removesuffix(".npy"), array
 
 
-def _results(
-    model: ExportedModel, tests: dict[str, np.ndarray]
+def results(
+    model: ExportedModel, tests: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
-    """What the model says of each picture, and what the file says."""
+    """What a model says of each picture, and what is expected, for `Deviation.between`.
+
+    Args:
+      model: from `load`.
+      tests: `N/image`, `N/classes` and `N/probability` of the pictures N from 0 on.
+    """
     for number in range(model.about["tests"]):
         prediction = model.predict(tests[f"{number}/image"])
         expected = {name: tests[f"{number}/{name}"] for name in ("classes", "probability")}

@@ -11,7 +11,7 @@ import jax
 
 from hmsa_jax.exported.model import Deviation
 from hmsa_jax.exported.one_platform import on_platform
-from hmsa_jax.exported.program import Program
+from hmsa_jax.exported.program import Program, refuse_far
 from hmsa_jax.runtime.files import store
 
 METADATA = "hmsa_jax"  # under which the file says what the network is, as JSON
@@ -53,11 +53,7 @@ def write(program: Program, about: Mapping[str, Any], path: pathlib.Path) -> str
     model.metadata_props.add(key=METADATA, value=json.dumps(about))
     data = model.SerializeToString(deterministic=True)
     deviation = _deviation(program, data)
-    if any(getattr(deviation, name) > most for name, most in _TOLERANCE.items()):
-        raise ValueError(
-            f"--format=onnx: onnxruntime does not compute what the run does: {deviation}."
-            f" {path} is not written; export --format=stablehlo, and report this"
-        )
+    refuse_far(deviation, _TOLERANCE, path)
     store(path, data)
     return f"by onnxruntime {deviation}"
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmsa_jax.distributed import sharding
+from hmsa_jax.exported.model import Deviation
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.predictor import Predictor, most_probable, one_image_at_a_time, to_byte
 from hmsa_jax.inference.protocol import ProtocolOutput
@@ -137,6 +139,15 @@ def canvas_for(size: Size, is_exact: bool) -> Size:
         return size
     rows, columns = (-(-side // MULTIPLE) * MULTIPLE for side in size)
     return rows, columns
+
+
+def refuse_far(deviation: Deviation, allowed: Mapping[str, float], path: pathlib.Path) -> None:
+    """Raises ValueError, which names the file, if what was exported is too far from the run."""
+    if not deviation.is_within(allowed):
+        raise ValueError(
+            f"{path} is not written, since what was exported does not compute what the run does:"
+            f" {deviation}. Try another --format or --dtype, and report this"
+        )
 
 
 def summarize(outputs: Sequence[ProtocolOutput], batch: Arrays) -> dict[str, jax.Array]:

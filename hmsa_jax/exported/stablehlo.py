@@ -14,14 +14,15 @@ import jax.export
 import numpy as np
 
 from hmsa_jax.exported import model
-from hmsa_jax.exported.program import Program
+from hmsa_jax.exported.program import Program, refuse_far
 from hmsa_jax.runtime.files import atomic_path
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
-# What is computed elsewhere, in bfloat16 or in a TPU's or GPU's short products, differs by this at
-# most. Another program on the same machine differs by less.
-TOLERANCE = {"classes": 0.03, "probability": 0.02}
+# What is computed elsewhere may differ by this: five times as far as bfloat16 is from float32 in
+# the network of configs/street_scenes.py. The file and the run on one machine differ by less.
+TOLERANCE = {"classes": 0.03, "probability": 0.015}
+TOLERANCE_HERE = {"classes": 0.006, "probability": 0.003}
 
 
 def check(dtype: str, is_exact: bool) -> None:
@@ -45,10 +46,13 @@ def write(program: Program, about: Mapping[str, Any], path: pathlib.Path) -> str
       ValueError: not near enough; nothing is written then.
     """
     exported = _export(program)
-    tests = list(program.expected())
+    tests = {
+        f"{number}/{name}": array
+        for number, test in enumerate(program.expected())
+        for name, array in test.items()
+    }
     arrays = {f"{model.WEIGHTS}{name}": array for name, array in program.weights.items()}
-    for number, test in enumerate(tests):
-        arrays |= {f"{model.TESTS}{number}/{name}": array for name, array in test.items()}
+    arrays |= {f"{model.TESTS}{name}": array for name, array in tests.items()}
     files = {f"{name}.npy": _npy(array) for name, array in arrays.items()}
     files |= {model.PROGRAM: bytes(exported.serialize())}
     about = {
@@ -57,7 +61,7 @@ def write(program: Program, about: Mapping[str, Any], path: pathlib.Path) -> str
         **about,
         "platforms": exported.platforms,
         "calling_convention": exported.calling_convention_version,
-        "tests": len(tests),
+        "tests": sum(name.endswith("/image") for name in tests),
         "tests_computed_on": jax.devices()[0].device_kind,
         "tolerance": TOLERANCE,
         "files": len(files) + 1,
@@ -70,8 +74,10 @@ def write(program: Program, about: Mapping[str, Any], path: pathlib.Path) -> str
                 is_stored = name.startswith(model.WEIGHTS)
                 how = zipfile.ZIP_STORED if is_stored else zipfile.ZIP_DEFLATED
                 archive.writestr(_entry(name), data, how)
-        opened = model.load(partial)
-    return str(opened.deviation)
+        opened = model.load(partial, check=False)
+        deviation = model.Deviation.between(model.results(opened, tests))
+        refuse_far(deviation, TOLERANCE_HERE, path)
+    return str(deviation)
 
 
 def _export(program: Program) -> jax.export.Exported:
