@@ -49,6 +49,12 @@ def _evaluate(jaxpr: core.Jaxpr, consts: Sequence, arguments: Sequence, platform
     return [of(variable) for variable in jaxpr.outvars]
 
 
+def _evaluate_called(called: Any, arguments: Sequence, platform: str) -> list:
+    """The results of a function in a function, which holds its constants or has none."""
+    jaxpr, consts = getattr(called, "jaxpr", called), getattr(called, "consts", ())
+    return _evaluate(jaxpr, consts, arguments, platform)
+
+
 def _results(equation: core.JaxprEqn, inputs: list, platform: str) -> Sequence:
     primitive, params = equation.primitive, equation.params
     if primitive.name == "platform_index":
@@ -56,15 +62,12 @@ def _results(equation: core.JaxprEqn, inputs: list, platform: str) -> Sequence:
     if primitive.name in ("optimization_barrier", "name"):
         return inputs
     if primitive.name == "cond" and not isinstance(inputs[0], jax.core.Tracer):
-        branch = params["branches"][int(inputs[0])]
-        return _evaluate(branch.jaxpr, branch.consts, inputs[1:], platform)
+        return _evaluate_called(params["branches"][int(inputs[0])], inputs[1:], platform)
     if primitive.name == "scan":
-        return _unrolled(params, inputs, platform)
+        return _unrolled(equation, inputs, platform)
     called = next((params[name] for name in _CALLED if name in params), None)
     if called is not None and not primitive.name.startswith("reduce"):  # which keeps its sum there
-        is_closed = isinstance(called, core.ClosedJaxpr)
-        inner, consts = (called.jaxpr, called.consts) if is_closed else (called, ())
-        return _evaluate(inner, consts, inputs, platform)
+        return _evaluate_called(called, inputs, platform)
     if any(isinstance(value, jax.core.Tracer) for value in inputs):
         results = primitive.bind(*inputs, **params)
     else:
@@ -81,15 +84,21 @@ def _index(platforms: Sequence, platform: str) -> np.int32:
     raise ValueError(f"nothing is chosen for {platform} among {platforms}")
 
 
-def _unrolled(params: dict[str, Any], inputs: list, platform: str) -> list:
+def _unrolled(equation: core.JaxprEqn, inputs: list, platform: str) -> list:
     """The turns of a loop one after the other: there are as many as views of an image."""
-    consts, carry = params["num_consts"], params["num_carry"]
+    params = equation.params
+    body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
+    # How many inputs are what, versions of JAX write down each in its own way. What a turn has a
+    # slice of has an axis more outside.
+    carry = sum(map(_is_alike, equation.outvars, body.outvars))
+    sliced = len(inputs) - sum(map(_is_alike, equation.invars, body.invars))
+    consts = len(inputs) - sliced - carry
     state, outputs = inputs[consts : consts + carry], []
     turns = range(params["length"])
     for turn in reversed(turns) if params["reverse"] else turns:
         slices = [jax.lax.index_in_dim(x, turn, keepdims=False) for x in inputs[consts + carry :]]
-        body = params["jaxpr"]
-        results = _evaluate(body.jaxpr, body.consts, [*inputs[:consts], *state, *slices], platform)
+        arguments = [*inputs[:consts], *state, *slices]
+        results = _evaluate_called(params["jaxpr"], arguments, platform)
         state = results[:carry]
         outputs.append(results[carry:])
     if params["reverse"]:
@@ -99,3 +108,7 @@ def _unrolled(params: dict[str, Any], inputs: list, platform: str) -> list:
         for of_turns in zip(*outputs, strict=True)
     ]
     return [*state, *stacked]
+
+
+def _is_alike(outside: Any, inside: Any) -> bool:
+    return outside.aval.ndim == inside.aval.ndim
