@@ -17,6 +17,7 @@ COMMANDS = {
     "explore": "hmsa_jax.commands.explore",
     "autolabel": "hmsa_jax.commands.autolabel",
     "convert": "hmsa_jax.commands.convert",
+    "export": "hmsa_jax.commands.export",
     "check-data": "hmsa_jax.commands.check_data",
     "build-data": "hmsa_jax.commands.build_data",
     "backends": "hmsa_jax.commands.backends",

@@ -12,7 +12,8 @@ PATHS = sorted(
     path.relative_to(ROOT)
     for place in ("hmsa_jax/**/*.py", "data/**/*.py")
     for path in ROOT.glob(place)
-    # tests/experiment/test_run.py makes the run that docs/python.md needs.
+    # tests/experiment/test_run.py makes the run that docs/python.md needs, test_export.py the file
+    # that docs/export.md does.
     if ">>> " in path.read_text() and path.name != "python.md"
 )
 

@@ -17,9 +17,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+ONNX = [
+    line
+    for line in (ROOT / "requirements-onnx.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
 NEEDED = [
     *PROJECT["dependencies"],
     *(line for extra in ("gcs", "simd", "explore", "wandb", "mlflow") for line in EXTRAS[extra]),
+    *ONNX,
 ]
 OURS = {"hmsa_jax", "data", "configs", "main"}
 # Packages whose import has another name; one may be a part of what is named.

@@ -21,6 +21,7 @@ ROOMS = (  # from the bottom
     "hmsa_jax.report",
     "hmsa_jax.auto_labels",
     "hmsa_jax.predictions",
+    "hmsa_jax.exported",
     "hmsa_jax.config",
     "hmsa_jax.experiment",
     "hmsa_jax.explorer",

@@ -23,7 +23,7 @@ from hmsa_jax.inference import predictor
 
 BATCHES, RUNS, IMAGES = (1, 2, 4, 8), 7, 16  # IMAGES are scored by each run
 WAYS = {
-    "one after the other": predictor._one_image_at_a_time,
+    "one after the other": predictor.one_image_at_a_time,
     "at once": lambda predict, arrays, devices: predict(arrays),
 }
 
@@ -36,7 +36,7 @@ def main() -> None:
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
     steps = {}
     for name, way in WAYS.items():
-        predictor._one_image_at_a_time = way
+        predictor.one_image_at_a_time = way
         for images in BATCHES:
             config.evaluate.images_per_device = images
             assembled = experiment.assemble(config, mesh=mesh)

@@ -56,6 +56,29 @@ class Predictor:
           `finite`, bool `[B]`, says whether all logits of an image are.
         """
 
+        predict = self.function(summarize)
+
+        def step(params, batch_stats, arrays):
+            of_weights = functools.partial(predict, params, batch_stats)
+            devices = self.mesh.devices
+            if devices.flat[0].platform != "cpu" or len(arrays["image"]) == devices.size:
+                return of_weights(arrays)
+            return one_image_at_a_time(of_weights, arrays, devices.size)
+
+        weights = replicated(self.mesh)
+        return jax.jit(
+            step,
+            in_shardings=(weights, weights, whole_images(self.mesh)),
+            out_shardings=(summary, replicated(self.mesh)),
+        )
+
+    def function(self, summarize: Summarize) -> Callable:
+        """The pure function `(params, batch_stats, batch) -> (summary, finite)`, of all images.
+
+        Args:
+          summarize: as for `step`, which says what the others are.
+        """
+
         def predict(params, batch_stats, arrays):
             outputs = protocol_lib.predict_all(
                 self.protocols,
@@ -71,22 +94,10 @@ class Predictor:
             finite = [protocol_lib.is_finite(output.logits) for output in outputs]
             return summarize(outputs, arrays), jnp.stack(finite).all(0)
 
-        def step(params, batch_stats, arrays):
-            of_weights = functools.partial(predict, params, batch_stats)
-            devices = self.mesh.devices
-            if devices.flat[0].platform != "cpu" or len(arrays["image"]) == devices.size:
-                return of_weights(arrays)
-            return _one_image_at_a_time(of_weights, arrays, devices.size)
-
-        weights = replicated(self.mesh)
-        return jax.jit(
-            step,
-            in_shardings=(weights, weights, whole_images(self.mesh)),
-            out_shardings=(summary, replicated(self.mesh)),
-        )
+        return predict
 
 
-def _one_image_at_a_time(
+def one_image_at_a_time(
     predict: Callable[[dict[str, jax.Array]], Any], arrays: dict[str, jax.Array], devices: int
 ) -> Any:
     """`predict(arrays)`, of which each device computes one image after the other.

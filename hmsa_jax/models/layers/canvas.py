@@ -113,7 +113,7 @@ class Canvas:
         """Brings features `[B, h, w, C]` of the images to `size`, of another stride of theirs."""
         if self.valid is None:
             return resize_bilinear(x, size)
-        target = self.of_features(jax.ShapeDtypeStruct((len(x), *size), x.dtype))
+        target = self.of_features(jax.ShapeDtypeStruct((x.shape[0], *size), x.dtype))
         return resize(x, self.of_features(x), target)
 
 
@@ -164,7 +164,7 @@ def _resize_each(x: jax.Array, valid: jax.Array, target: Canvas) -> jax.Array:
         number = jnp.arange(target.shape[axis])
         low, high, rest = integer_taps(valid[:, axis, None], of // 2, number)
         take = jax.vmap(functools.partial(jnp.take, axis=axis, mode="clip"))
-        shape = [len(x), 1, 1, 1]
+        shape = [x.shape[0], 1, 1, 1]
         shape[1 + axis] = -1
         of_high = (rest.astype(wide.dtype) / of.astype(wide.dtype)).reshape(shape)
         wide = take(wide, low) * (1 - of_high) + take(wide, high) * of_high
