@@ -93,6 +93,18 @@ def check_inference(
     images = f"evaluate.images_per_device={settings.images_per_device} of {rows} x {columns} pixels"
     pixels = settings.images_per_device * rows * columns
     _check_machine(images, Fraction(pixels * _BYTES_READ * jax.local_device_count()))
+    check_scaled(images, pixels, field, scales)
+
+
+def check_scaled(images: str, pixels: int, field: str, scales: Iterable[float]) -> None:
+    """Raises ValueError, naming images and field, if no device holds them at these scales.
+
+    Args:
+      images: what they are.
+      pixels: of all that a device has at a time.
+      field: what names the scales.
+      scales: all that an image is predicted at.
+    """
     scaled = pixels * _largest(scales) ** 2 * _BYTES_SCALED
     _check_devices(f"{images} at the scales of {field}", pixels * _BYTES_READ + scaled)
 

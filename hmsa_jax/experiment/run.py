@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -111,6 +112,7 @@ class Run:
             network = self._tiled(way, flip, tiling.side)
             each = [network.predict(f"image {i}", image) for i, image in enumerate(batch)]
             return np.stack(each) if is_batch else each[0]
+        _check_memory(batch.shape[:3], way)
         classes, finite = jax.device_get(self._step(way, flip, len(batch))({"image": batch}))
         bad = [f"image {number}" for number in np.flatnonzero(~finite)]
         protocol_lib.refuse_not_finite(bad)
@@ -149,6 +151,7 @@ class Run:
         margin = [(0, side - own) for side, own in zip(canvas or size, size, strict=True)]
         if min(margin)[1] < 0:
             raise ValueError(f"canvas is {canvas}, smaller than the images of {size}")
+        _check_memory((len(batch), *(canvas or size)), way)
         arrays = {"image": np.pad(batch, [(0, 0), *margin, (0, 0)])}
         if canvas is not None:
             arrays["size"] = np.full((len(batch), 2), size, np.int32)
@@ -206,6 +209,13 @@ def _as_batch(images: np.ndarray) -> tuple[np.ndarray, bool]:
             " [B, H, W, 3], of one image or more"
         )
     return (images, True) if images.ndim == 4 else (images[None], False)
+
+
+def _check_memory(shape: tuple[int, ...], way: protocol_lib.Protocol) -> None:
+    """Raises ValueError if no device holds images `[B, H, W]` at the scales of a protocol."""
+    images, rows, columns = shape
+    named = f"{images} images of {rows} x {columns} pixels"
+    feasibility.check_scaled(named, math.prod(shape), f"protocol {way.name}", way.scales)
 
 
 def _only(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> ProtocolOutput:

@@ -77,6 +77,8 @@ class Explorer:
     ):
         self._run, self._most_bytes, self._most_pixels = run, most_bytes, most_pixels
         self._reader = AnyImage()
+        own = protocols.of_prediction(None, run.config).scales
+        self._scales = sorted({*_SCALES, *own})
         self._desk = Desk(MOST_WAITING, _KEPT, excuse)
         self._seen: set[tuple] = set()  # what has been compiled
 
@@ -116,7 +118,7 @@ class Explorer:
                 most_megapixels=round(self._most_pixels / 1e6, 1),
                 protocol=protocol,
                 methods=protocols.methods_of(config),
-                scales=sorted({*_SCALES, *protocol.scales}),
+                scales=self._scales,
                 flip=config.evaluate.flip,
                 style=templates.part("page/page.css") + templates.part("explorer.css", _ROOM),
                 script=templates.part("explorer.js", _ROOM),
@@ -218,9 +220,13 @@ class Explorer:
 
     def _protocol(self, text: str | None) -> Protocol:
         try:
-            return protocols.of_prediction(text, self._run.config)
+            way = protocols.of_prediction(text, self._run.config)
         except ValueError as error:
             raise RefusedError(400, str(error)) from error
+        others = sorted(set(way.scales).difference(self._scales))
+        if others:
+            raise RefusedError(400, f"scales are {others}; expected some of {self._scales}")
+        return way
 
     async def _body(self, request: Request) -> bytes:
         """What was handed in, of which no more is read than is allowed."""

@@ -168,3 +168,10 @@ def test_large_images_go_in_tiles(run):
     assert (in_four == whole).mean() > 0.9  # the context of a pixel is another
     with pytest.raises(ValueError, match="--tile is 1; expected a multiple of 128"):
         run.predict(pixels, tile=1)
+
+
+def test_scales_that_no_memory_holds_are_refused(run):
+    image = np.zeros((64, 96, 3), np.uint8)
+    for ask in (run.predict, run.outputs):
+        with pytest.raises(ValueError, match=r"1 images of 64 x 96 pixels at the scales of .*900"):
+            ask(image, protocol="average:1,900")
