@@ -3,6 +3,7 @@
     git clone https://github.com/PaddlePaddle/PaddleSeg PADDLESEG
     pip install paddlepaddle==3.3.1 -r PADDLESEG/requirements.txt scikit-image joblib
     python docs/benchmarks/other_weights_reference.py paddleseg OUT w18 PADDLESEG
+    python docs/benchmarks/other_weights_reference.py paddleseg_ocrnet OUT w18 PADDLESEG
 
     pip install torch torchvision timm==1.0.31 safetensors mmsegmentation==1.2.2 \\
         mmcv-lite==2.1.0 mmengine==0.10.7 ftfy regex
@@ -49,20 +50,10 @@ def of_paddleseg(out: pathlib.Path, name: str, folder: str) -> dict:
     import models
     from models.backbones import hrnet_nv
 
-    width, modules, blocks, stage1_blocks, stage1_channels, ocr = NETWORKS[name]
-    sizes = {"stage1_num_blocks": [stage1_blocks], "stage1_num_channels": [stage1_channels]}
-    for n, number in zip((2, 3, 4), modules, strict=True):
-        sizes[f"stage{n}_num_modules"] = number
-        sizes[f"stage{n}_num_blocks"] = [blocks] * n
-        sizes[f"stage{n}_num_channels"] = [width * 2**i for i in range(n)]
-    channels = dict(zip(("ocr_mid_channels", "ocr_key_channels"), ocr, strict=True))
+    sizes, channels = paddleseg_config(name)
     trunk = hrnet_nv.HRNetNV(**sizes)
     network = models.MscaleOCRNet(CLASSES, trunk, [0], n_scales=list(SCALES), **channels)
-    network.eval()
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    network.set_state_dict({k: paddle.to_tensor(v) for k, v in drawn.weights(shapes).items()})
-    # As the published file: it is of the time when PaddlePaddle wrote protocol 2.
-    paddle.save(network.state_dict(), str(out / f"paddleseg-{name}.pdparams"), protocol=2)
+    shapes = saved_by_paddle(network, out / f"paddleseg-{name}.pdparams")
     x = paddle.to_tensor(image_of(name))
     with paddle.no_grad():
         logits, aux, features = network.ocrnet(x)
@@ -78,6 +69,57 @@ def of_paddleseg(out: pathlib.Path, name: str, folder: str) -> dict:
         "attention": single["logit_attn"].numpy(),
         "three scales": several.numpy(),
     }
+
+
+def of_paddleseg_ocrnet(out: pathlib.Path, name: str, folder: str) -> dict:
+    """The network of configs/ocrnet, with both ways to pad of its HRNet."""
+    sys.path.insert(0, folder)
+    import paddle
+
+    paddle.set_device("cpu")
+    from paddleseg.models import OCRNet
+    from paddleseg.models.backbones import hrnet
+
+    sizes, channels = paddleseg_config(name)
+    predicted = {}
+    for padding_same, suffix in ((False, ""), (True, " of padding_same")):
+        trunk = hrnet.HRNet(**sizes, padding_same=padding_same)
+        network = OCRNet(CLASSES, trunk, [0], **channels)
+        shapes = saved_by_paddle(network, out / f"paddleseg_ocrnet-{name}.pdparams")
+        x = paddle.to_tensor(image_of(name))
+        with paddle.no_grad():
+            outputs = network.head(network.backbone(x))
+            if name == "w18_small":
+                outputs = dict(zip(("logits", "aux_logits"), outputs, strict=True))
+                return fixture(shapes, {key: value.numpy() for key, value in outputs.items()})
+            size = {"size": SIZE, "mode": "bilinear", "align_corners": False}
+            outputs = [paddle.nn.functional.interpolate(y, **size) for y in outputs]
+        for kind, value in zip(("logits", "aux_logits"), outputs, strict=True):
+            predicted[kind + suffix] = value.numpy()
+    return predicted
+
+
+def paddleseg_config(name: str) -> tuple[dict, dict]:
+    """Arguments of an HRNet, and of OCR."""
+    width, modules, blocks, stage1_blocks, stage1_channels, ocr = NETWORKS[name]
+    sizes = {"stage1_num_blocks": [stage1_blocks], "stage1_num_channels": [stage1_channels]}
+    for n, number in zip((2, 3, 4), modules, strict=True):
+        sizes[f"stage{n}_num_modules"] = number
+        sizes[f"stage{n}_num_blocks"] = [blocks] * n
+        sizes[f"stage{n}_num_channels"] = [width * 2**i for i in range(n)]
+    return sizes, dict(zip(("ocr_mid_channels", "ocr_key_channels"), ocr, strict=True))
+
+
+def saved_by_paddle(network, path: pathlib.Path) -> dict:
+    """Gives a network seeded weights and saves it; the shapes of its tensors."""
+    import paddle
+
+    network.eval()
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    network.set_state_dict({k: paddle.to_tensor(v) for k, v in drawn.weights(shapes).items()})
+    # As the published files: they are of the time when PaddlePaddle wrote protocol 2.
+    paddle.save(network.state_dict(), str(path), protocol=2)
+    return shapes
 
 
 def fixture(shapes: dict, predicted: dict) -> dict:
@@ -212,7 +254,12 @@ def load_drawn(network) -> dict:
     return state
 
 
-SOURCES = {"paddleseg": of_paddleseg, "mmsegmentation": of_mmsegmentation, "timm": of_timm}
+SOURCES = {
+    "paddleseg": of_paddleseg,
+    "paddleseg_ocrnet": of_paddleseg_ocrnet,
+    "mmsegmentation": of_mmsegmentation,
+    "timm": of_timm,
+}
 
 
 def main(source: str, out: str, name: str, *folder: str) -> None:

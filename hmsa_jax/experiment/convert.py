@@ -63,13 +63,17 @@ def convert_from(
     run_directory.claim(workdir, config, label_spec, weights_of=source)
     with checkpoint.Checkpoints(workdir, config.checkpoint.keep) as checkpoints:
         checkpoints.save(state, 0)
+    folded = ""
+    if coverage.folded:
+        folded = f" {len(coverage.folded)} biases went into the means of the BatchNorms after them."
     left_out = "" if coverage.complete else f" Left out:\n{coverage.describe()}"
     place = f"{tensors.place} of {source}" if tensors.others else f"{source}"
     others = f" Not taken: {', '.join(tensors.others)}." if tensors.others else ""
     origin = published_names.origin_of(tensors)
     named = f" Their names are those of {published_names.ORIGINS[origin].title}." if origin else ""
     taken = f"{len(coverage.taken)} tensors from {place} are step 0 of {workdir}."
-    tell(f"{taken}{named}{others}{left_out}")
+    unlike = published_names.why_unlike(tensors)
+    tell(f"{taken}{named}{folded}{others}{unlike and f' {unlike}'}{left_out}")
     return coverage
 
 
@@ -175,13 +179,19 @@ def _check(
     tensors: StateDict,
 ) -> None:
     """Refuses a file that does not fit, with everything that does not, and says what would help."""
-    if coverage.complete:
+    reason = published_names.why_unlike(tensors)
+    if coverage.complete and not reason:
         return
     if coverage.taken and config.convert_partial:
         return
+    if coverage.complete:
+        raise ValueError(
+            f"{source} has all tensors of our network, and is another. {reason} Take it all the same"
+            " with --config.convert_partial=True."
+        )
     network = f"{config.model.trunk}, attention {config.model.attention}, {config.data.name}"
     problem = f"{source} does not fit this network ({network}):\n{coverage.describe()}"
-    if reason := published_names.why_unlike(tensors):
+    if reason:
         problem += f"\n{reason}"
     if not coverage.taken:
         raise ValueError(f"{problem}\nNothing fits: name the --config of the network in the file.")

@@ -31,12 +31,14 @@ class Coverage:
       unused: names that the source has and the network has not.
       mismatched: `name: shape there, shape here` of tensors that have one name and two shapes, or
         hold no floating-point numbers.
+      folded: names of biases that the running mean of a BatchNorm took over.
     """
 
     taken: list[str]
     missing: list[str]
     unused: list[str]
     mismatched: list[str]
+    folded: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -67,6 +69,10 @@ def load(
     PaddleSeg and mmsegmentation, of HRNet trained on ImageNet and of torchvision's ResNet, which
     are also timm's; classifiers are left out.
 
+    A bias between a convolution and a BatchNorm, where the network has none, goes into the running
+    mean: `y + bias - mean` is `y - (mean - bias)`. In training the mean of the batch takes the bias
+    away, so that it changes nothing there and its gradient is 0.
+
     Args:
       tensors: name -> array, convolutions `[out, in, rows, columns]`.
       params: from `multiscale.initialize`.
@@ -82,10 +88,13 @@ def load(
     """
     tensors = with_published_names(tensors, TRUNKS.get(architecture.trunk))
     name_of = _namer(architecture)
+    tree = (params, batch_stats)
+    names = {_path(path): name_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+    folded = _fold_biases(tensors, names)
     (params, batch_stats), coverage = _fill(
-        (params, batch_stats), tensors, name_of, _to_our_layout, _to_published_layout
+        tree, tensors, name_of, _to_our_layout, _to_published_layout
     )
-    return params, batch_stats, coverage
+    return params, batch_stats, dataclasses.replace(coverage, folded=folded)
 
 
 def export(
@@ -123,6 +132,31 @@ def take_matching(ours: dict, theirs: dict) -> tuple[Any, Coverage]:
     """
     named = {_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(theirs)}
     return _fill(ours, named, _path, np.asarray, np.asarray)
+
+
+def _fold_biases(tensors: dict[str, np.ndarray], names: Mapping[str, str]) -> list[str]:
+    """Takes biases that the network has not off the running means after them; their names.
+
+    Args:
+      tensors: published name -> array; it changes.
+      names: of the network: path of a tensor -> published name.
+    """
+    known, folded = set(names.values()), []
+    for path, name in names.items():
+        layer = path.removesuffix(".bn.mean")
+        if layer == path:
+            continue
+        bias = names[f"{layer}.conv.kernel"].removesuffix("weight") + "bias"
+        if bias in known or bias not in tensors or name not in tensors:
+            continue
+        arrays = tensors[name], tensors[bias]
+        is_real = all(jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
+        if is_real and arrays[0].shape == arrays[1].shape:
+            mean, moved = (array.astype(np.float64) for array in arrays)
+            tensors[name] = mean - moved
+            del tensors[bias]
+            folded.append(bias)
+    return folded
 
 
 def _fill(

@@ -190,6 +190,7 @@ def trunk_alone(tensors):
 
 FILES = {
     "paddleseg": "model.pdparams",
+    "paddleseg_ocrnet": "pretrained.pdparams",
     "mmsegmentation": "ocrnet.pth",
     "timm": "trunk.safetensors",
 }
@@ -226,11 +227,26 @@ def test_a_file_is_enough(source, tmp_path, capsys):
     assert "Left out" not in output
 
 
+def test_paddlesegs_own_network_is_taken_where_that_is_asked_for(tmp_path, capsys):
+    """All tensors fit, but the file does not tell which pixels its convolutions read."""
+    path, run = save(tmp_path, "paddleseg_ocrnet"), tmp_path / "run"
+    words = ["convert", f"--from={path}", f"--workdir={run}"]
+    with pytest.raises(SystemExit):
+        main.main(words)
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{path} has all tensors of our network, and is another. It is PaddleSeg's own" in output
+    assert list(tmp_path.iterdir()) == [path]
+    main.main([*words, "--config.convert_partial=True"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "7 biases went into the means of the BatchNorms after them. It is PaddleSeg" in output
+    assert "Left out" not in output
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-20_000])
 
 
-@pytest.mark.parametrize("source", FILES)
+@pytest.mark.parametrize("source", ["paddleseg", "mmsegmentation", "timm"])
 @pytest.mark.parametrize(
     ("change", "damage", "problem"),
     [

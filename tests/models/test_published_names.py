@@ -14,7 +14,7 @@ from tests.fixtures import drawn
 from tests.fixtures.arrays import FOLDER, nhwc, read
 from tests.quick_compilation import quick_jit
 
-ATTENTION = {"paddleseg": "hierarchical", "mmsegmentation": "none"}
+ATTENTION = {"paddleseg": "hierarchical", "paddleseg_ocrnet": "none", "mmsegmentation": "none"}
 PREDICTED = [(origin, name) for origin in ATTENTION for name in ("logits", "aux_logits")]
 
 
@@ -23,15 +23,21 @@ def tensors_of(origin):
     return drawn.weights(json.loads(str(read(f"{origin}_small")["shapes"])))
 
 
-@functools.cache
-def predict(origin):
-    """What we predict with these tensors."""
-    tensors = tensors_of(origin)
+def load(tensors):
+    """The network in a file, its weights, and how the two fit."""
     found = recognition.recognize(tensors)
     architecture = multiscale.Architecture(found.trunk, found.classes, **found.fields)
     graphdef, *weights = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
     *weights, coverage = pretrained.load(tensors, *weights, architecture)
+    return graphdef, weights, coverage
+
+
+@functools.cache
+def predict(origin):
+    """What we predict with these tensors."""
+    graphdef, weights, coverage = load(tensors_of(origin))
     assert coverage.complete, coverage.describe()
+    assert len(coverage.folded) == (7 if origin == "paddleseg_ocrnet" else 0)
     run = quick_jit(lambda *values: multiscale.apply(graphdef, *values, (1.0,), train=False)[0])
     return jax.device_get(run(*weights, nhwc(drawn.image(32, 64))))[1.0]
 
@@ -151,12 +157,32 @@ def test_only_biases_that_mmsegmentation_has_not_are_zero():
     assert not renamed["ocr.conv3x3_ocr.0.bias"].any()
 
 
+def test_a_bias_goes_into_the_mean_after_it():
+    """Of any origin, in any precision."""
+    tensors = tensors_of("mmsegmentation")
+    mean, bias = "backbone.bn1.running_mean", "backbone.conv1.bias"
+    tensors |= {mean: np.full(64, 0.5, np.float16), bias: np.arange(64, dtype=np.float16)}
+    _, (_, batch_stats), coverage = load(tensors)
+    assert coverage.complete
+    assert coverage.folded == [bias]
+    got = batch_stats["trunk"]["stem"]["layers"][0]["bn"]["mean"]
+    np.testing.assert_array_equal(got, 0.5 - np.arange(64))
+
+
+@pytest.mark.parametrize("bias", [np.zeros(32, np.float32), np.zeros(64, np.int32)])
+def test_a_bias_that_fits_no_mean_is_left_over(bias):
+    tensors = tensors_of("mmsegmentation") | {"backbone.conv1.bias": bias}
+    _, _, coverage = load(tensors)
+    assert coverage.unused == ["backbone.conv1.bias"]
+    assert not coverage.folded
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         (
             "head.spatial_ocr.attention_block.f_pixel.0._conv.bias",
-            "It is PaddleSeg's own OCRNet: ",
+            "It is PaddleSeg's own OCRNet, whose HRNet reads other pixels",
         ),
         ("decode_head.aspp_modules.1.depthwise_conv.conv.weight", "DeepLabV3"),
         ("backbone.stem.0.weight", "whose stem is three convolutions"),
