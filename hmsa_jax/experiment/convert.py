@@ -186,8 +186,8 @@ def _check(
         return
     if coverage.complete:
         raise ValueError(
-            f"{source} has all tensors of our network, and is another. {reason} Take it all the same"
-            " with --config.convert_partial=True."
+            f"{source} has all tensors of our network, and is another. {reason} Take it with"
+            " --config.convert_partial=True all the same."
         )
     network = f"{config.model.trunk}, attention {config.model.attention}, {config.data.name}"
     problem = f"{source} does not fit this network ({network}):\n{coverage.describe()}"

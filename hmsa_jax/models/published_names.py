@@ -49,9 +49,9 @@ ORIGINS = {
         leaves={"_mean": "running_mean", "_variance": "running_var"},
         prefix=r"^ocrnet\.",
         unlike={
-            r"spatial_ocr\..*\._conv\.bias$": "It is PaddleSeg's own OCRNet, whose HRNet reads other"
-            " pixels in convolutions of stride 2 (they pad images of even size below and at the"
-            " right alone), unless it was built with padding_same=False, which no file tells."
+            r"spatial_ocr\..*\._conv\.bias$": "It is PaddleSeg's own OCRNet, whose HRNet reads"
+            " other pixels in convolutions of stride 2 (they pad images of even size below and at"
+            " the right alone), unless it was built with padding_same=False, which no file tells."
         },
     ),
     "mmsegmentation": Origin(
