@@ -1,7 +1,7 @@
 """A run, its exported files and the published PyTorch code on a CPU: seconds and memory.
 
     python docs/benchmarks/exported.py RUN --size=256x512 [--runs=9] [--threads=2]
-        [--published=PUBLISHED --torch_python=PYTHON]
+        [--published=PUBLISHED --torch_python=PYTHON] [--files=FOLDER]
 
 All predict the same picture with the same protocol, without the mirror image: `run.predict`,
 jitted; a file for images up to that size; one for images of that size alone; one for onnxruntime,
@@ -13,7 +13,8 @@ w48_reference.py writes a checkpoint with seeded weights, and `convert --from` m
 From uint8 pixels to the class of each pixel, on the host: the files and PyTorch also return its
 probability, the files the shares of the scales. Each side is a process of its own; they take turns,
 so that never two compute. The memory is the most that the process had while it predicted, programs
-and weights included. Probabilities are compared with those of the run's logits.
+and weights included. Probabilities are compared with those of the run's logits. Files that
+lie in FOLDER are not exported again.
 """
 
 import argparse
@@ -73,9 +74,11 @@ def picture(size: str, path: pathlib.Path) -> None:
 
 
 def made(name: str, args: argparse.Namespace, folder: str) -> str | None:
-    """The file of a side, exported now; None, and why, if it cannot be."""
+    """The file of a side, exported unless it is there; None, and why, if it cannot be."""
     *flags, out = SIDES[name]
-    file = f"{folder}/{out.removeprefix('--out=')}"
+    file = f"{args.files or folder}/{out.removeprefix('--out=')}"
+    if pathlib.Path(file).exists():
+        return file
     shared = [f"--size={args.size}", f"--protocol={args.protocol}", "--noflip"]
     begin = time.perf_counter()
     failed = command("export", f"--workdir={args.run}", *shared, *flags, f"--out={file}")
@@ -230,6 +233,7 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--published", default="", help="a checkout of the published code")
     parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--files", help="folder for exported files; else they are removed")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
