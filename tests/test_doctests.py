@@ -12,8 +12,7 @@ PATHS = sorted(
     path.relative_to(ROOT)
     for place in ("hmsa_jax/**/*.py", "data/**/*.py")
     for path in ROOT.glob(place)
-    # tests/experiment/test_run.py makes the run that docs/python.md needs, test_export.py the file
-    # that docs/export.md does.
+    # tests/experiment/test_export.py makes what docs/python.md and docs/export.md need.
     if ">>> " in path.read_text() and path.name != "python.md"
 )
 

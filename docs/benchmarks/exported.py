@@ -237,4 +237,5 @@ if __name__ == "__main__":
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    sys.path.append(str(ROOT))
     work(arguments) if arguments.worker else main(arguments)

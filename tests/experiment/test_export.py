@@ -238,6 +238,21 @@ def test_the_guide_does_what_it_says(file, tmp_path, monkeypatch):
     assert not result.failed
 
 
+def test_the_guide_to_python_does_what_it_says(directory, file, tmp_path, monkeypatch):
+    """With two painted streets for its scores."""
+    monkeypatch.setattr("data.street_scenes.data_set.SIZES", {"train": 1, "validation": 2})
+    run = shutil.copytree(directory, tmp_path / "runs" / "street_scenes")
+    fields = json.loads((run / "config.json").read_text())
+    fields |= {"data.cache_dir": str(tmp_path), "mesh.data": 1, "evaluate.images_per_device": 2}
+    (run / "config.json").write_text(json.dumps(fields))
+    shutil.copy(file, tmp_path / "network.hmsa")
+    monkeypatch.chdir(tmp_path)
+    guide, options = str(ROOT / "docs/python.md"), doctest.ELLIPSIS
+    result = doctest.testfile(guide, module_relative=False, optionflags=options)
+    assert result.attempted > 15
+    assert not result.failed
+
+
 def test_images_of_one_size_alone(directory, tmp_path, capsys, monkeypatch):
     out, options = tmp_path / "exact", {"is_exact": True, "protocol": "single", "flip": True}
     do(directory, out, **options)

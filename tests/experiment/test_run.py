@@ -1,9 +1,7 @@
 """A run that is opened from Python."""
 
 import dataclasses
-import doctest
 import json
-import pathlib
 import shutil
 
 import jax
@@ -18,8 +16,6 @@ from hmsa_jax.training import checkpoint, training_record
 from hmsa_jax.training.length import Length
 
 pytestmark = pytest.mark.usefixtures("short_trunk")
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 def a_config():
@@ -147,15 +143,6 @@ def test_fields_that_may_not_change_are_refused(run):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
         hmsa_jax.load_run(tmp_path)
-
-
-def test_the_guide_does_what_it_says(directory, tmp_path, monkeypatch):
-    (tmp_path / "runs").mkdir()
-    shutil.copytree(directory, tmp_path / "runs" / "street_scenes")
-    monkeypatch.chdir(tmp_path)
-    result = doctest.testfile(str(ROOT / "docs/python.md"), module_relative=False)
-    assert result.attempted > 8
-    assert not result.failed
 
 
 def test_large_images_go_in_tiles(run):
