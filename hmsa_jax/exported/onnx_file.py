@@ -17,7 +17,7 @@ from hmsa_jax.runtime.files import store
 METADATA = "hmsa_jax"  # under which the file says what the network is, as JSON
 IMAGE = "image"  # name of the input, uint8 [1, H, W, 3]
 
-_NEEDED = ("jax2onnx", "onnx", "onnxruntime")
+_NEEDED = ("jax2onnx", "onnx", "onnx_ir", "onnxruntime")
 _TOLERANCE = {"classes": 1e-3, "probability": 1e-3}  # other sums decide some ties
 
 
@@ -68,13 +68,23 @@ def _convert(program: Program) -> Any:
         return [summary[name] for name in names]
 
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)  # of packages that nothing here needs
-    return jax2onnx.to_onnx(
+    model = jax2onnx.to_onnx(
         on_platform(results, "cpu", *program.inputs(1)),
         program.inputs(1),
         input_names=[IMAGE],
         output_names=names,
         model_name="hmsa_jax",
     )
+    return _weights_once(model)
+
+
+def _weights_once(model: Any) -> Any:
+    """Equal constants become one: every scale has brought the weights of the network."""
+    import onnx_ir
+    from onnx_ir.passes import common
+
+    result = common.DeduplicateHashedInitializersPass()(onnx_ir.from_proto(model))
+    return onnx_ir.to_proto(result.model)
 
 
 def _deviation(program: Program, data: bytes) -> Deviation:

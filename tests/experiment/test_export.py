@@ -294,7 +294,7 @@ def test_what_cannot_be_exported_is_refused_at_once(directory, file, tmp_path, m
     refuses("--step is 9, but .* holds step 3", FileNotFoundError, step=9)
     monkeypatch.setattr(stablehlo.importlib.util, "find_spec", lambda name: None)
     refuses("needs flatbuffers: pip install", form="stablehlo")
-    refuses("needs jax2onnx and onnx and onnxruntime: pip", form="onnx", is_exact=True)
+    refuses("needs jax2onnx and onnx and onnx_ir and onnxruntime: pip", form="onnx", is_exact=True)
     assert not out.exists()
 
 
@@ -306,7 +306,7 @@ def test_a_size_is_rows_and_columns(size, capsys):
 
 
 def test_onnxruntime_says_what_the_run_says(directory, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnx, onnxruntime = map(pytest.importorskip, ("onnx", "onnxruntime"))
     pytest.importorskip("jax2onnx")
     out = tmp_path / "network.onnx"
     do(directory, out, form="onnx", is_exact=True, flip=True)
@@ -322,3 +322,5 @@ def test_onnxruntime_says_what_the_run_says(directory, tmp_path):
     assert got["finite"].tolist() == [True]
     about = json.loads(session.get_modelmeta().custom_metadata_map[onnx_file.METADATA])
     assert about["classes"][0] == "road"
+    weights = [(w.data_type, *w.dims, w.raw_data) for w in onnx.load(out).graph.initializer]
+    assert len(weights) == len(set(weights))  # though both scales and their mirror images use them
