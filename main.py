@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "hmsa_jax.commands.train",
     "evaluate": "hmsa_jax.commands.evaluate",
     "compare": "hmsa_jax.commands.compare",
+    "ablate": "hmsa_jax.commands.ablate",
     "report": "hmsa_jax.commands.report",
     "predict": "hmsa_jax.commands.predict",
     "explore": "hmsa_jax.commands.explore",
