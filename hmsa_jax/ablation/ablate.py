@@ -23,6 +23,11 @@ SETTINGS = "ablation.json"
 PAGE = "report.html"
 
 
+def is_there(workdir: pathlib.Path) -> bool:
+    """Whether a directory is a workdir of tables."""
+    return (workdir / SETTINGS).exists()
+
+
 def read_config(workdir: pathlib.Path) -> ConfigDict | None:
     """The config that the networks of a workdir have in common; None if it holds none.
 
@@ -236,4 +241,24 @@ def _write(config: ConfigDict, workdir: pathlib.Path, *, prints: bool = False) -
 
 def _results(config: ConfigDict, workdir: pathlib.Path) -> results.Results:
     scores = runs.scores_in(workdir, config)
-    return results.Results(scores, claims.judge_all(scores), costs.on_record(config, workdir))
+    costs_here = costs.on_record(config, workdir)
+    return results.Results(_facts(config, workdir), scores, claims.judge_all(scores), costs_here)
+
+
+def _facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, str]:
+    data, settings = config.data, _read(workdir) or {}
+    length = f"{config.epochs:g} epochs" if config.epochs else f"{config.steps} steps"
+    rows, columns = data.crop_size
+    facts = {
+        "scored": f"{data.name}/{data.eval_split}",
+        "trunk": config.model.trunk,
+        "training": f"{length} of {data.batch_size} crops of {rows} x {columns} pixels of"
+        f" {data.name}/{data.train_split}",
+        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}",
+    }
+    if data.pool.name:
+        share = f"{100 * data.pool.share:g} % of the crops"
+        facts["pool of Table 2"] = f"{data.pool.name}/{data.pool.split}, {share}"
+        kept = f"a label is kept above a probability of {settings.get('threshold'):g}"
+        facts["teacher"] = f"{settings.get('teacher')} of the same seed; {kept}"
+    return facts

@@ -22,6 +22,7 @@ class Claim:
 
     Attributes:
       text: the claim, in words.
+      brief: the same in a few, for charts.
       better: the side that is said to have the higher mean IoU.
       worse: the sides that are said to have a lower one; with several it is that of the highest
         mean.
@@ -30,6 +31,7 @@ class Claim:
     """
 
     text: str
+    brief: str
     better: Side
     worse: tuple[Side, ...]
     paper: float
@@ -56,36 +58,42 @@ class Verdict:
 CLAIMS = (
     Claim(
         "Hierarchical attention is better than the average of the single-scale network",
+        "hierarchical - average",
         ("hierarchical", HIERARCHICAL),
         (("single", AVERAGE),),
         2.2,
     ),
     Claim(
         "Hierarchical attention is better than the single scale",
+        "hierarchical - single scale",
         ("hierarchical", HIERARCHICAL),
         (("single", "single"),),
         3.9,
     ),
     Claim(
         "The average is better than the single scale",
+        "average - single scale",
         ("single", AVERAGE),
         (("single", "single"),),
         1.7,
     ),
     Claim(
         "Scale 0.25 helps the hierarchy",
+        "hierarchical: with 0.25 - without",
         ("hierarchical", HIERARCHICAL_4),
         (("hierarchical", HIERARCHICAL),),
         0.6,
     ),
     Claim(
         "Scale 0.25 hurts the average",
+        "average: without 0.25 - with",
         ("single", AVERAGE),
         (("single", AVERAGE_4),),
         0.7,
     ),
     Claim(
         f"Hierarchical attention is as good as explicit attention, to {100 * AS_GOOD:g} points",
+        "hierarchical - explicit",
         ("hierarchical", HIERARCHICAL),
         (("explicit", f"explicit:{THREE}"),),
         0.2,
@@ -93,18 +101,21 @@ CLAIMS = (
     ),
     Claim(
         "Auto-labels are better than coarse labels, without attention",
+        "auto-labels - coarse labels",
         ("single_auto", AVERAGE),
         (("single_coarse", AVERAGE),),
         1.1,
     ),
     Claim(
         "Auto-labels are better than coarse labels, with attention",
+        "both - coarse labels, attention",
         ("hierarchical_auto", HIERARCHICAL),
         (("hierarchical_coarse", HIERARCHICAL),),
         0.9,
     ),
     Claim(
         "Attention and auto-labels together are best",
+        "both - the best of the others",
         ("hierarchical_auto", HIERARCHICAL),
         (
             ("single_coarse", AVERAGE),

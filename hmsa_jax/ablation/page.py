@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from hmsa_jax.ablation import results as results_lib
 from hmsa_jax.ablation.results import Results
-from hmsa_jax.ablation.tables import TABLES
+from hmsa_jax.ablation.tables import TABLES, Table
 from hmsa_jax.report import charts
 from hmsa_jax.report.page import page, table
 
@@ -16,26 +16,50 @@ def render(results: Results, foot: str) -> str:
       results: what is known of the tables.
       foot: who made it.
     """
-    sections = [
+    facts = page.Section(
+        "networks", "What the networks have in common", [page.facts(results.facts)]
+    )
+    sections = [facts] + [
         page.Section(f"table-{number}", each.title, _pieces(results, each))
         for number, each in enumerate(TABLES, 1)
     ]
-    rows = results_lib.claims_cells(results)
-    if rows:
-        shown = table.table("Claims of the paper", results_lib.CLAIMS_HEAD, rows, names=1)
-        notes = [page.text(note) for note in results_lib.notes(results)]
-        sections.append(page.Section("claims", "Claims", [shown, *notes]))
-    lead = "The paper's tables in miniature"
-    return page.render("Ablation", sections, lead=lead, foot=foot)
+    if results.verdicts:
+        sections.append(page.Section("claims", "Claims", _claims(results)))
+    sections += [page.Section("notes", "Notes", [page.items(results_lib.notes(results))])]
+    return page.render("Ablation", sections, lead="The paper's tables in miniature", foot=foot)
 
 
-def _pieces(results: Results, each: results_lib.Table) -> list[Markup]:
+def _pieces(results: Results, each: Table) -> list[Markup]:
     head, rows = results_lib.head(each), results_lib.cells(results, each)
-    figures = {row: figure for row in each.rows if (figure := results.figure(row)) is not None}
-    bars = [
-        charts.Row(f"{row.title} {row.protocol.partition(':')[2]}", [100 * figure.mean])
-        for row, figure in figures.items()
+    drawn = [
+        charts.Interval(
+            f"{row.title} {row.protocol.partition(':')[2]}",
+            100 * figure.mean,
+            (100 * figure.ends[0], 100 * figure.ends[1]),
+            [100 * value for value in figure.by_seed.values()],
+        )
+        for row in each.rows
+        if (figure := results.figure(row)) is not None
     ]
-    drawn = [charts.bars(f"{each.title}: mean IoU, %", ["mean IoU"], bars)] if bars else []
-    words = page.text(f"The paper's figures are of {each.paper}.")
-    return [table.table(each.title, head, rows, names=2), words, *drawn]
+    pieces = [table.table(each.title, head, rows, names=2)]
+    if drawn:
+        pieces.append(charts.intervals(f"{each.title}: mean IoU, %", drawn))
+    return [*pieces, page.text(f"The paper's figures are of {each.paper}.")]
+
+
+def _claims(results: Results) -> list[Markup]:
+    drawn = [
+        charts.Interval(
+            verdict.claim.brief,
+            100 * verdict.difference.mean,
+            (100 * verdict.difference.ends[0], 100 * verdict.difference.ends[1]),
+            [100 * value for value in verdict.difference.by_seed.values()],
+            verdict.word,
+        )
+        for verdict in results.verdicts
+    ]
+    rows = results_lib.claims_cells(results)
+    return [
+        table.table("What the paper claims", results_lib.CLAIMS_HEAD, rows, names=1),
+        charts.intervals("Difference of the mean IoUs, points", drawn, has_zero=True),
+    ]

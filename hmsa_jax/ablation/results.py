@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import rich.table
@@ -23,11 +23,13 @@ class Results:
     """What is known of the tables.
 
     Attributes:
+      facts: name -> text: what all networks have in common.
       scores: of the networks that are trained.
       verdicts: on the claims whose networks are.
       costs: of the methods, if they are measured.
     """
 
+    facts: Mapping[str, str]
     scores: Scores
     verdicts: Sequence[Verdict]
     costs: Costs | None
@@ -62,7 +64,7 @@ def to_json(results: Results) -> str:
         for verdict in results.verdicts
     ]
     machine = results.costs.machine if results.costs else None
-    content = {"tables": tables, "claims": verdicts, "machine": machine}
+    content = {"facts": results.facts, "tables": tables, "claims": verdicts, "machine": machine}
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -113,7 +115,7 @@ def notes(results: Results) -> list[str]:
 
 def to_markdown(results: Results) -> str:
     """The tables and the claims, as Markdown."""
-    parts = []
+    parts = [*(f"- {name}: {text}" for name, text in results.facts.items()), ""]
     for table in TABLES:
         parts += [f"## {table.title}", "", f"The paper's figures are of {table.paper}.", ""]
         parts += [*_markdown(head(table), cells(results, table), 2), ""]
