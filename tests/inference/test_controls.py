@@ -1,0 +1,227 @@
+"""Controls of the attention on eight devices and shared canvases: numpy, image by image."""
+
+import functools
+import itertools
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from hmsa_jax.distributed import sharding
+from hmsa_jax.experiment import attention
+from hmsa_jax.inference import controls, evaluation
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.input import decoding
+from hmsa_jax.input.layout import lay_out
+from hmsa_jax.input.photometric import normalize
+from hmsa_jax.models import fusion, multiscale
+from hmsa_jax.report.attention_scores import AttentionScores, to_gain_table, to_json, to_table
+from tests.quick_compilation import OPTIONS, quick_jit
+
+CLASSES = 4
+SCALES = (0.5, 1.0)
+SIZES = ((32, 48), (48, 40))
+IMAGES = 11
+
+
+def of_features(fuse):
+    return quick_jit(functools.partial(fuse, resolution="features"), static_argnames="size")
+
+
+each_resized, hierarchical, attention_weights = map(
+    of_features, (fusion.each_resized, fusion.hierarchical, fusion.attention_weights)
+)
+
+
+@pytest.fixture(scope="module")
+def network(short_trunk):
+    architecture = multiscale.Architecture(
+        "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
+    )
+    graphdef, params, batch_stats = multiscale.initialize(
+        architecture, dtype="float32", remat="none", seed=0
+    )
+    # Attention that differs from place to place, as that of a trained network does.
+    params["attention_head"] = jax.tree.map(lambda x: 4 * x, params["attention_head"])
+    return graphdef, params, batch_stats
+
+
+@pytest.fixture(scope="module")
+def source():
+    rng = np.random.default_rng(0)
+
+    def record(i):
+        rows, columns = SIZES[i % len(SIZES)]
+        image = cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (columns, rows))
+        label = rng.choice([*range(CLASSES), 255], (rows // 4, columns // 4)).astype(np.uint8)
+        label = label.repeat(4, 0).repeat(4, 1)
+        label[::5, ::3] = rng.integers(0, CLASSES, label[::5, ::3].shape)  # objects of one pixel
+        encoded = {"image": cv2.imencode(".png", image), "label": cv2.imencode(".png", label)}
+        return {name: data.tobytes() for name, (_, data) in encoded.items()} | {"id": str(i)}
+
+    return [record(i) for i in range(IMAGES)]
+
+
+def replaced(control, own, following):
+    """The attention of a scale, `[h, w, 1]`, in place of `own`."""
+    return {
+        "": own,
+        "mean attention": np.full_like(own, own.mean()),
+        "attention 0.5": np.full_like(own, 0.5),
+        "mirrored attention": own[:, ::-1],
+        "attention of the next image": cv2.resize(following, own.shape[1::-1])[..., None],
+    }[control]
+
+
+def predictions_of(each, number):
+    """Name -> logits, or for the oracle classes, of one image."""
+    outputs, size = each[number]
+    others, _ = each[(number + 1) % len(each)]
+    logits = {scale: outputs[scale].logits for scale in SCALES}
+    alone = [np.array(x) for x in each_resized(logits, size=size)[::-1]]
+    named = {controls.alone_name(s): x for s, x in zip(SCALES, alone, strict=True)}
+    named["average (0.5, 1)"] = sum(alone)
+    for control in ("", *controls.CONTROLS):
+        of_scales = {
+            s: replaced(control, np.array(outputs[s].attention[0]), np.array(others[s].attention[0]))
+            for s in SCALES
+        }
+        fused = hierarchical(logits, {s: a[None] for s, a in of_scales.items()}, size=size)
+        named["hierarchical (0.5, 1)" + (f", {control}" if control else "")] = fused
+    return {name: np.array(x[0]).argmax(-1) for name, x in named.items()}
+
+
+def sizes_of(label):
+    """The size of the object of each pixel, by scipy."""
+    sizes = np.zeros(label.shape, int)
+    for number in range(CLASSES):
+        components, count = ndimage.label(label == number, np.ones((3, 3)))
+        for component in range(1, count + 1):
+            mask = components == component
+            sizes[mask] = np.digitize(mask.mean(), (0.001, 0.01))
+    return sizes
+
+
+def count_objects(label, size, number):
+    """How many objects of a class have a size."""
+    components, _ = ndimage.label(label == number, np.ones((3, 3)))
+    return len(np.unique(components[(sizes_of(label) == size) & (label == number)]))
+
+
+@pytest.fixture(scope="module")
+def counted(network, source):
+    """What the step counts, on canvases that all sizes share."""
+    graphdef, params, batch_stats = network
+    way = protocol_lib.parse("hierarchical:0.5,1")
+    mesh = sharding.make_mesh(4, 2)
+    predictor = controls.PairPredictor(
+        graphdef, mesh, controls.protocols_of(way), "features", flip=False, each_scale=True
+    )
+    layout = lay_out(source, 1)
+    assert layout.shared
+    batches = controls.pair_batches(
+        source,
+        layout,
+        batch_size=16,
+        classes=CLASSES,
+        ignore_label=255,
+        process_index=0,
+        process_count=1,
+    )
+    step = controls.make_controls_step(predictor, classes=CLASSES)
+
+    @functools.cache
+    def program():
+        """All batches have one shape."""
+        return step.lower(*first).compile(OPTIONS)
+
+    def quick_step(*arguments):
+        first.extend([] if first else arguments)
+        return program()(*arguments)
+
+    first = []
+    return way, evaluation.score_batches(
+        quick_step,
+        *jax.device_put((params, batch_stats), sharding.replicated(mesh)),
+        batches,
+        dict.fromkeys(controls.BATCH, sharding.whole_images(mesh)),
+        images=IMAGES,
+        protocols=controls.names_of(way),
+        classes=tuple("abcd"),
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(network, source):
+    """Confusions `[N, P, C, C]`, hits `[P, C, 3]`, shares `[S, C, 3]`, labels."""
+    graphdef, params, batch_stats = network
+    apply = quick_jit(
+        lambda x: multiscale.apply(
+            graphdef, params, batch_stats, normalize(x[None]), SCALES, train=False
+        )[0]
+    )
+    each, labels = [], []
+    for record in source:
+        image, label = decoding.decode(record)
+        each.append((apply(image), label.shape))
+        labels.append(label)
+    names = controls.names_of(protocol_lib.parse("hierarchical:0.5,1"))
+    matrices = np.zeros((IMAGES, len(names), CLASSES, CLASSES), int)
+    hits, shares = np.zeros((len(names), CLASSES, 3)), np.zeros((2, CLASSES, 3))
+    for number, label in enumerate(labels):
+        found, sizes = predictions_of(each, number), sizes_of(label)
+        first, second = (found[controls.alone_name(scale)] for scale in SCALES)
+        found["oracle"] = np.where(first == label, first, second)
+        outputs = each[number][0]
+        of_scales = attention_weights(
+            {scale: outputs[scale].attention for scale in SCALES}, size=label.shape
+        )
+        known = label < 255
+        for i, name in enumerate(names):
+            np.add.at(matrices[number, i], (label[known], found[name][known]), 1)
+            right = known & (found[name] == label)
+            np.add.at(hits[i], (label[right], sizes[right]), 1)
+        for i, scale in enumerate(SCALES):
+            values = np.array(of_scales[scale])[0, ..., 0][known]
+            np.add.at(shares[i], (label[known], sizes[known]), values)
+    return matrices, hits, shares, labels
+
+
+def test_every_control_is_that_of_numpy(counted, expected):
+    _, found = counted
+    matrices, hits, *_ = expected
+    assert found.confusions.images == tuple(str(i) for i in range(IMAGES))
+    np.testing.assert_array_equal(found.confusions.counts.sum(-1), matrices.sum(-1))
+    moved = np.abs(found.confusions.counts - matrices).sum((0, 2, 3)) / matrices.sum((0, 2, 3))
+    assert moved.max() < 1e-3  # rounding may decide a tie between two classes
+    assert np.abs(found.sums["objects"]["hits"] - hits).sum() / hits.sum() < 1e-3
+    # Each decides hundreds of pixels in a way of its own; of two scales 0.5 takes the mean.
+    totals = dict(found.confusions.totals)
+    half = totals.pop("hierarchical (0.5, 1), attention 0.5")
+    assert np.abs(half - totals["average (0.5, 1)"]).sum() < 20
+    for first, second in itertools.combinations(totals.values(), 2):
+        assert np.abs(first - second).sum() > 200
+
+
+def test_pixels_objects_and_shares_are_counted_by_class_and_size(counted, expected):
+    objects = counted[1].sums["objects"]
+    _, _, shares, labels = expected
+    pixels, number = np.zeros((2, CLASSES, 3), int)
+    for label in labels:
+        sizes = sizes_of(label)
+        for c, size in np.ndindex(CLASSES, 3):
+            pixels[c, size] += ((label == c) & (sizes == size)).sum()
+            number[c, size] += count_objects(label, size, c)
+    assert pixels.sum(0).all()
+    np.testing.assert_array_equal(objects["pixels"], pixels)
+    np.testing.assert_array_equal(objects["objects"], number)
+    np.testing.assert_allclose(objects["shares"], shares, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(objects["shares"].sum(0), pixels, rtol=1e-4)
+
+
+def test_the_oracle_is_right_wherever_a_scale_is(counted):
+    hits = counted[1].sums["objects"]["hits"]
+    assert (hits[-1] >= hits[: len(SCALES)].max(0)).all()
+    assert hits[-1].sum() > hits[:-1].sum((1, 2)).max()
