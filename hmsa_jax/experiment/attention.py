@@ -55,7 +55,7 @@ def measure(
     label_spec = start.check_run(config, workdir)
     evaluation.check_writable(workdir, RESULTS)
     checkpoint_reading.find_step(workdir, "--workdir", step)
-    way = _protocol(protocol, config)
+    way = protocol_of(protocol, config)
     builder = start.build_data(config)
     tell_remarks(builder)
     split = config.data.eval_split
@@ -75,15 +75,18 @@ def measure(
         return scores
 
 
-def _protocol(text: str | None, config: ml_collections.ConfigDict) -> Protocol:
+def protocol_of(text: str | None, config: ml_collections.ConfigDict) -> Protocol:
+    """The protocol that is asked for, or the paper's; its attention can be replaced.
+
+    Raises:
+      ValueError: the network cannot do it, or it has no attention of each scale by itself.
+    """
     way = protocols.of_prediction(text, config)
     needs = way.fusion.attention
     if needs is None or ATTENTIONS.get(needs).weighs_together:
-        asked = (
-            f"--protocol is {text}" if text else f"model.attention is {config.model.attention!r}"
-        )
+        asked = f"--protocol is {text}" if text else f"model.attention is {needs or 'none'!r}"
         raise ValueError(
-            f"{asked}; expected attention that each scale has by itself, which the controls replace:"
+            f"{asked}; expected attention that each scale has by itself, which controls replace:"
             " name a run of model.attention='hierarchical', and a protocol of that method"
         )
     return way

@@ -164,10 +164,10 @@ def to_gain_table(scores: AttentionScores) -> rich.table.Table:
     itself, scales = scores.protocol.name, scores.protocol.scales
     others = [alone_name(scale) for scale in scales if scale != 1]
     gains = [*others, names_of(scores.protocol)[len(scales)], itself, ORACLE]
-    table.add_column("pixels of")
-    heads = [f"recall\n{alone_name(1.0)}", *(f"gain\n{name}" for name in gains)]
-    for head in [*heads, *(f"share\nscale {scale:g}" for scale in scales)]:
-        table.add_column(head, justify="right")
+    table.add_column("pixels of", no_wrap=True)
+    heads = [("recall", alone_name(1.0)), *(("gain", name) for name in gains)]
+    for kind, name in [*heads, *(("share", f"scale {scale:g}") for scale in scales)]:
+        table.add_column(f"{kind}\n" + name.replace(" ", "\n", 1), justify="right")
     columns = [(scores.recalls[alone_name(1.0)], _cell)]
     columns += [(scores.gain(name), _points) for name in gains]
     columns += [(scores.shares[scale], _cell) for scale in scales]

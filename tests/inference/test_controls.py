@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 
 import cv2
 import jax
@@ -9,15 +10,19 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from configs import street_scenes
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import attention
 from hmsa_jax.inference import controls, evaluation
 from hmsa_jax.inference import protocol as protocol_lib
-from hmsa_jax.input import decoding
-from hmsa_jax.input.layout import lay_out
+from hmsa_jax.input import decoding, next_images
+from hmsa_jax.input.layout import Layout, lay_out
 from hmsa_jax.input.photometric import normalize
+from hmsa_jax.metrics.objects import SIZES as SIZE_NAMES
 from hmsa_jax.models import fusion, multiscale
+from hmsa_jax.models.layers.canvas import Canvas
 from hmsa_jax.report.attention_scores import AttentionScores, to_gain_table, to_json, to_table
+from hmsa_jax.runtime.progress import console
 from tests.quick_compilation import OPTIONS, quick_jit
 
 CLASSES = 4
@@ -85,7 +90,9 @@ def predictions_of(each, number):
     named["average (0.5, 1)"] = sum(alone)
     for control in ("", *controls.CONTROLS):
         of_scales = {
-            s: replaced(control, np.array(outputs[s].attention[0]), np.array(others[s].attention[0]))
+            s: replaced(
+                control, np.array(outputs[s].attention[0]), np.array(others[s].attention[0])
+            )
             for s in SCALES
         }
         fused = hierarchical(logits, {s: a[None] for s, a in of_scales.items()}, size=size)
@@ -225,3 +232,77 @@ def test_the_oracle_is_right_wherever_a_scale_is(counted):
     hits = counted[1].sums["objects"]["hits"]
     assert (hits[-1] >= hits[: len(SCALES)].max(0)).all()
     assert hits[-1].sum() > hits[:-1].sum((1, 2)).max()
+
+
+def test_figures_follow_from_the_counts(counted):
+    way, found = counted
+    scores = AttentionScores.of(way, found)
+    written = json.loads(to_json(scores, split="a/b", step=3))
+    sums = found.sums["objects"]
+    names = controls.names_of(way)
+    assert list(written["protocols"]) == names
+    alone, itself = (names.index(name) for name in (controls.alone_name(1.0), way.name))
+    recall = {i: sums["hits"][i] / sums["pixels"] for i in (alone, itself)}
+    of_itself = written["protocols"][way.name]
+    for c, name in enumerate(found.confusions.classes):
+        for size, value in enumerate(of_itself["gain"]["by_class_and_size"][name].values()):
+            expected = 100 * (recall[itself] - recall[alone])[c, size]
+            assert value == pytest.approx(expected, abs=1e-4)
+        hits, pixels = sums["hits"][itself, c].sum(), sums["pixels"][c].sum()
+        of_confusion = of_itself["recall"][name]
+        assert of_confusion == pytest.approx(100 * hits / pixels, abs=1e-4)
+        assert of_itself["recall_of_objects"]["by_class"][name] == of_confusion
+        assert sum(written["objects"][name][size]["pixels"] for size in SIZE_NAMES) == pixels
+    shares = [written["shares"][f"{scale:g}"]["by_size"]["small"] for scale in way.scales]
+    assert sum(shares) == pytest.approx(100, abs=0.01)
+    assert of_itself["beyond"] == {"mean_iou": 0, "interval": [0, 0]}
+    oracle = written["protocols"]["oracle"]
+    beyond = oracle["mean_iou"] - of_itself["mean_iou"]
+    assert oracle["beyond"]["mean_iou"] == pytest.approx(beyond, abs=1e-3)
+    with console.capture() as capture:
+        console.print(to_table(scores, "a/b, step 3"))
+        console.print(to_gain_table(scores))
+    printed = capture.get()
+    assert f"{oracle['mean_iou']:.1f}" in printed
+    assert f"{beyond:+.1f}" in printed
+    objects = sum(written["objects"][name]["small"]["objects"] for name in "abcd")
+    assert f"small objects ({objects})" in printed
+
+
+def test_of_filled_arrays_the_next_and_the_mirror_are_plain():
+    rng = np.random.default_rng(0)
+    maps = rng.random((4, 3, 5, 1), np.float32)
+    canvas = Canvas((3, 5))
+    got = {name: np.array(control(maps, canvas)) for name, control in controls.CONTROLS.items()}
+    np.testing.assert_array_equal(got["attention of the next image"], maps[[1, 0, 3, 2]])
+    np.testing.assert_array_equal(got["mirrored attention"], maps[:, :, ::-1])
+    np.testing.assert_allclose(
+        got["mean attention"], maps.mean((1, 2), keepdims=True).repeat(3, 1).repeat(5, 2), rtol=1e-6
+    )
+    assert (got["attention 0.5"] == 0.5).all()
+
+
+def test_the_next_image_is_that_of_the_canvas():
+    sizes = dict(enumerate([(4, 4), (8, 8), (4, 4), (4, 3), (6, 6)]))
+    canvases = {(4, 4): (4, 4), (4, 3): (4, 4), (8, 8): (8, 8), (6, 6): (6, 6)}
+    layout = Layout(sizes, {}, canvases, frozenset())
+    following = next_images.next_on_canvas(layout)
+    assert following == {0: 2, 2: 3, 3: 0, 1: 1, 4: 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "message"),
+    [
+        ("none", None, "model.attention is 'none'; expected attention that each scale has"),
+        ("explicit", None, "model.attention is 'explicit'; expected attention that each scale has"),
+        ("hierarchical", "average:0.5,1", "--protocol is average:0.5,1; expected attention that"),
+        ("explicit", "hierarchical:0.5,1", "--protocol is hierarchical:0.5,1, but the run's"),
+    ],
+)
+def test_what_has_no_attention_of_its_own_scales_is_refused(kind, protocol, message, tmp_path):
+    config = street_scenes.get_config()
+    config.model.attention = kind
+    if kind == "none":
+        config.objective.scales = (1.0,)
+    with pytest.raises(ValueError, match=message):
+        attention.protocol_of(protocol, config)
