@@ -58,7 +58,7 @@ CONTROLS: Mapping[str, Control] = {
     "mean attention": of_the_picture,
     "attention 0.5": one_half,
     "mirrored attention": mirrored,
-    "attention of the next image": of_the_next,
+    "next image's attention": of_the_next,
 }
 
 

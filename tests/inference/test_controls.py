@@ -76,7 +76,7 @@ def replaced(control, own, following):
         "mean attention": np.full_like(own, own.mean()),
         "attention 0.5": np.full_like(own, 0.5),
         "mirrored attention": own[:, ::-1],
-        "attention of the next image": cv2.resize(following, own.shape[1::-1])[..., None],
+        "next image's attention": cv2.resize(following, own.shape[1::-1])[..., None],
     }[control]
 
 
@@ -274,7 +274,7 @@ def test_of_filled_arrays_the_next_and_the_mirror_are_plain():
     maps = rng.random((4, 3, 5, 1), np.float32)
     canvas = Canvas((3, 5))
     got = {name: np.array(control(maps, canvas)) for name, control in controls.CONTROLS.items()}
-    np.testing.assert_array_equal(got["attention of the next image"], maps[[1, 0, 3, 2]])
+    np.testing.assert_array_equal(got["next image's attention"], maps[[1, 0, 3, 2]])
     np.testing.assert_array_equal(got["mirrored attention"], maps[:, :, ::-1])
     np.testing.assert_allclose(
         got["mean attention"], maps.mean((1, 2), keepdims=True).repeat(3, 1).repeat(5, 2), rtol=1e-6
