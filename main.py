@@ -11,6 +11,7 @@ from hmsa_jax.commands.command import Command, UsageError
 COMMANDS = {
     "train": "hmsa_jax.commands.train",
     "evaluate": "hmsa_jax.commands.evaluate",
+    "attention": "hmsa_jax.commands.attention",
     "compare": "hmsa_jax.commands.compare",
     "ablate": "hmsa_jax.commands.ablate",
     "report": "hmsa_jax.commands.report",
