@@ -2,9 +2,10 @@
 
     python docs/results/scale_pictures.py RUN OUT [DATA_DIR]
 
-RUN has hierarchical attention. Two sheets are written, OUT/needed.png and OUT/errs.png: the image of
-RUN's evaluation split in which most pixels are right by scale 2 and by the hierarchy and wrong by
-scale 0.5; and the one in which most are wrong by scale 2 and right by scale 0.5 and the hierarchy.
+RUN has hierarchical attention. Two sheets are written, OUT/needed.png and OUT/errs.png: the image
+of RUN's evaluation split in which most pixels are right by scale 2 and by the hierarchy and wrong
+by scale 0.5; and the one in which most are wrong by scale 2 and right by scale 0.5 and the
+hierarchy.
 Each shows what every scale says by itself, how much it counts, and the errors of all.
 """
 

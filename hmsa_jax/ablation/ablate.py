@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from data import registry
-from hmsa_jax.ablation import claims, costs, page, results, runs
+from hmsa_jax.ablation import claims, controls, costs, page, results, runs
 from hmsa_jax.ablation.networks import NETWORKS, Network, config_of, directory_of, labels_of
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
@@ -150,7 +150,11 @@ def _train(
         return False
     tell(f"{network.name}, seed {seed}: {run}")
     jax.clear_caches()  # the programs of the network before
-    return train.train(own, run)
+    if not train.train(own, run):
+        return False
+    if network == controls.NETWORK:
+        controls.measure(config, workdir, seed)
+    return True
 
 
 def _label(
@@ -241,8 +245,13 @@ def _write(config: ConfigDict, workdir: pathlib.Path, *, prints: bool = False) -
 
 def _results(config: ConfigDict, workdir: pathlib.Path) -> results.Results:
     scores = runs.scores_in(workdir, config)
-    costs_here = costs.on_record(config, workdir)
-    return results.Results(_facts(config, workdir), scores, claims.judge_all(scores), costs_here)
+    return results.Results(
+        _facts(config, workdir),
+        scores,
+        claims.judge_all(scores),
+        costs.on_record(config, workdir),
+        controls.on_record(config, workdir, runs.seeds_in(workdir)),
+    )
 
 
 def _facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, str]:

@@ -25,6 +25,10 @@ def render(results: Results, foot: str) -> str:
     ]
     if results.verdicts:
         sections.append(page.Section("claims", "Claims", _claims(results)))
+    if results.controls:
+        rows = results_lib.controls_cells(results)
+        shown = table.table("Controls of the attention", results_lib.CONTROLS_HEAD, rows)
+        sections.append(page.Section("controls", "Controls", [shown]))
     sections += [page.Section("notes", "Notes", [page.items(results_lib.notes(results))])]
     return page.render("Ablation", sections, lead="The paper's tables in miniature", foot=foot)
 

@@ -9,6 +9,7 @@ from typing import Any
 import rich.table
 
 from hmsa_jax.ablation.claims import Verdict
+from hmsa_jax.ablation.controls import Control
 from hmsa_jax.ablation.costs import Cost, Costs
 from hmsa_jax.ablation.networks import NETWORKS
 from hmsa_jax.ablation.scores import Figure, Scores
@@ -27,12 +28,14 @@ class Results:
       scores: of the networks that are trained.
       verdicts: on the claims whose networks are.
       costs: of the methods, if they are measured.
+      controls: of the hierarchical attention, by name; empty while none is scored.
     """
 
     facts: Mapping[str, str]
     scores: Scores
     verdicts: Sequence[Verdict]
     costs: Costs | None
+    controls: Mapping[str, Control]
 
     def figure(self, row: Row) -> Figure | None:
         """What a row reaches over all its seeds; None while there is none."""
@@ -64,7 +67,13 @@ def to_json(results: Results) -> str:
         for verdict in results.verdicts
     ]
     machine = results.costs.machine if results.costs else None
-    content = {"facts": results.facts, "tables": tables, "claims": verdicts, "machine": machine}
+    content = {
+        "facts": results.facts,
+        "tables": tables,
+        "claims": verdicts,
+        "controls": {name: dataclasses.asdict(each) for name, each in results.controls.items()},
+        "machine": machine,
+    }
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -96,6 +105,22 @@ def claims_cells(results: Results) -> list[list[str]]:
     ]
 
 
+CONTROLS_HEAD = ["predicted by", "mIoU, %", "beyond the hierarchy, points", "by seed"]
+
+
+def controls_cells(results: Results) -> list[list[str]]:
+    """A row for each control of the attention."""
+    return [
+        [
+            name,
+            f"{each.mean:z.1f}",
+            f"{each.mean_beyond:+z.1f}",
+            " ".join(f"{value:+z.1f}" for value in each.beyond.values()),
+        ]
+        for name, each in results.controls.items()
+    ]
+
+
 def notes(results: Results) -> list[str]:
     """Sentences on what the figures mean."""
     lines = [
@@ -105,6 +130,11 @@ def notes(results: Results) -> list[str]:
         "A claim holds if the whole interval of its difference lies on the claimed side, does not"
         " hold if all of it lies on the other, and cannot be told otherwise.",
     ]
+    if results.controls:
+        lines.append(
+            "Controls replace the attention of the hierarchical network, trained without a pool;"
+            " docs/evaluation.md says how. The oracle takes at each pixel a scale that is right."
+        )
     if results.costs:
         lines.append(
             "Costs are those of a training step, its time and memory measured on"
@@ -120,6 +150,9 @@ def to_markdown(results: Results) -> str:
         parts += [f"## {table.title}", "", f"The paper's figures are of {table.paper}.", ""]
         parts += [*_markdown(head(table), cells(results, table), 2), ""]
     parts += ["## Claims", "", *_markdown(CLAIMS_HEAD, claims_cells(results), 1), ""]
+    if results.controls:
+        rows = controls_cells(results)
+        parts += ["## Controls of the attention", "", *_markdown(CONTROLS_HEAD, rows, 1), ""]
     return "\n".join([*parts, *(f"{note}\n" for note in notes(results))])
 
 
@@ -128,6 +161,8 @@ def to_tables(results: Results) -> Iterator[rich.table.Table]:
     for table in TABLES:
         yield _rich(table.title, head(table), cells(results, table), 2)
     yield _rich("Claims", CLAIMS_HEAD, claims_cells(results), 1)
+    if results.controls:
+        yield _rich("Controls of the attention", CONTROLS_HEAD, controls_cells(results), 1)
 
 
 def _rich(

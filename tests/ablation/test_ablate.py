@@ -100,6 +100,15 @@ def test_the_tables_have_what_the_runs_reached(first, tables):
     assert "Auto-labels" in (tables.place / "tables.md").read_text()
 
 
+def test_the_controls_of_the_attention_are_among_them(first, tables):
+    content = json.loads((tables.place / "tables.json").read_text())
+    (path,) = (tables.place / "seed-3" / "hierarchical" / "attention").iterdir()
+    scored = json.loads(path.read_text())["protocols"]
+    assert {name: each["mean_iou"] for name, each in content["controls"].items()} == {
+        name: {"3": scores["mean_iou"]} for name, scores in scored.items()
+    }
+
+
 def test_the_same_command_has_nothing_to_do_and_needs_no_config(first, tables):
     before = {path: path.stat().st_mtime_ns for path in tables.place.rglob("evaluation/*")}
     status, text = tables(*AUTO)

@@ -122,7 +122,7 @@ def test_the_tables_say_what_is_there_and_what_is_not():
         {"single": Cost(100, 10**9, 1.0), "explicit": Cost(525, 4 * 10**9, 4.0)}
         | {"hierarchical": Cost(125, None, 1.25)},
     )
-    all_found = results.Results({"trunk": "x"}, found, claims.judge_all(found), costs)
+    all_found = results.Results({"trunk": "x"}, found, claims.judge_all(found), costs, {})
     text = results.to_markdown(all_found)
     assert "| Explicit | explicit (0.5, 1, 2) | 51.4 | - | - | - | - | 5.25 (5.25) |" in text
     assert "| 1.25 (1.25) | 1.25 (1.17) | - |" in text
