@@ -4,9 +4,9 @@
 
 Programs of the paper's network (HRNet-W48 with OCR and hierarchical attention, 19 classes, drawn
 weights, random images) on the first device of this machine, in bfloat16: the train step with the
-scales 0.5 and 1, one and two images, and the evaluation step with the scales 0.5, 1 and 2 and mirror
-images. Of each: seconds, images a second, useful work against the chip's published peak, and memory.
-Then how far classes and logits in bfloat16 are from those in float32.
+scales 0.5 and 1, one and two images, and the evaluation step with the scales 0.5, 1 and 2 and
+mirror images. Of each: seconds, images a second, useful work against the chip's published peak,
+and memory. Then how far classes and logits in bfloat16 are from those in float32.
 
 All programs are compiled side by side and run one after the other, in the order of the table. What
 the minutes do not suffice for is listed.
@@ -50,13 +50,11 @@ def main(args: argparse.Namespace) -> None:
         jobs = {row: pool.submit(compile_row, args.trunk, device, *row) for row in wanted}
         agreement = pool.submit(compile_both, args.trunk, device, args.sizes[0])
         print(
-            "\n| step | size | images | s, median (quartiles) | images/s | useful TFLOP/s | of peak |"
-            " memory, GiB | compiled in, s |"
+            "\n| step | size | images | s, median (quartiles) | images/s | useful TFLOP/s"
+            " | of peak | memory, GiB | compiled in, s |"
         )
         print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
-        left_out = [
-            f"{row}: {why}" for row in wanted if (why := tell(row, jobs[row], device, end))
-        ]
+        left_out = [f"{row}: {why}" for row in wanted if (why := tell(row, jobs[row], device, end))]
         try:
             tell_agreement(agreement.result(max(end - time.monotonic(), 1)))
         except Exception as error:
