@@ -15,6 +15,7 @@ the minutes do not suffice for is listed.
 import argparse
 import concurrent.futures
 import copy
+import os
 import pathlib
 import sys
 import time
@@ -46,22 +47,23 @@ def main(args: argparse.Namespace) -> None:
             ("evaluate", 1, "bfloat16"),
         )
     ]
-    with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
-        jobs = {row: pool.submit(compile_row, args.trunk, device, *row) for row in wanted}
-        agreement = pool.submit(compile_both, args.trunk, device, args.sizes[0])
-        print(
-            "\n| step | size | images | s, median (quartiles) | images/s | useful TFLOP/s"
-            " | of peak | memory, GiB | compiled in, s |"
-        )
-        print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
-        left_out = [f"{row}: {why}" for row in wanted if (why := tell(row, jobs[row], device, end))]
-        try:
-            tell_agreement(agreement.result(max(end - time.monotonic(), 1)))
-        except Exception as error:
-            left_out.append(f"agreement: {type(error).__name__} {str(error).splitlines()[:1]}")
-        pool.shutdown(wait=False, cancel_futures=True)
+    pool = concurrent.futures.ThreadPoolExecutor(args.workers)
+    jobs = {row: pool.submit(compile_row, args.trunk, device, *row) for row in wanted}
+    agreement = pool.submit(compile_both, args.trunk, device, args.sizes[0])
+    print(
+        "\n| step | size | images | s, median (quartiles) | images/s | useful TFLOP/s"
+        " | of peak | memory, GiB | compiled in, s |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    left_out = [f"{row}: {why}" for row in wanted if (why := tell(row, jobs[row], device, end))]
+    try:
+        tell_agreement(agreement.result(max(end - time.monotonic(), 1)))
+    except Exception as error:
+        left_out.append(f"agreement: {type(error).__name__} {str(error).splitlines()[:1]}")
     for line in left_out:
         print(f"- left out: {line}")
+    sys.stdout.flush()
+    os._exit(0)  # without waiting for what still compiles
 
 
 def config_of(trunk: str, size: str, dtype: str):
