@@ -62,7 +62,9 @@ def command(camvid_tree, tmp_path_factory):
             **{name.replace("__", "."): value for name, value in changes.items()},
         }
         fields = (f"--config.{name}={value}" for name, value in settings.items())
-        return [verb, f"--workdir={workdir}", *flags, *fields]
+        has_page = verb != "train" or "evaluate__every" in changes
+        page = () if has_page else ("--nopage",)  # it takes as long as the training
+        return [verb, f"--workdir={workdir}", *page, *flags, *fields]
 
     def start(*arguments, **changes):
         return subprocess.Popen(
