@@ -12,9 +12,10 @@ from configs import camvid
 
 def get_config():
     config = camvid.get_config()
+    config.data.scale_range = (1.0, 2.0)  # as in street_scenes.py
     config.data.class_uniform_share = 0.5
     config.data.class_uniform_tile = 128
     config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 0.002
+    config.optimizer.learning_rate = 0.004
     config.optimizer.weight_decay = 0.01
     return config
