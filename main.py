@@ -11,7 +11,9 @@ from hmsa_jax.commands.command import Command, UsageError
 COMMANDS = {
     "train": "hmsa_jax.commands.train",
     "evaluate": "hmsa_jax.commands.evaluate",
+    "attention": "hmsa_jax.commands.attention",
     "compare": "hmsa_jax.commands.compare",
+    "ablate": "hmsa_jax.commands.ablate",
     "report": "hmsa_jax.commands.report",
     "predict": "hmsa_jax.commands.predict",
     "explore": "hmsa_jax.commands.explore",
@@ -29,7 +31,12 @@ _HELP = ("-h", "--help", "help")
 def start() -> None:
     """Does what is typed, as `hmsa-jax` and as `python main.py`."""
     signal.signal(signal.SIGINT, _leave)  # until a command begins there is nothing to save
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, like `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -17,5 +17,8 @@ def get_config():
     config.data.batch_size = 4
     config.data.crop_size = (256, 384)
     config.data.scale_range = (0.5, 2.0)
+    config.optimizer.name = "sgd"
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.weight_decay = 1e-4
     config.evaluate.images_per_device = 4
     return config

@@ -14,12 +14,12 @@ from configs import base
 
 def get_config():
     config = base.get_config()
-    config.steps = 1300
+    config.steps = 600
     config.data.batch_size = 8
     config.data.crop_size = (128, 256)  # the whole image, as in the paper
-    # The evaluation's scale 2.0 must be learnt in minutes; the paper's (0.5, 2.0) shows enlarged
-    # streets more rarely. docs/results/street_scenes.md compares the two.
-    config.data.scale_range = (0.75, 2.0)
+    # The smaller scale of the training then shows what 0.5 and 1 show in an evaluation, and the
+    # larger one what 1 and 2 show, in minutes. The paper's (0.5, 2.0) is for longer trainings.
+    config.data.scale_range = (1.0, 2.0)
     # The crops are simpler than the paper's: docs/results/street_scenes.md was measured with them.
     config.data.class_uniform_share = 0.0
     config.data.resampling = "bilinear"
@@ -41,9 +41,10 @@ def get_config():
     config.objective.main_loss = "cross_entropy"
     config.objective.mean_over = "pixels"  # as it was measured
 
-    config.optimizer.learning_rate = 0.05
+    config.optimizer.name = "adamw"  # learns more in as many steps than the paper's SGD
+    config.optimizer.learning_rate = 0.004
     config.optimizer.poly_exponent = 0.9
-    config.optimizer.weight_decay = 1e-4
+    config.optimizer.weight_decay = 0.01
 
     config.checkpoint.every = 200
     config.evaluate.images_per_device = 8

@@ -11,6 +11,7 @@ from data import cache, camvid, cityscapes, folder, heads, mapillary
 from data.builder import SegmentationBuilder
 from data.encodings import FILES
 from data.label_spec import IGNORE, LabelSpec
+from data.street_scenes.coarse_set import StreetScenesCoarse
 from data.street_scenes.data_set import StreetScenes
 from hmsa_jax.runtime.paths import local_path
 
@@ -40,6 +41,7 @@ class Dataset:
 
 _BUILDERS = {
     "street_scenes": StreetScenes,
+    "street_scenes_coarse": StreetScenesCoarse,
     "camvid": camvid.CamVid,
     "cityscapes": cityscapes.Cityscapes,
     "cityscapes_coarse": cityscapes.CityscapesCoarse,

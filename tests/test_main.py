@@ -14,6 +14,8 @@ import pytest
 import main
 from hmsa_jax.commands import check_data
 
+ROOT = pathlib.Path(__file__).parents[1]
+
 
 @pytest.fixture
 def fails(monkeypatch, capsys, tmp_path):
@@ -107,9 +109,18 @@ def test_an_interruption_while_it_imports_is_a_line(tmp_path):
     (tmp_path / "jax.py").write_text(IMPORTED)
     done = subprocess.run(
         [sys.executable, "main.py", "check-data"],
-        cwd=pathlib.Path(__file__).parents[1],
+        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize("typed", [["--help"], ["train", "--help"], ["help", "--markdown"]])
+def test_a_reader_who_has_seen_enough_sees_no_traceback(typed):
+    command = [sys.executable, ROOT / "main.py", *typed]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -24,6 +24,7 @@ ROOMS = (  # from the bottom
     "hmsa_jax.exported",
     "hmsa_jax.config",
     "hmsa_jax.experiment",
+    "hmsa_jax.ablation",
     "hmsa_jax.explorer",
     "hmsa_jax.commands",
     "main",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from data.builder import SegmentationBuilder
@@ -52,11 +53,9 @@ class StreetScenes(SegmentationBuilder):
         total = SIZES[split]
         for index in self.track(range(total), split, total):
             image, label = painter.paint(SEED, split, index)
-            yield (
-                index,
-                {
-                    "image": encode_image(image),
-                    "label": encode_label(label),
-                    "id": f"{split}-{index:04d}",
-                },
-            )
+            yield index, record(image, label, f"{split}-{index:04d}")
+
+
+def record(image: np.ndarray, label: np.ndarray, name: str) -> dict[str, bytes | str]:
+    """The record of a scene `[H, W, 3]` with a label `[H, W]`, both uint8."""
+    return {"image": encode_image(image), "label": encode_label(label), "id": name}

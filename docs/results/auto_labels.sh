@@ -16,7 +16,9 @@ python=${PYTHON:-.venv/bin/python}
 
 pretraining=(
     --config=configs/street_scenes.py --workdir="$runs/pretraining"
-    --config.seed="$seed" --config.steps=800
+    --config.seed="$seed" --config.steps=800 --config.data.scale_range=0.75,2.0
+    --config.optimizer.name=sgd --config.optimizer.learning_rate=0.05
+    --config.optimizer.weight_decay=0.0001
     --config.model.attention=none --config.objective.scales='(1.0,)'
     --config.evaluate.protocols="('single',)"
 )

@@ -4,14 +4,20 @@
 #
 #   PYTHON=.venv/bin/python docs/results/street_scenes.sh RUNS_DIR
 #
-# Each run has one core; two run side by side.
+# Each run has one core; two run side by side. The config is that of version 0.1.0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs=${1:?name a directory for the runs}
 python=${PYTHON:-python3}
 
+earlier=(
+  --config.steps=1300 --config.data.scale_range=0.75,2.0
+  --config.optimizer.name=sgd --config.optimizer.learning_rate=0.05
+  --config.optimizer.weight_decay=0.0001
+)
 train() { # CORE NAME ARGUMENT...
-  taskset -c "$1" "$python" main.py train --workdir="$runs/$2" "${@:3}" > "$runs/$2.log" 2>&1
+  taskset -c "$1" "$python" main.py train --workdir="$runs/$2" "${earlier[@]}" "${@:3}" \
+    > "$runs/$2.log" 2>&1
 }
 
 mkdir -p "$runs"

@@ -11,6 +11,7 @@ from hmsa_jax.runtime.paths import local_path
 
 _CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 DEFAULT = os.fspath(_CONFIGS / "street_scenes.py")
+ABLATION = os.fspath(_CONFIGS / "ablation" / "street_scenes.py")
 PUBLISHED = os.fspath(_CONFIGS / "published.py")  # for published weights
 
 

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from hmsa_jax.commands.command import Command, Flag, UsageError
 
 with epy.lazy_imports():  # the help needs none of it
+    from hmsa_jax.ablation import ablate
     from hmsa_jax.commands import config_file, execution
     from hmsa_jax.experiment import report
 
@@ -24,6 +25,12 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     """Writes the page."""
     del config  # each run has its own
     workdirs = execution.paths_of(options, "workdir")
+    if len(workdirs) == 1 and ablate.is_there(workdirs[0]):
+        page = (
+            workdirs[0] / ablate.PAGE if options.out is None else execution.path_of(options, "out")
+        )
+        ablate.report(workdirs[0], page)
+        return
     out = workdirs[0] / report.NAME if options.out is None else execution.path_of(options, "out")
     report.report(
         workdirs,
@@ -43,7 +50,7 @@ COMMAND = Command(
     flags=(
         Flag(
             "workdir",
-            "directory of a run; given again for each run that stands beside it",
+            "directory of a run, given again for each run that stands beside it; or of `ablate`",
             value="DIR",
             needed=True,
             is_list=True,

@@ -39,7 +39,7 @@ with epy.lazy_imports():  # their registries are asked when a value is checked, 
         trunks,
     )
     from hmsa_jax.performance import profiling
-    from hmsa_jax.training import boards, length
+    from hmsa_jax.training import boards, length, optimizer
 
 _LONGEST = 2**16  # pixels of a side of a crop
 _MOST_CHANNELS = 2**16
@@ -123,7 +123,7 @@ GROUPS = {
     "objective": "What training minimises: main loss + aux_weight x auxiliary loss"
     " + scale_weight x the sum of each scale's own loss.",
     "objective.rmi": "Region mutual information, for objective.main_loss=rmi.",
-    "optimizer": "Stochastic gradient descent with momentum, and a learning rate that falls to 0.",
+    "optimizer": "How gradients change the weights, with a learning rate that falls to 0.",
     "mesh": "How devices divide the work.",
     "checkpoint": "What a run keeps to go on from.",
     "evaluate": "How the network predicts whole images and how it is scored.",
@@ -456,15 +456,27 @@ FIELDS: dict[str, Field] = {
         " mean over images either way.",
         before="pixels",
     ),
+    "optimizer.name": Field(
+        "sgd",
+        one_of(lambda: optimizer.OPTIMIZERS.names()),
+        "'sgd' (the paper) or 'adamw', which takes a learning rate of about 0.001 and a weight"
+        " decay of about 0.01.",
+        before="sgd",
+    ),
     "optimizer.learning_rate": Field(0.01, _AT_LEAST_ZERO, "The learning rate of the first step."),
     "optimizer.poly_exponent": Field(
         2.0,
         _AT_LEAST_ZERO,
         "Exponent of the schedule: learning_rate x (1 - step / steps) ^ poly_exponent.",
     ),
-    "optimizer.momentum": Field(0.9, _BELOW_ONE, "Share of an update that goes into the next one."),
+    "optimizer.momentum": Field(
+        0.9, _BELOW_ONE, "Share of an update that goes into the next one; of 'adamw' beta 1."
+    ),
     "optimizer.weight_decay": Field(
-        5e-4, _AT_LEAST_ZERO, "Share of a parameter that is added to its gradient, as in PyTorch."
+        5e-4,
+        _AT_LEAST_ZERO,
+        "Share of a parameter that is added to its gradient, as in PyTorch. With 'adamw' it is"
+        " multiplied by the learning rate and subtracted from the parameter.",
     ),
     "optimizer.decay_vectors": Field(
         True, flag(), "Whether biases and the scales of BatchNorm decay, too."

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import platform
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target
 from hmsa_jax.report import backends as report
 from hmsa_jax.report import memory_figure
+from hmsa_jax.runtime import machine
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.locks import occupied
 from hmsa_jax.runtime.progress import console, tell
@@ -82,7 +82,7 @@ def backends(
     _check_possible(config, {step for _, step in wanted}, images_per_device)
     facts = {
         "command": command,
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": machine.describe(),
         "jax": jax.__version__,
         "images_per_device": images_per_device,
         "quick": quick,
@@ -244,13 +244,3 @@ def _write(out: pathlib.Path, facts: dict, rows: Iterable[dict]) -> None:
 
 def _style(row: dict) -> str:
     return {"fits": "green", "does not fit": "yellow"}.get(row["status"], "red")
-
-
-def _processor() -> str:
-    """The name of this machine's CPU."""
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -79,7 +79,7 @@ def matched(
     other_path: pathlib.Path,
     others: ImageConfusions,
 ) -> ImageConfusions:
-    """Makes sure that two evaluations can be compared image by image.
+    """Makes sure that two evaluations can be compared protocol by protocol.
 
     Args:
       path: of the first evaluation.
@@ -91,7 +91,27 @@ def matched(
       The counts of the second one, with the images in the order of the first.
 
     Raises:
-      ValueError: classes, images or labels are not the same, or no protocol is in both.
+      ValueError: as in `aligned`, or no protocol is in both.
+    """
+    others = aligned(path, confusions, other_path, others)
+    if not set(confusions.protocols) & set(others.protocols):
+        raise ValueError(
+            f"{path} and {other_path} have no protocol in common; run `evaluate` with the same"
+            " evaluate.protocols"
+        )
+    return others
+
+
+def aligned(
+    path: pathlib.Path,
+    confusions: ImageConfusions,
+    other_path: pathlib.Path,
+    others: ImageConfusions,
+) -> ImageConfusions:
+    """Makes sure that two evaluations are of the same images; arguments and result as of `matched`.
+
+    Raises:
+      ValueError: classes, images or labels are not the same.
     """
     two = f"{path} and {other_path}"
     if confusions.classes != others.classes:
@@ -108,10 +128,6 @@ def matched(
     if relabelled.any():
         images = [confusions.images[i] for i in np.flatnonzero(relabelled)]
         raise ValueError(f"{two} have different labels for {_some(images)}{again}")
-    if not set(confusions.protocols) & set(others.protocols):
-        raise ValueError(
-            f"{two} have no protocol in common; run `evaluate` with the same evaluate.protocols"
-        )
     return others
 
 

@@ -119,7 +119,7 @@ def _compile(
     row["compile_seconds"] = round(time.monotonic() - begin, 2)
     _read(row, executable, target)
     if present is not None:
-        row["time"] = _measure(program, executable, experiment)
+        row["time"] = measured(program, executable, experiment)
     _rate(row, target)
 
 
@@ -186,10 +186,19 @@ def _read(row: dict[str, Any], executable: jax.stages.Compiled, target: Target) 
             row["time"] = {"kind": "modelled", "median": seconds}
 
 
-def _measure(
+def measured(
     program: Program, executable: jax.stages.Compiled, experiment: Experiment
 ) -> dict[str, Any]:
-    """Runs the step on random images: the median and the quartiles of the runs after a warm-up."""
+    """Runs a step on random images, on the devices of the experiment.
+
+    Args:
+      program: the step.
+      executable: it, compiled.
+      experiment: whose state it is given first.
+
+    Returns:
+      `median`, `lower_quartile` and `upper_quartile` of the seconds of the `runs` after a warm-up.
+    """
     rng = np.random.default_rng(0)
     image, label = (program.arguments[-1][name] for name in ("image", "label"))
     batch = {

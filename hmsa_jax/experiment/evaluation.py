@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import time
+from typing import Any
 
 import jax
 import ml_collections
@@ -126,14 +127,18 @@ def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder)
     return scored
 
 
-def check_writable(workdir: pathlib.Path) -> None:
-    """Raises an error if scores cannot be written into a run, before they are computed.
+def check_writable(workdir: pathlib.Path, results: str = RESULTS) -> None:
+    """Raises an error if results cannot be written into a run, before they are computed.
+
+    Args:
+      workdir: of the run.
+      results: name of their directory in it.
 
     Raises:
       PermissionError: of the system.
       ValueError: of a bucket.
     """
-    directory = workdir / RESULTS
+    directory = workdir / results
     if storage.is_remote(directory):
         storage.check_place(directory, "--workdir")
     elif directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
@@ -154,15 +159,7 @@ def report(
     # First, so that it is seen also where nothing can be written.
     console.print(results.to_table(evaluation, f"{split}, step {step}"))
     tell(results.worst_images(evaluation.confusions))
-    weights = jax.device_get((state.eval_params, state.batch_stats))
-    text = results.to_json(
-        evaluation,
-        split=split,
-        step=step,
-        weights=integrity.digest_of_all(integrity.digests(integrity.by_name(weights))),
-        average_of_steps=state.eval_params is not state.params,
-        **{name: config.evaluate[name] for name in _FACTS},
-    )
+    text = results.to_json(evaluation, **facts(config, state))
     directory = workdir / RESULTS
     storage.make_directory(directory)
     path = results.path_for(directory, f"{config.data.eval_split}-{step}", text)
@@ -171,3 +168,15 @@ def report(
     origin = count_file.Origin(split, step)
     count_file.write(counts, origin, evaluation.confusions, results.kind_of(text) or {})
     tell(f"The same as JSON: {path}; the counts of each image: {counts.name}")
+
+
+def facts(config: ml_collections.ConfigDict, state: TrainState) -> dict[str, Any]:
+    """What scores depend on besides what is scored, as JSON has it."""
+    weights = jax.device_get((state.eval_params, state.batch_stats))
+    return {
+        "split": f"{config.data.name}/{config.data.eval_split}",
+        "step": int(jax.device_get(state.step)),
+        "weights": integrity.digest_of_all(integrity.digests(integrity.by_name(weights))),
+        "average_of_steps": state.eval_params is not state.params,
+        **{name: config.evaluate[name] for name in _FACTS},
+    }

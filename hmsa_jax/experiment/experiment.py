@@ -27,7 +27,7 @@ from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.performance import flops
 from hmsa_jax.performance.efficiency import StepWork
-from hmsa_jax.training.optimizer import poly_schedule, sgd
+from hmsa_jax.training.optimizer import OPTIMIZERS, poly_schedule
 from hmsa_jax.training.state import TrainState, initial_state
 from hmsa_jax.training.step import make_train_step
 
@@ -47,7 +47,7 @@ class Experiment:
       augment: what happens to the colours of the training images.
       objective: what training minimises.
       schedule: step -> learning rate.
-      optimizer: SGD over that schedule.
+      optimizer: with that schedule.
       params: the drawn parameters, host arrays.
       batch_stats: the first running statistics, host arrays.
     """
@@ -245,7 +245,7 @@ def assemble(
         augment=Photometric(**config.augment),
         objective=_objective(config),
         schedule=schedule,
-        optimizer=sgd(
+        optimizer=OPTIMIZERS.get(optimization.name)(
             schedule,
             momentum=optimization.momentum,
             weight_decay=optimization.weight_decay,

@@ -1,13 +1,13 @@
 """Scoring a network on labelled images, under several protocols at once."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from hmsa_jax.distributed.sharding import evaluation_batch, replicated
 from hmsa_jax.inference import predictor as predictor_lib
@@ -166,24 +166,67 @@ def score_source(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    matrices = np.zeros((len(source), len(protocols), len(classes), len(classes)), np.int32)
-    images = [""] * len(source)
-    sums: Any = None
-    computed = predictor_lib.summaries(
-        evaluation_step, params, batch_stats, batches, evaluation_batch(mesh)
+    return score_batches(
+        evaluation_step,
+        params,
+        batch_stats,
+        batches,
+        evaluation_batch(mesh),
+        images=len(source),
+        protocols=protocols,
+        classes=classes,
+        stops_after=stops_after,
     )
-    with Progress("evaluate", len(source)) as progress:
+
+
+def score_batches(
+    evaluation_step: Callable,
+    params: dict,
+    batch_stats: dict,
+    batches: Iterable[pipeline.Batch],
+    shardings: dict[str, NamedSharding],
+    *,
+    images: int,
+    protocols: Sequence[str],
+    classes: Sequence[str],
+    stops_after: Callable[[int], bool] = lambda batches: False,
+) -> Evaluation:
+    """Runs an evaluation step over batches.
+
+    Args:
+      evaluation_step: returns counts as that of `make_evaluation_step` does.
+      params: of the network.
+      batch_stats: of the network.
+      batches: as `whole_images.eval_batches` yields them.
+      shardings: of the arrays of a batch that the step reads.
+      images: how many there are in all batches.
+      protocols: names of what is counted.
+      classes: their names.
+      stops_after: as for `score_source`.
+
+    Returns:
+      The counts, with the images in the order of their numbers.
+
+    Raises:
+      Stopped: `stops_after` said so.
+      FloatingPointError: the network predicts what is not finite; names the images.
+    """
+    matrices = np.zeros((images, len(protocols), len(classes), len(classes)), np.int32)
+    names = [""] * images
+    sums: Any = None
+    computed = predictor_lib.summaries(evaluation_step, params, batch_stats, batches, shardings)
+    with Progress("evaluate", images) as progress:
         for done, (batch, counts) in enumerate(computed, start=1):
             if stops_after(done + 1):
                 raise Stopped
             index = batch["index"]
             matrices[index] = counts["confusion"][: len(index)]
             for i, name in zip(index, batch["id"], strict=True):
-                images[i] = name
+                names[i] = name
             of_batch = _sums(counts["metrics"], len(index))
             sums = of_batch if sums is None else jax.tree.map(np.add, sums, of_batch)
             progress.advance(len(index))
-    confusions = ImageConfusions(tuple(images), tuple(protocols), tuple(classes), matrices)
+    confusions = ImageConfusions(tuple(names), tuple(protocols), tuple(classes), matrices)
     return Evaluation(confusions, sums)
 
 

@@ -60,10 +60,17 @@ class Protocol:
             weights = fusion.by_scale(shares, self.scales)
         return ByScale(dict(zip(reversed(self.scales), each, strict=True)), weights)
 
+    def attention_of(
+        self, outputs: dict[float, ScaleOutput], size: Extent
+    ) -> dict[float, jax.Array | None]:
+        """The attention that the scales are fused with, from what `predict` is given."""
+        del size
+        return {scale: outputs[scale].attention for scale in self.scales}
+
     def _fuse(self, logits, outputs, size, resolution):
         if self.fusion.attention is None:
             return self.fusion.fuse(logits, size, resolution=resolution)
-        attention = {scale: outputs[scale].attention for scale in self.scales}
+        attention = self.attention_of(outputs, size)
         return self.fusion.fuse(logits, attention, size, resolution=resolution)
 
 

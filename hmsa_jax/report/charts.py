@@ -33,6 +33,25 @@ class Row:
     note: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A row of `intervals`.
+
+    Attributes:
+      name: stands on its left.
+      mean: the figure.
+      ends: of its interval; NaN where there is none.
+      points: the single values that the figure is the mean of.
+      note: stands on its right.
+    """
+
+    name: str
+    mean: float
+    ends: tuple[float, float]
+    points: Sequence[float] = ()
+    note: str = ""
+
+
 def lines(
     title: str,
     curves: Mapping[str, Curve],
@@ -133,6 +152,48 @@ def shares(title: str, key: Mapping[str, Colour], rows: Sequence[Row]) -> Markup
                 scale.bar(begin, begin + value, (top, 17), colour, hint)
                 begin += value
     return scale.drawing.to_svg()
+
+
+def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -> Markup:
+    """For each row its interval as a line, its mean as a ring and its points as dots.
+
+    Args:
+      title: what the figures are.
+      rows: from the top, at least one.
+      has_zero: whether 0 is on the scale, with a line through it.
+
+    Returns:
+      The text of an SVG file.
+    """
+    known = [v for row in rows for v in (row.mean, *row.ends, *row.points) if not math.isnan(v)]
+    known += [0.0] if has_zero else []
+    ticks = _ticks(min(known), max(known), 0.1)
+    low, high = min(ticks[0], *known), max(ticks[-1], *known)
+    names, notes = (
+        max(len(_shortened(t)) for t in texts) * _CHARACTER
+        for texts in ([row.name for row in rows], [row.note for row in rows])
+    )
+    left, right = 16 + names + 12, _WIDTH - 24 - notes - (12 if notes else 0)
+    bottom = _TOP + _SHARE * len(rows) + 4
+    drawing = Drawing(title, _WIDTH, bottom + 26)
+
+    def across(value: float) -> float:
+        return round(left + (value - low) / (high - low) * (right - left), 1)
+
+    for tick in ticks:
+        x = across(tick)
+        drawing.line((x, _TOP), (x, bottom), is_axis=has_zero and tick == 0)
+        drawing.words(x, bottom + 16, _short(tick), anchor="middle", size=11, is_faint=True)
+    for number, row in enumerate(rows):
+        y = _TOP + _SHARE * (number + 0.5)
+        drawing.words(left - 12, y + 4, _shortened(row.name), anchor="end")
+        drawing.words(right + 12, y + 4, row.note, size=12)
+        if not math.isnan(row.ends[0]):
+            drawing.curve([(across(end), y) for end in row.ends], 0)
+        for point in row.points:
+            drawing.dot((across(point), y), 1, f"{row.name}: {point:.1f}")
+        drawing.ring((across(row.mean), y))
+    return drawing.to_svg()
 
 
 def reliability(title: str, curves: Mapping[str, Curve]) -> Markup:

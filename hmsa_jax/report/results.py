@@ -32,7 +32,8 @@ _BY_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "recall": recall,
     "f1": f1,
 }
-_FOUND = ("protocols", "differences")  # what of a file is no fact that the scores depend on
+# What of a file is no fact that the scores depend on.
+_FOUND = ("protocols", "differences", "objects", "shares")
 _NAMED = 5  # of the worst images
 
 
@@ -53,8 +54,8 @@ def to_json(evaluation: Evaluation, **facts: Any) -> str:
     confusions = evaluation.confusions
     protocols = {
         name: {
-            **_of_confusion(confusions.totals[name], confusions.classes),
-            "mean_iou_interval": _interval(confusions.resampled[name]),
+            **of_confusion(confusions.totals[name], confusions.classes),
+            "mean_iou_interval": interval_ends(confusions.resampled[name]),
             **{
                 metric: _of_metric(figures[name], confusions.classes)
                 for metric, figures in figures_of(evaluation).items()
@@ -62,8 +63,8 @@ def to_json(evaluation: Evaluation, **facts: Any) -> str:
             "images": [
                 {
                     "image": score.image,
-                    "mean_iou": _percent(score.mean_iou),
-                    "pixel_accuracy": _percent(score.pixel_accuracy),
+                    "mean_iou": percent(score.mean_iou),
+                    "pixel_accuracy": percent(score.pixel_accuracy),
                 }
                 for score in confusions.worst_first(name)
             ],
@@ -175,36 +176,39 @@ def interval_text(ends: tuple[float, float], *, signed: bool = False) -> str:
     return "-" if np.isnan(ends[0]) else f"{low} to {high}"
 
 
-def _mean_iou(confusions: ImageConfusions, protocol: str) -> float:
-    return mean_iou(confusions.totals[protocol])
-
-
-def _percent(value: float) -> float | None:
+def percent(value: float) -> float | None:
+    """A fraction in percent; None for NaN."""
     return None if np.isnan(value) else round(100 * float(value), 4)
 
 
-def _interval(samples: np.ndarray) -> list[float | None]:
-    return [_percent(end) for end in bootstrap.interval(samples)]
+def interval_ends(samples: np.ndarray) -> list[float | None]:
+    """The ends of `bootstrap.interval` in percent."""
+    return [percent(end) for end in bootstrap.interval(samples)]
 
 
-def _by_class(scores: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
-    return dict(zip(classes, map(_percent, scores), strict=True))
-
-
-def _of_confusion(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+def of_confusion(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    """All scores that follow from a confusion matrix `[C, C]`, in percent, and the matrix."""
     return {
-        "mean_iou": _percent(mean_iou(confusion)),
-        "pixel_accuracy": _percent(pixel_accuracy(confusion)),
-        "frequency_weighted_iou": _percent(frequency_weighted_iou(confusion)),
-        "mean_f1": _percent(mean(f1(confusion))),
+        "mean_iou": percent(mean_iou(confusion)),
+        "pixel_accuracy": percent(pixel_accuracy(confusion)),
+        "frequency_weighted_iou": percent(frequency_weighted_iou(confusion)),
+        "mean_f1": percent(mean(f1(confusion))),
         **{name: _by_class(score(confusion), classes) for name, score in _BY_CLASS.items()},
         "confusion": confusion.tolist(),
     }
 
 
+def _mean_iou(confusions: ImageConfusions, protocol: str) -> float:
+    return mean_iou(confusions.totals[protocol])
+
+
+def _by_class(scores: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
+    return dict(zip(classes, map(percent, scores), strict=True))
+
+
 def _of_metric(figures: Figures, classes: tuple[str, ...]) -> dict[str, Any]:
     return {
-        **{name: _percent(value) for name, value in figures.overall.items()},
+        **{name: percent(value) for name, value in figures.overall.items()},
         **{name: _by_class(scores, classes) for name, scores in figures.by_class.items()},
         **figures.curve,
     }
@@ -216,8 +220,8 @@ def _differences(confusions: ImageConfusions) -> list[dict[str, Any]]:
     return [
         {
             "protocols": [first, second],
-            "mean_iou": _percent(_mean_iou(confusions, second) - _mean_iou(confusions, first)),
-            "interval": _interval(resampled[second] - resampled[first]),
+            "mean_iou": percent(_mean_iou(confusions, second) - _mean_iou(confusions, first)),
+            "interval": interval_ends(resampled[second] - resampled[first]),
         }
         for first, second in itertools.combinations(confusions.protocols, 2)
     ]

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from hmsa_jax.metrics.objects import LIMITS, SIZES
 from hmsa_jax.report import charts, score_pieces
 from hmsa_jax.report.page import gallery, page, table
 from hmsa_jax.report.page.gallery import Card
 from hmsa_jax.report.pictures import Palette
 from hmsa_jax.report.reported_run import ReportedRun
-from hmsa_jax.report.scale_shares import LIMITS, SIZES, ScaleShares
+from hmsa_jax.report.scale_shares import ScaleShares
 
 
 def render(

@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
-# An object is what hangs together of a class in a label, also by corners. The limits are parts of
-# the image's area: of 1024 x 2048 pixels, squares of 46 and of 145 pixels.
-SIZES = ("small", "medium", "large")
-LIMITS = (0.001, 0.01)
+from hmsa_jax.metrics.objects import SIZES, objects_by_size
 
 
 class ScaleShares:
@@ -37,16 +33,12 @@ class ScaleShares:
           label: class numbers, uint8 `[H, W]`; one that is no class is not counted.
           shares: scale -> 255 times its share, uint8 `[H, W]`.
         """
+        size_of, objects = objects_by_size(label, len(self.pixels))
+        self.objects += objects
         for number in np.unique(label[label < len(self.pixels)]):
             mask = label == number
-            _, objects, stats, _ = cv2.connectedComponentsWithStats(
-                mask.astype(np.uint8), connectivity=8
-            )
-            areas = stats[1:, cv2.CC_STAT_AREA]
-            size_of = np.digitize(areas / label.size, LIMITS)
-            size = size_of[objects[mask] - 1]
+            size = size_of[mask]
             self.pixels[number] += np.bincount(size, minlength=len(SIZES))
-            self.objects[number] += np.bincount(size_of, minlength=len(SIZES))
             for i, scale in enumerate(self.scales):
                 of_class = shares[scale][mask].astype(np.float64)
                 self._sums[number, :, i] += np.bincount(size, of_class, len(SIZES))

@@ -1,7 +1,25 @@
-"""Stochastic gradient descent with the polynomial schedule (paper section 5.1)."""
+"""The optimizers, with the polynomial schedule (paper section 5.1)."""
+
+from typing import Protocol
 
 import jax
 import optax
+
+from hmsa_jax.runtime.registry import Registry
+
+
+class Optimizer(Protocol):
+    """Makes a transformation of gradients of the network's parameters, as `sgd` does."""
+
+    def __call__(
+        self,
+        schedule: optax.Schedule,
+        *,
+        momentum: float,
+        weight_decay: float,
+        decay_vectors: bool = True,
+        frozen: tuple[str, ...] = (),
+    ) -> optax.GradientTransformation: ...
 
 
 def poly_schedule(learning_rate: float, exponent: float, steps: int) -> optax.Schedule:
@@ -36,11 +54,45 @@ def sgd(
       A transformation of gradients of the network's parameters, a dict by part.
     """
 
-    def is_matrix(params):
-        return jax.tree.map(lambda x: x.ndim > 1, params)
+    mask = None if decay_vectors else _is_matrix
+    decay = optax.add_decayed_weights(weight_decay, mask=mask)
+    return _but_for(frozen, optax.chain(decay, optax.sgd(schedule, momentum=momentum)))
 
-    decay = optax.add_decayed_weights(weight_decay, mask=None if decay_vectors else is_matrix)
-    descent = optax.chain(decay, optax.sgd(schedule, momentum=momentum))
+
+def adamw(
+    schedule: optax.Schedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+    decay_vectors: bool = True,
+    frozen: tuple[str, ...] = (),
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov, Hutter, 2019): the decay of a parameter is apart from its gradient.
+
+    Args:
+      schedule: step -> learning rate.
+      momentum: share of the previous mean of the gradients in the next, their beta_1. That of the
+        squares, beta_2, is 0.999.
+      weight_decay: share of a parameter, times the learning rate, that a step takes away.
+      decay_vectors: as for `sgd`.
+      frozen: as for `sgd`.
+    """
+    mask = None if decay_vectors else _is_matrix
+    descent = optax.adamw(schedule, b1=momentum, weight_decay=weight_decay, mask=mask)
+    return _but_for(frozen, descent)
+
+
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", {"sgd": sgd, "adamw": adamw})
+
+
+def _is_matrix(params):
+    return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def _but_for(
+    frozen: tuple[str, ...], descent: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """The descent of all parts but those that are frozen."""
     if not frozen:
         return descent
 

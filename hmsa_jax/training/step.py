@@ -43,14 +43,14 @@ def make_train_step(
 
     Args:
       graphdef: the network, from `multiscale.initialize`.
-      optimizer: from `optimizer.sgd`.
+      optimizer: one of `optimizer.OPTIMIZERS`, made.
       mesh: from `sharding.make_mesh`.
       scales: scales to train with, 1.0 among them; the paper's pair is (0.5, 1.0).
       objective: what the steps minimise.
       seed: of dropout and augmentation, together with the step.
       augment: `(key, images) -> images`, what happens to the colours of a batch of uint8 images
         before they are normalised; as it stands, nothing.
-      frozen: parts of the network that have no gradient, as for `optimizer.sgd`.
+      frozen: parts of the network that have no gradient, as for the optimizer.
       accumulate: parts of the batch that are done one after the other, each with BatchNorm
         statistics of its own; gradient and metrics are the means over the parts.
       ema_decay: of the moving average of the parameters, if the state has one.

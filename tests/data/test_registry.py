@@ -131,7 +131,9 @@ def test_an_unknown_split(few_scenes, tmp_path):
 
 
 def test_an_unknown_name():
-    with pytest.raises(ValueError, match=r"'camvidd', expected one of: street_scenes, camvid"):
+    with pytest.raises(
+        ValueError, match=r"'camvidd', expected one of: street_scenes, street_scenes_coarse, camvid"
+    ):
         registry.get("camvidd")
 
 
@@ -151,7 +153,13 @@ def test_a_directory_that_is_not_wanted(tmp_path):
         registry.prepare("street_scenes", "some/where", str(tmp_path))
 
 
-CLASSES = {"street_scenes": 11, "camvid": 11, "cityscapes": 19, "cityscapes_coarse": 19}
+CLASSES = {
+    "street_scenes": 11,
+    "street_scenes_coarse": 11,
+    "camvid": 11,
+    "cityscapes": 19,
+    "cityscapes_coarse": 19,
+}
 
 
 @pytest.mark.parametrize(("name", "classes"), CLASSES.items())

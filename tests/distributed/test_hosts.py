@@ -65,6 +65,8 @@ def start(camvid_tree, tmp_path_factory):
     ):
         overrides = [f"--config.{name}={value}" for name, value in settings.items()]
         overrides += last
+        if verb == "train" and processes == 1:
+            overrides.append("--nopage")
         arguments = ["-m", f"tests.{module}", verb, f"--workdir={workdir}", *flags, *overrides]
         changed = [f"--config.{second}"] if second else []
         started.append(Running(arguments, environment, processes, devices, changed))

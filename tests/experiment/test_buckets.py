@@ -84,13 +84,13 @@ def runs(camvid_tree, new_bucket, short_trunk, tmp_path_factory):
     scratch = tmp_path_factory.mktemp("runs")
     local, remote = scratch / "run", any_path(f"{new_bucket}/run", "--workdir")
     source = {"data__dir": camvid_tree, "data__cache_dir": scratch / "data"}
-    main.main(typed("train", f"--workdir={local}", **source))
+    main.main(typed("train", f"--workdir={local}", "--nopage", **source))
 
     copy = shutil.copytree(camvid_tree, scratch / "copy")
     built = {"data__dir": copy, "data__encoding": "stored"}  # which trains the same
     main.main(typed("build-data", f"--out={new_bucket}/data", **built))
     shutil.rmtree(copy)
-    train = typed("train", f"--workdir={remote}", data__cache_dir=f"{new_bucket}/data")
+    train = typed("train", f"--workdir={remote}", "--nopage", data__cache_dir=f"{new_bucket}/data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases, "SECONDS_UNTIL_STALE", 1)
         killed = subprocess.run([sys.executable, "-c", KILLED, *train], cwd=ROOT)

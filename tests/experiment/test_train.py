@@ -62,7 +62,9 @@ def command(camvid_tree, tmp_path_factory):
             **{name.replace("__", "."): value for name, value in changes.items()},
         }
         fields = (f"--config.{name}={value}" for name, value in settings.items())
-        return [verb, f"--workdir={workdir}", *flags, *fields]
+        has_page = verb != "train" or "evaluate__every" in changes
+        page = () if has_page else ("--nopage",)  # it takes as long as the training
+        return [verb, f"--workdir={workdir}", *page, *flags, *fields]
 
     def start(*arguments, **changes):
         return subprocess.Popen(
@@ -226,6 +228,24 @@ def test_evaluate_command_repeats_the_results(command, uninterrupted):
     best = training_record.read(workdir).best
     found = json.loads((workdir / "evaluation" / f"validation-{best.step}.json").read_text())
     assert found["protocols"][best.protocol]["mean_iou"] == best.mean_iou
+
+
+def test_attention_command_scores_what_evaluate_does(command, uninterrupted):
+    """And controls beside it, of the same images and the same network."""
+    workdir, _ = uninterrupted
+    theirs = json.loads((workdir / "evaluation" / f"validation-{STEPS}.json").read_text())
+    status, output = finish(command("attention", workdir, "--protocol=hierarchical:0.5,1"))
+    assert status == 0, output
+    found = json.loads((workdir / "attention" / f"validation-{STEPS}.json").read_text())
+    assert found["weights"] == theirs["weights"]
+    assert found["protocol"] == "hierarchical (0.5, 1)"
+    itself, alone = found["protocols"]["hierarchical (0.5, 1)"], found["protocols"]["scale 1 alone"]
+    for ours, name in ((itself, "hierarchical (0.5, 1)"), (alone, "single (1)")):
+        of_evaluation = np.array(theirs["protocols"][name]["confusion"])
+        moved = np.abs(np.array(ours["confusion"]) - of_evaluation).sum() / of_evaluation.sum()
+        assert moved < 1e-3  # rounding may decide a tie between two classes
+    assert f"{itself['mean_iou']:.1f}" in output
+    assert len(found["protocols"]) == 9
 
 
 def test_weights_go_out_and_come_in(command, uninterrupted, tmp_path):

@@ -44,3 +44,13 @@ def test_an_image_alone_has_no_interval(images):
     assert np.isnan(bootstrap.interval(samples)).all()
     nothing = bootstrap.mean_iou_of_resamples(np.zeros((3, 2, 2), np.int32))
     assert np.isnan(bootstrap.interval(nothing)).all()
+
+
+def test_runs_are_drawn_beside_images():
+    """Of two runs a quarter of the resamples has the first alone; images stay paired."""
+    samples = np.stack([np.arange(1000.0), np.arange(1000.0) + 10])
+    shift = bootstrap.mean_over_runs(samples) - np.arange(1000.0)
+    assert set(shift) == {0.0, 5.0, 10.0}
+    assert (shift == 0).mean() == pytest.approx(0.25, abs=0.05)
+    one = bootstrap.mean_over_runs(samples[:1])
+    np.testing.assert_array_equal(one, samples[0])

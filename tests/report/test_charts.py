@@ -91,3 +91,32 @@ def test_reliability_has_a_diagonal_and_its_points():
     texts = {(e.get("text-anchor"), e.text): e for e in root.iter(f"{SVG}text")}
     assert dots[1][0] == float(texts["middle", "50"].get("x"))
     assert dots[1][1] == float(texts["end", "100"].get("y")) - 4
+
+
+def test_intervals_lie_where_the_scale_says_and_points_beside_them():
+    rows = [
+        charts.Interval("a", 2.0, (1.0, 3.5), [1.5, 2.5], "holds"),
+        charts.Interval("<b>", -1.0, (float("nan"), float("nan")), [-1.0]),
+    ]
+    root = ET.fromstring(charts.intervals("Difference, points", rows, has_zero=True))
+    ticks = {
+        float(e.text): float(e.get("x"))
+        for e in root.iter(f"{SVG}text")
+        if e.get("text-anchor") == "middle"
+    }
+    assert 0.0 in ticks
+    (low, high), one = sorted(ticks)[:: len(ticks) - 1], ticks[0.0]
+    a_point = (ticks[high] - ticks[low]) / (high - low)
+
+    def across(value):
+        return pytest.approx(one + value * a_point, abs=0.2)
+
+    (line,) = [e.get("points").split() for e in root.iter(f"{SVG}polyline")]  # of b none is known
+    assert [float(end.split(",")[0]) for end in line] == [across(1.0), across(3.5)]
+    circles = list(root.iter(f"{SVG}circle"))
+    rings = [float(e.get("cx")) for e in circles if e.get("fill") == "none"]
+    dots = [float(e.get("cx")) for e in circles if e.get("fill") != "none"]
+    assert rings == [across(2.0), across(-1.0)]
+    assert dots == [across(1.5), across(2.5), across(-1.0)]
+    texts = [e.text for e in root.iter(f"{SVG}text")]
+    assert {"a", "<b>", "holds"} <= set(texts)

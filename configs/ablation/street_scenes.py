@@ -1,0 +1,14 @@
+"""The paper's tables on painted streets, on a laptop.
+
+    python main.py ablate --workdir=TABLES
+
+docs/results/ablation_street_scenes.md says how long it takes and what comes out.
+"""
+
+from configs import street_scenes
+
+
+def get_config():
+    config = street_scenes.get_config()
+    config.data.pool.name = "street_scenes_coarse"
+    return config
