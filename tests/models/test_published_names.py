@@ -42,6 +42,20 @@ def predict(origin):
     return jax.device_get(run(*weights, nhwc(drawn.image(32, 64))))[1.0]
 
 
+@pytest.mark.parametrize("prefix", ["ocrnet.", ""])
+def test_paddlesegs_single_scale_network_for_the_paper_fits_without_its_attention(prefix):
+    """Its contrib/CityscapesSOTA trains that one first; it has no biases before BatchNorms."""
+    tensors = {
+        prefix + name.removeprefix("ocrnet."): tensor
+        for name, tensor in tensors_of("paddleseg").items()
+        if "scale_attn" not in name
+    }
+    assert recognition.recognize(tensors).fields["attention"] == "none"
+    _, _, coverage = load(tensors)
+    assert coverage.complete, coverage.describe()
+    assert not coverage.folded
+
+
 @pytest.mark.parametrize(("origin", "name"), [*PREDICTED, ("paddleseg", "attention")])
 def test_predictions_are_those_of_their_own_code(record_property, origin, name):
     got = getattr(predict(origin), name)
