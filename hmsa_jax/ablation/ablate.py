@@ -14,7 +14,14 @@ from hmsa_jax.ablation import claims, controls, costs, page, results, runs
 from hmsa_jax.ablation.networks import NETWORKS, Network, config_of, directory_of, labels_of
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
-from hmsa_jax.experiment import autolabel, page_file, run_directory, train
+from hmsa_jax.experiment import (
+    autolabel,
+    page_file,
+    run_directory,
+    start,
+    train,
+    train_input,
+)
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
@@ -70,11 +77,11 @@ def ablate(
     """
     networks = _chosen(config, rows)
     trained = _with_teacher(networks, teacher)
-    for seed in seeds:
-        for network in trained:
-            schema.check(config_of(config, network, workdir, seed))
     if any(network.pool == "auto" for network in networks):
         _check_pool(config)
+    for seed in seeds:
+        for network in trained:
+            _check(config_of(config, network, workdir, seed), network, workdir, seed)
     _claim(workdir, config, teacher, threshold)
     for seed in seeds:
         for network in trained:
@@ -122,6 +129,15 @@ def _with_teacher(networks: Sequence[Network], teacher: str) -> list[Network]:
     if any(network.pool == "auto" for network in networks):
         needed.add(teacher)
     return [network for name, network in NETWORKS.items() if name in needed]
+
+
+def _check(config: ConfigDict, network: Network, workdir: pathlib.Path, seed: int) -> None:
+    """Makes sure that a network can be trained, before anything is written."""
+    data = config.data
+    label_spec = start.check_run(config, directory_of(workdir, network.name, seed))
+    registry.check_there(data.name, data.dir, data.cache_dir, data.built)
+    if network.pool != "auto":  # whose labels are made yet
+        train_input.check_pool(data, label_spec)
 
 
 def _check_pool(config: ConfigDict) -> None:

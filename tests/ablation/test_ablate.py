@@ -1,5 +1,6 @@
 """The command `ablate` as a user runs it: one device, a process of its own, a short network."""
 
+import copy
 import json
 import os
 import pathlib
@@ -162,6 +163,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path):
     schema.override(config, {"data.pool.name": "", "data.pool.dir": ""})
     with pytest.raises(ValueError, match="single_auto, which needs coarse images"):
         given(config, tmp_path / "tables", rows=("single", "single_auto"))
+    absent = {"data.name": "camvid", "data.cache_dir": str(tmp_path / "cache")}
+    with pytest.raises(ValueError, match="camvid is built from a directory"):
+        given(schema.override(copy.deepcopy(config), absent), tmp_path / "tables")
     schema.override(config, {"optimizer.learning_rate": -1.0})
     with pytest.raises(ValueError, match=r"optimizer\.learning_rate is -1\.0"):
         given(config, tmp_path / "tables")
