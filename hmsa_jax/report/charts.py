@@ -13,6 +13,8 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 640, 62, 616, 50, 320, 20
 _BAR, _GROUP = 9, 10  # a bar of several in a row, and the room between rows
 _SHARE = 26  # a row of one bar
 _CHARACTER, _MOST_CHARACTERS = 7.2, 34  # the width of one, on average, and those of a name
+_COSTS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # named on an axis
+_PALE = "#b9bfc9"
 _MOST_POINTS, _MOST_DOTS = 400, 40  # of a curve
 
 Curve = Sequence[tuple[float, float]]
@@ -50,6 +52,28 @@ class Interval:
     ends: tuple[float, float]
     points: Sequence[float] = ()
     note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class CostPoint:
+    """A point of `front`.
+
+    Attributes:
+      name: of what it is.
+      cost: above 0.
+      figure: what is reached.
+      ends: of its interval; NaN where there is none.
+    """
+
+    name: str
+    cost: float
+    figure: float
+    ends: tuple[float, float]
+
+    @property
+    def hint(self) -> str:
+        """What appears where the pointer rests."""
+        return f"{self.name}: {self.figure:.1f} at {self.cost:.2f}"
 
 
 def lines(
@@ -193,6 +217,72 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
         for point in row.points:
             drawing.dot((across(point), y), 1, f"{row.name}: {point:.1f}")
         drawing.ring((across(row.mean), y))
+    return drawing.to_svg()
+
+
+def front(
+    title: str,
+    kept: Sequence[CostPoint],
+    named: Sequence[CostPoint],
+    others: Sequence[CostPoint],
+    note: str,
+) -> Markup:
+    """Figures by cost: those worth their cost on a line, each with its interval and a number.
+
+    Args:
+      title: what the figures and the costs are.
+      kept: worth their cost, the cheapest first, at least one.
+      named: others that have a name.
+      others: all else, as dots.
+      note: what the intervals are.
+
+    Returns:
+      The text of an SVG file. The axis of costs is logarithmic; below it stand the names.
+    """
+    shown = [*kept, *named]
+    points = [*shown, *others]
+    figures = [p.figure for p in points]
+    ends = [end for p in shown for end in p.ends if not math.isnan(end)]
+    # Others far below would press what is of interest together.
+    highest = max([*figures, *ends])
+    lowest = min([p.figure for p in shown] + ends)
+    lowest = max(min(figures), lowest - (highest - lowest))
+    values = _ticks(lowest, highest, 0.1)
+    low, high = min(values[0], lowest), max(values[-1], highest)
+    least, most = 0.95 * min(p.cost for p in points), 1.05 * max(p.cost for p in points)
+    drawing = Drawing(title, _WIDTH, _BOTTOM + 46 + _ROW * (len(shown) + 1))
+
+    def place(cost: float, figure: float) -> tuple[float, float]:
+        across = math.log(cost / least) / math.log(most / least)
+        up = (figure - low) / (high - low)
+        return round(_LEFT + across * (_RIGHT - _LEFT), 1), round(
+            _BOTTOM - up * (_BOTTOM - _TOP), 1
+        )
+
+    for value in values:
+        y = place(least, value)[1]
+        drawing.line((_LEFT, y), (_RIGHT, y), is_axis=value == low)
+        drawing.words(_LEFT - 10, y + 4, _short(value), anchor="end", size=11, is_faint=True)
+    for cost in _COSTS:
+        if least <= cost <= most:
+            x = place(cost, low)[0]
+            drawing.words(x, _BOTTOM + 18, f"{cost:g}", anchor="middle", size=11, is_faint=True)
+    for point in others:
+        if point.figure >= low:
+            drawing.dot(place(point.cost, point.figure), _PALE, point.hint)
+    drawing.curve([place(p.cost, p.figure) for p in kept], 0)
+    for number, point in enumerate(shown):
+        x, y = place(point.cost, point.figure)
+        colour = 0 if number < len(kept) else 1
+        if not math.isnan(point.ends[0]):
+            drawing.curve([place(point.cost, end) for end in point.ends], colour)
+        drawing.dot((x, y), colour, point.hint)
+        drawing.words(x + 5, y - 6, str(number + 1), size=12)
+        below = _BOTTOM + 46 + _ROW * number
+        text = f"{number + 1}   {point.name}: {_short(point.figure)} at {point.cost:.2f}"
+        drawing.bar(_LEFT, below - 9, 18, 9, colour)
+        drawing.words(_LEFT + 28, below, text)
+    drawing.words(_LEFT, _BOTTOM + 46 + _ROW * len(shown), note, size=12, is_faint=True)
     return drawing.to_svg()
 
 
