@@ -43,7 +43,7 @@ class Protocol:
     @property
     def text(self) -> str:
         """As `parse` reads it, for example `hierarchical:0.5,1,2`."""
-        scales = ",".join(f"{scale:g}" for scale in self.scales)
+        scales = ",".join(repr(scale).removesuffix(".0") for scale in self.scales)
         return self.method if self.fusion.takes_one_scale else f"{self.method}:{scales}"
 
     def predict(

@@ -41,10 +41,12 @@ def scales_of(text: str) -> tuple[float, ...]:
     """
     try:
         scales = protocol_lib.parse(f"{METHOD}:{text}").scales
+        if len({f"{scale:g}" for scale in scales}) < len(scales):
+            raise ValueError
     except ValueError:
         raise ValueError(
             f"--scales is {text!r}; expected numbers above 0 like 0.5,1,2, with 1 and another one"
-            " among them and none twice"
+            " among them and none twice to six digits"
         ) from None
     if len(scales) > MOST_SCALES:
         raise ValueError(

@@ -143,7 +143,7 @@ def chained(links: Mapping[float, Link], is_in: jax.Array) -> jax.Array:
       `[B, H, W, C]`.
 
     >>> logits = {0.5: jnp.full((1, 2, 2, 1), 8.0), 1.0: jnp.full((1, 4, 4, 1), 4.0)}
-    >>> attention = {scale: jnp.full((1, 2, 2, 1), 0.25) for scale in logits}
+    >>> attention = {scale: jnp.full_like(p, 0.25) for scale, p in logits.items()}
     >>> of_each = links(logits, attention, (4, 4))
     >>> for is_in in ([False, True], [True, True]):
     ...     print(chained(of_each, jnp.array(is_in))[0, 0, 0, 0])

@@ -13,7 +13,7 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 640, 62, 616, 50, 320, 20
 _BAR, _GROUP = 9, 10  # a bar of several in a row, and the room between rows
 _SHARE = 26  # a row of one bar
 _CHARACTER, _MOST_CHARACTERS = 7.2, 34  # the width of one, on average, and those of a name
-_COSTS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # named on an axis
+_COSTS = (1, 1.5, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)  # named on an axis
 _PALE = "#b9bfc9"
 _MOST_POINTS, _MOST_DOTS = 400, 40  # of a curve
 
@@ -279,9 +279,9 @@ def front(
         drawing.dot((x, y), colour, point.hint)
         drawing.words(x + 5, y - 6, str(number + 1), size=12)
         below = _BOTTOM + 46 + _ROW * number
-        text = f"{number + 1}   {point.name}: {_short(point.figure)} at {point.cost:.2f}"
-        drawing.bar(_LEFT, below - 9, 18, 9, colour)
-        drawing.words(_LEFT + 28, below, text)
+        drawing.dot((_LEFT + 4, below - 4), colour)
+        drawing.words(_LEFT + 28, below, str(number + 1), anchor="end")
+        drawing.words(_LEFT + 40, below, point.hint)
     drawing.words(_LEFT, _BOTTOM + 46 + _ROW * len(shown), note, size=12, is_faint=True)
     return drawing.to_svg()
 

@@ -242,7 +242,8 @@ def to_svg(costs: ScaleCosts) -> str:
 
 def sentences(costs: ScaleCosts) -> list[str]:
     """What was chosen, and how far that is to be trusted."""
-    choice, found, number = costs.choice, costs.selection, len(costs.subsets)
+    choice, found = costs.choice, costs.selection
+    number = sum(map(costs.is_within_budget, costs.subsets))
     among = (
         f"Of all {number} subsets"
         if costs.budget is None
@@ -254,7 +255,7 @@ def sentences(costs: ScaleCosts) -> list[str]:
         f" {costs.cost(choice):.2f} times the {BY[costs.by]}."
         f" --config.evaluate.protocols={choice.protocol.text}",
         f"A choice among {number} on the images that score it is optimistic, and the interval does"
-        " not know of the choice.",
+        " not know that it was one.",
     ]
     if found is not None:
         lines[-1] += (

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from hmsa_jax.inference import protocol
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.inference.scale_subsets import SINGLE, pieces_of, subsets_of
 from hmsa_jax.metrics import bootstrap
@@ -140,8 +141,9 @@ def test_without_times_or_the_papers_list_there_is_a_table_too(confusions):
     text = scale_costs.to_markdown(costs, "t", scale_costs.sentences(costs), "p.svg")
     assert "ms an image" not in text
     assert f"Of all {len(subsets)} subsets" in text
-    # An odd protocol's flag is what `evaluate` reads.
-    assert Protocol("hierarchical", (0.75, 1.0)).text == "hierarchical:0.75,1"
+    odd = Protocol("hierarchical", (1 / 3, 0.75, 1.0))
+    assert protocol.parse(odd.text) == odd
+    assert protocol.parse(SINGLE.text) == SINGLE
 
 
 def test_the_chart_has_the_front_on_a_line_and_all_others_as_dots(confusions):
@@ -160,6 +162,6 @@ def test_the_chart_has_the_front_on_a_line_and_all_others_as_dots(confusions):
         np.diff(across) / np.diff(cost), (across[-1] - across[0]) / (cost[-1] - cost[0]), rtol=0.02
     )
     hints = [e.text for e in root.iter(f"{svg}title")]
-    assert sum("hierarchical (0.25, 1)" in (hint or "") for hint in hints) <= 1
+    assert len([hint for hint in hints if hint and " at " in hint]) > len(costs.shown)
     texts = [e.text for e in root.iter(f"{svg}text")]
-    assert any(text.startswith("1   single (1)") for text in texts)
+    assert f"single (1): {100 * costs.of_protocol(SINGLE).mean_iou:.1f} at 1.00" in texts
