@@ -6,6 +6,8 @@ Only what no program can do without is counted, so that nothing is refused that 
   the label), once for each process that reads ahead, and 100 MB for each of these;
 - in the memory of a device its share of that batch, and of the images of the largest scale as the
   network reads them, 6 bytes a pixel;
+- where all subsets of scales are scored, there also logits and attention at the size of the images,
+  4 bytes a number, and on the machine the confusion matrix of each image and subset;
 - of the weights, which are drawn on the machine, those between layers whose widths the config
   gives, 4 bytes each.
 """

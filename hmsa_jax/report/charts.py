@@ -13,8 +13,6 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM, _ROW = 640, 62, 616, 50, 320, 20
 _BAR, _GROUP = 9, 10  # a bar of several in a row, and the room between rows
 _SHARE = 26  # a row of one bar
 _CHARACTER, _MOST_CHARACTERS = 7.2, 34  # the width of one, on average, and those of a name
-_COSTS = (1, 1.5, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64)  # named on an axis
-_PALE = "#b9bfc9"
 _MOST_POINTS, _MOST_DOTS = 400, 40  # of a curve
 
 Curve = Sequence[tuple[float, float]]
@@ -54,28 +52,6 @@ class Interval:
     note: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class CostPoint:
-    """A point of `front`.
-
-    Attributes:
-      name: of what it is.
-      cost: above 0.
-      figure: what is reached.
-      ends: of its interval; NaN where there is none.
-    """
-
-    name: str
-    cost: float
-    figure: float
-    ends: tuple[float, float]
-
-    @property
-    def hint(self) -> str:
-        """What appears where the pointer rests."""
-        return f"{self.name}: {self.figure:.1f} at {self.cost:.2f}"
-
-
 def lines(
     title: str,
     curves: Mapping[str, Curve],
@@ -95,12 +71,12 @@ def lines(
       The text of an SVG file. The key has the curves in the order of their last values.
     """
     points = [point for curve in curves.values() for point in curve]
-    steps = _ticks(0, max(step for step, _ in points) or 1, smallest=1)
-    values = _ticks(0 if from_zero else min(v for _, v in points), max(v for _, v in points))
+    steps = ticks(0, max(step for step, _ in points) or 1, smallest=1)
+    values = ticks(0 if from_zero else min(v for _, v in points), max(v for _, v in points))
     last_step = max(steps[-1], max(step for step, _ in points))
     low, high = min(values[0], min(v for _, v in points)), max(values[-1], *(v for _, v in points))
     by_last = sorted(curves, key=lambda name: curves[name][-1][1], reverse=True)
-    key = [f"{name}: {_short(curves[name][-1][1])}" for name in by_last]
+    key = [f"{name}: {short(curves[name][-1][1])}" for name in by_last]
     rows = len(key) + (best is not None)
     drawing = Drawing(title, _WIDTH, _BOTTOM + 38 + _ROW * rows)
 
@@ -120,14 +96,14 @@ def lines(
         drawing.curve(placed, number)
         if len(placed) <= _MOST_DOTS:
             for (step, value), point in zip(curve, placed, strict=True):
-                drawing.dot(point, number, f"{name}, step {step:.0f}: {_short(value)}")
+                drawing.dot(point, number, f"{name}, step {step:.0f}: {short(value)}")
     numbers = [list(curves).index(name) for name in by_last]
     _key(drawing, _BOTTOM + 46, zip(key, numbers, strict=True))
     if best is not None:
         y = _BOTTOM + 46 + _ROW * len(key)
         drawing.ring(place(*best))
         drawing.ring((_LEFT + 9, y - 5))
-        drawing.words(_LEFT + 28, y, f"best: {_short(best[1])}, step {best[0]:.0f}")
+        drawing.words(_LEFT + 28, y, f"best: {short(best[1])}, step {best[0]:.0f}")
     return drawing.to_svg()
 
 
@@ -191,8 +167,8 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
     """
     known = [v for row in rows for v in (row.mean, *row.ends, *row.points) if not math.isnan(v)]
     known += [0.0] if has_zero else []
-    ticks = _ticks(min(known), max(known), 0.1)
-    low, high = min(ticks[0], *known), max(ticks[-1], *known)
+    values = ticks(min(known), max(known), 0.1)
+    low, high = min(values[0], *known), max(values[-1], *known)
     names, notes = (
         max(len(_shortened(t)) for t in texts) * _CHARACTER
         for texts in ([row.name for row in rows], [row.note for row in rows])
@@ -204,10 +180,10 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
     def across(value: float) -> float:
         return round(left + (value - low) / (high - low) * (right - left), 1)
 
-    for tick in ticks:
+    for tick in values:
         x = across(tick)
         drawing.line((x, _TOP), (x, bottom), is_axis=has_zero and tick == 0)
-        drawing.words(x, bottom + 16, _short(tick), anchor="middle", size=11, is_faint=True)
+        drawing.words(x, bottom + 16, short(tick), anchor="middle", size=11, is_faint=True)
     for number, row in enumerate(rows):
         y = _TOP + _SHARE * (number + 0.5)
         drawing.words(left - 12, y + 4, _shortened(row.name), anchor="end")
@@ -217,72 +193,6 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
         for point in row.points:
             drawing.dot((across(point), y), 1, f"{row.name}: {point:.1f}")
         drawing.ring((across(row.mean), y))
-    return drawing.to_svg()
-
-
-def front(
-    title: str,
-    kept: Sequence[CostPoint],
-    named: Sequence[CostPoint],
-    others: Sequence[CostPoint],
-    note: str,
-) -> Markup:
-    """Figures by cost: those worth their cost on a line, each with its interval and a number.
-
-    Args:
-      title: what the figures and the costs are.
-      kept: worth their cost, the cheapest first, at least one.
-      named: others that have a name.
-      others: all else, as dots.
-      note: what the intervals are.
-
-    Returns:
-      The text of an SVG file. The axis of costs is logarithmic; below it stand the names.
-    """
-    shown = [*kept, *named]
-    points = [*shown, *others]
-    figures = [p.figure for p in points]
-    ends = [end for p in shown for end in p.ends if not math.isnan(end)]
-    # Others far below would press what is of interest together.
-    highest = max([*figures, *ends])
-    lowest = min([p.figure for p in shown] + ends)
-    lowest = max(min(figures), lowest - (highest - lowest))
-    values = _ticks(lowest, highest, 0.1)
-    low, high = min(values[0], lowest), max(values[-1], highest)
-    least, most = 0.95 * min(p.cost for p in points), 1.05 * max(p.cost for p in points)
-    drawing = Drawing(title, _WIDTH, _BOTTOM + 46 + _ROW * (len(shown) + 1))
-
-    def place(cost: float, figure: float) -> tuple[float, float]:
-        across = math.log(cost / least) / math.log(most / least)
-        up = (figure - low) / (high - low)
-        return round(_LEFT + across * (_RIGHT - _LEFT), 1), round(
-            _BOTTOM - up * (_BOTTOM - _TOP), 1
-        )
-
-    for value in values:
-        y = place(least, value)[1]
-        drawing.line((_LEFT, y), (_RIGHT, y), is_axis=value == low)
-        drawing.words(_LEFT - 10, y + 4, _short(value), anchor="end", size=11, is_faint=True)
-    for cost in _COSTS:
-        if least <= cost <= most:
-            x = place(cost, low)[0]
-            drawing.words(x, _BOTTOM + 18, f"{cost:g}", anchor="middle", size=11, is_faint=True)
-    for point in others:
-        if point.figure >= low:
-            drawing.dot(place(point.cost, point.figure), _PALE, point.hint)
-    drawing.curve([place(p.cost, p.figure) for p in kept], 0)
-    for number, point in enumerate(shown):
-        x, y = place(point.cost, point.figure)
-        colour = 0 if number < len(kept) else 1
-        if not math.isnan(point.ends[0]):
-            drawing.curve([place(point.cost, end) for end in point.ends], colour)
-        drawing.dot((x, y), colour, point.hint)
-        drawing.words(x + 5, y - 6, str(number + 1), size=12)
-        below = _BOTTOM + 46 + _ROW * number
-        drawing.dot((_LEFT + 4, below - 4), colour)
-        drawing.words(_LEFT + 28, below, str(number + 1), anchor="end")
-        drawing.words(_LEFT + 40, below, point.hint)
-    drawing.words(_LEFT, _BOTTOM + 46 + _ROW * len(shown), note, size=12, is_faint=True)
     return drawing.to_svg()
 
 
@@ -383,7 +293,7 @@ def _key(drawing: Drawing, y: float, entries: Iterable[tuple[str, Colour]]) -> N
         drawing.words(_LEFT + 28, y + _ROW * number, text)
 
 
-def _ticks(low: float, high: float, smallest: float = 0) -> list[float]:
+def ticks(low: float, high: float, smallest: float = 0) -> list[float]:
     """About five numbers from `low` to `high` or around, 1, 2 or 5 times a power of ten apart."""
     if high <= low:
         low, high = (0.0, high) if high > 0 else (low, low + 1)
@@ -402,5 +312,6 @@ def _thinned(curve: Curve) -> Curve:
     return curve if apart == 1 else [*curve[:-1:apart], curve[-1]]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A value in few digits."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:z.3g}"

@@ -13,7 +13,7 @@ from hmsa_jax.metrics import bootstrap, selection
 from hmsa_jax.metrics.confusion import mean_iou
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.metrics.selection import SPLITS, Selection
-from hmsa_jax.report import charts
+from hmsa_jax.report import cost_chart
 from hmsa_jax.report.results import interval_text, percent
 
 BY = {"flops": "FLOPs", "seconds": "time"}
@@ -223,15 +223,15 @@ def to_svg(costs: ScaleCosts) -> str:
     """Mean IoU by cost: the front with its names, all other subsets as dots."""
     reference = costs.of_protocol(costs.reference)
 
-    def point(each: Subset) -> charts.CostPoint:
+    def point(each: Subset) -> cost_chart.Point:
         ends = (reference.mean_iou + end for end in each.ends)
         low, high = (100 * end for end in ends)
-        return charts.CostPoint(
+        return cost_chart.Point(
             each.protocol.name, costs.cost(each), 100 * each.mean_iou, (low, high)
         )
 
     shown = costs.shown
-    return charts.front(
+    return cost_chart.front(
         f"Mean IoU, %, by {BY[costs.by]} in times that of scale 1 alone",
         [point(each) for each in costs.front],
         [point(each) for each in shown if each not in costs.front],

@@ -13,7 +13,7 @@ from hmsa_jax.inference.scale_subsets import SINGLE, pieces_of, subsets_of
 from hmsa_jax.metrics import bootstrap
 from hmsa_jax.metrics.confusion import mean_iou
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import results, scale_costs
+from hmsa_jax.report import cost_chart, results, scale_costs
 from hmsa_jax.report.scale_costs import PAPER, ScaleCosts
 from hmsa_jax.runtime.progress import console
 
@@ -165,3 +165,15 @@ def test_the_chart_has_the_front_on_a_line_and_all_others_as_dots(confusions):
     assert len([hint for hint in hints if hint and " at " in hint]) > len(costs.shown)
     texts = [e.text for e in root.iter(f"{svg}text")]
     assert f"single (1): {100 * costs.of_protocol(SINGLE).mean_iou:.1f} at 1.00" in texts
+
+
+def test_what_lies_far_below_is_counted_and_not_drawn():
+    unknown = (float("nan"), float("nan"))
+    kept = [cost_chart.Point("a", 1, 50.0, (49.0, 51.0))]
+    others = [cost_chart.Point(*each, unknown) for each in (("b", 2, 49.0), ("c", 2, 10.0))]
+    root = ET.fromstring(cost_chart.front("t", kept, [], others, "bars"))
+    texts = [e.text for e in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[-1] == "bars; 1 more lie below"
+    hints = [e.text for e in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert "b: 49.0 at 2.00" in hints
+    assert "c: 10.0 at 2.00" not in hints
