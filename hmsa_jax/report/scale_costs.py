@@ -204,7 +204,7 @@ def to_table(costs: ScaleCosts, title: str) -> rich.table.Table:
     """A row for each subset of the front, the reference and scale 1 alone."""
     table = rich.table.Table(title=title, title_justify="left")
     for i, name in enumerate(_head(costs)):
-        table.add_column(name, justify="right" if i else "left")
+        table.add_column(name, justify="left" if i < 2 else "right")
     for row in _rows(costs):
         table.add_row(*row)
     return table
@@ -213,7 +213,7 @@ def to_table(costs: ScaleCosts, title: str) -> rich.table.Table:
 def to_markdown(costs: ScaleCosts, title: str, lines: Iterable[str], picture: str) -> str:
     """The same table, the chart, and sentences on both."""
     head = _head(costs)
-    rule = ["---", *["---:"] * (len(head) - 1)]
+    rule = ["---", "---", *["---:"] * (len(head) - 2)]
     rows = [f"| {' | '.join(cells)} |" for cells in (head, rule, *_rows(costs))]
     parts = [f"# {title}", f"![Mean IoU by cost]({picture})", "\n".join(rows), *lines]
     return "\n\n".join(parts) + "\n"
