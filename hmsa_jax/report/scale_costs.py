@@ -249,21 +249,24 @@ def sentences(costs: ScaleCosts) -> list[str]:
         if costs.budget is None
         else f"Within {costs.budget:g} times the {BY[costs.by]} of scale 1 alone"
     )
-    beyond = _beyond(costs, choice)
-    lines = [
-        f"{among} {choice.protocol.name} is best: {100 * choice.mean_iou:.1f} %{beyond}, at"
-        f" {costs.cost(choice):.2f} times the {BY[costs.by]}."
-        f" --config.evaluate.protocols={choice.protocol.text}",
+    best = (
+        f"{among} {choice.protocol.name} is best: {100 * choice.mean_iou:.1f} %"
+        f"{_beyond(costs, choice)}, at {costs.cost(choice):.2f} times the {BY[costs.by]}."
+        f" --config.evaluate.protocols={choice.protocol.text}"
+    )
+    if number == 1:
+        return [best]
+    trust = (
         f"A choice among {number} on the images that score it is optimistic, and the interval does"
-        " not know that it was one.",
-    ]
+        " not know that it was one."
+    )
     if found is not None:
-        lines[-1] += (
+        trust += (
             f" Chosen on a half of the images the best is {_points(found.seen)} points beyond"
             f" {costs.reference.name} there, and {_points(found.unseen)} on the other half (means"
             f" over {SPLITS} random halves)."
         )
-    return lines
+    return [best, trust]
 
 
 def _beyond(costs: ScaleCosts, subset: Subset) -> str:

@@ -123,6 +123,7 @@ def test_all_is_written_down(confusions):
     assert f"--config.evaluate.protocols={choice.protocol.text}" in lines[0]
     assert lines[0].startswith("Within 3 times the FLOPs of scale 1 alone")
     assert "optimistic" in lines[1]
+    assert len(scale_costs.sentences(dataclasses.replace(costs, budget=1.0))) == 1  # no choice
     text = scale_costs.to_markdown(costs, "t", lines, "p.svg")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert len({len(row) for row in rows}) == 1
