@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "hmsa_jax.commands.train",
     "evaluate": "hmsa_jax.commands.evaluate",
     "attention": "hmsa_jax.commands.attention",
+    "tune-scales": "hmsa_jax.commands.tune_scales",
     "compare": "hmsa_jax.commands.compare",
     "ablate": "hmsa_jax.commands.ablate",
     "report": "hmsa_jax.commands.report",

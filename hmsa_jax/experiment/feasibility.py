@@ -6,13 +6,15 @@ Only what no program can do without is counted, so that nothing is refused that 
   the label), once for each process that reads ahead, and 100 MB for each of these;
 - in the memory of a device its share of that batch, and of the images of the largest scale as the
   network reads them, 6 bytes a pixel;
+- where all subsets of scales are scored, there also logits and attention at the size of the images,
+  4 bytes a number, and on the machine the confusion matrix of each image and subset;
 - of the weights, which are drawn on the machine, those between layers whose widths the config
   gives, 4 bytes each.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 import jax
@@ -31,7 +33,7 @@ from hmsa_jax.models.trunks import TRUNKS
 
 _BYTES_READ = 4  # a pixel of image and label
 _BYTES_SCALED = 6  # a pixel of the images that the network reads: three channels in bfloat16
-_BYTES_WEIGHT = 4  # float32
+_BYTES_FLOAT = 4  # float32, int32
 _BYTES_WORKER = 100 * 10**6
 _EXHAUSTED = "RESOURCE_EXHAUSTED"  # as XLA names it, in compilers and at run time
 _LARGEST_DEVICE = 2**40  # more bytes than any has
@@ -96,6 +98,41 @@ def check_inference(
     check_scaled(images, pixels, field, scales)
 
 
+def check_subsets(
+    config: ml_collections.ConfigDict,
+    source: Source,
+    scales: Sequence[float],
+    *,
+    classes: int,
+    subsets: int,
+) -> None:
+    """Raises ValueError, naming the fields, if no memory holds what subsets of scales share.
+
+    Of an image that are, for each scale and view, logits and attention at its size, float32; on the
+    machine the confusion matrices of all images and subsets.
+
+    Args:
+      config: its group `evaluate` says how many images and views there are.
+      source: the images; the first that can be read stands for all.
+      scales: the list.
+      classes: of the network.
+      subsets: their number.
+    """
+    rows, columns = (_first_sizes(source, decoding.image_size) or [(1, 1)])[0]
+    settings = config.evaluate
+    # A CPU has one image at a time.
+    images = 1 if jax.default_backend() == "cpu" else settings.images_per_device
+    floats = images * (1 + settings.flip) * len(scales) * rows * columns * (classes + 1)
+    _check_devices(
+        f"the logits of {images} images of {rows} x {columns} pixels at the {len(scales)} scales of"
+        f" --scales, with evaluate.flip={settings.flip},",
+        Fraction(_BYTES_FLOAT * floats),
+    )
+    counts = len(source) * subsets * classes**2
+    what = f"confusion matrices of {len(source)} images by {subsets} subsets of --scales"
+    _check_machine(what, Fraction(_BYTES_FLOAT * counts))
+
+
 def check_scaled(images: str, pixels: int, field: str, scales: Iterable[float]) -> None:
     """Raises ValueError, naming images and field, if no device holds them at these scales.
 
@@ -138,7 +175,7 @@ def check_widths(model: ml_collections.ConfigDict) -> None:
         widths["head_channels"] = model.head_channels
         weights += 9 * model.head_channels**2
     named = ", ".join(f"model.{name}={width}" for name, width in widths.items())
-    _check_machine(f"a network of {named}", Fraction(_BYTES_WEIGHT * weights))
+    _check_machine(f"a network of {named}", Fraction(_BYTES_FLOAT * weights))
 
 
 def check_scales(field: str, scales: Iterable[float], size: Size) -> None:

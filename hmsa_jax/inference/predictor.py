@@ -55,22 +55,7 @@ class Predictor:
           `[B, 2]`, their rows and columns; what is predicted outside of them has no meaning.
           `finite`, bool `[B]`, says whether all logits of an image are.
         """
-
-        predict = self.function(summarize)
-
-        def step(params, batch_stats, arrays):
-            of_weights = functools.partial(predict, params, batch_stats)
-            devices = self.mesh.devices
-            if devices.flat[0].platform != "cpu" or len(arrays["image"]) == devices.size:
-                return of_weights(arrays)
-            return one_image_at_a_time(of_weights, arrays, devices.size)
-
-        weights = replicated(self.mesh)
-        return jax.jit(
-            step,
-            in_shardings=(weights, weights, whole_images(self.mesh)),
-            out_shardings=(summary, replicated(self.mesh)),
-        )
+        return step_of(self.function(summarize), self.mesh, summary)
 
     def function(self, summarize: Summarize) -> Callable:
         """The pure function `(params, batch_stats, batch) -> (summary, finite)`, of all images.
@@ -95,6 +80,30 @@ class Predictor:
             return summarize(outputs, arrays), jnp.stack(finite).all(0)
 
         return predict
+
+
+def step_of(predict: Callable, mesh: Mesh, summary: NamedSharding) -> jax.stages.Wrapped:
+    """Jits a function of weights and images as `Predictor.step` says.
+
+    Args:
+      predict: `(params, batch_stats, batch) -> (summary, finite)`, each image by itself.
+      mesh: its devices share out the images.
+      summary: of all arrays of the summary.
+    """
+
+    def step(params, batch_stats, arrays):
+        of_weights = functools.partial(predict, params, batch_stats)
+        devices = mesh.devices
+        if devices.flat[0].platform != "cpu" or len(arrays["image"]) == devices.size:
+            return of_weights(arrays)
+        return one_image_at_a_time(of_weights, arrays, devices.size)
+
+    weights = replicated(mesh)
+    return jax.jit(
+        step,
+        in_shardings=(weights, weights, whole_images(mesh)),
+        out_shardings=(summary, replicated(mesh)),
+    )
 
 
 def one_image_at_a_time(

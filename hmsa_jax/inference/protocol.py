@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,12 @@ class Protocol:
     def name(self) -> str:
         """For example `hierarchical (0.5, 1, 2)`."""
         return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
+
+    @property
+    def text(self) -> str:
+        """As `parse` reads it, for example `hierarchical:0.5,1,2`."""
+        scales = ",".join(repr(scale).removesuffix(".0") for scale in self.scales)
+        return self.method if self.fusion.takes_one_scale else f"{self.method}:{scales}"
 
     def predict(
         self, outputs: dict[float, ScaleOutput], size: Extent, resolution: str
@@ -250,15 +257,34 @@ def predict_all(
             for protocol in protocols
         ]
 
+    if not flip:
+        return predict(images)
+    return jax.tree.map(mean_of_views, both_views(predict, images, canvas))
+
+
+def both_views(predict: Callable[[jax.Array], Any], images: jax.Array, canvas: Canvas) -> Any:
+    """What is predicted of images and of their mirror images, the latter mirrored back.
+
+    Args:
+      predict: of images to a tree of arrays `[B, H, W, ...]`.
+      images: uint8 `[B, H, W, 3]`.
+      canvas: on which they lie.
+
+    Returns:
+      The tree, whose arrays `[2, B, H, W, ...]` hold both.
+    """
+
     def predict_view(is_mirrored):
         outputs = predict(jnp.where(is_mirrored, canvas.mirror(images), images))
         return jax.tree.map(lambda x: jnp.where(is_mirrored, canvas.mirror(x), x), outputs)
 
-    if not flip:
-        return predict(images)
     # A loop: half as much to compile as both views written out, and never both in memory.
-    both = jax.lax.map(predict_view, jnp.array([False, True]))
-    return jax.tree.map(lambda of_both: (of_both[0] + of_both[1]) / 2, both)
+    return jax.lax.map(predict_view, jnp.array([False, True]))
+
+
+def mean_of_views(of_both: jax.Array) -> jax.Array:
+    """The mean of what `both_views` has of each, `[2, ...]`."""
+    return (of_both[0] + of_both[1]) / 2
 
 
 def _scales_of(protocols: Sequence[Protocol], scaled_size: fusion.ScaledSize) -> tuple[float, ...]:

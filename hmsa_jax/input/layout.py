@@ -1,5 +1,6 @@
 """How images of many sizes come to lie on few canvases: their sizes are read, canvases chosen."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,12 @@ class Layout:
     ids: Mapping[int, str]
     canvas_of: Mapping[Size, Size]
     shared: frozenset[Size]
+
+    @property
+    def commonest(self) -> Size:
+        """The canvas on which most images lie."""
+        counted = collections.Counter(self.canvas_of[size] for size in self.sizes.values())
+        return counted.most_common(1)[0][0]
 
     @classmethod
     def of(cls, heads: Heads, canvases: int) -> "Layout":

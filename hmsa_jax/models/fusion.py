@@ -97,6 +97,70 @@ def hierarchical(logits: Scales, attention: Scales, size: Extent, *, resolution:
     return resize(fused, canvas, image)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """What a scale brings to the chain of attentions, at the size of the result.
+
+    Attributes:
+      logits: U(L_r), `[B, H, W, C]`: what the chain begins with where the scale is the highest.
+      product: U(L_r * a_r), `[B, H, W, C]`.
+      attention: U(a_r), `[B, H, W, 1]`.
+    """
+
+    logits: jax.Array
+    product: jax.Array
+    attention: jax.Array
+
+
+def links(logits: Scales, attention: Scales, size: Extent) -> dict[float, Link]:
+    """What `hierarchical` of any of these scales is made of, at the resolution `features`.
+
+    There every step of the chain has the size of the result, so that a scale is resized once for
+    all sets of scales that it is in.
+
+    Args:
+      logits: as for `hierarchical`, of any scales.
+      attention: scale -> `[B, h_r, w_r, 1]`, for every scale.
+      size: as for `hierarchical`.
+    """
+    image, found = Canvas.of(size), {}
+    for scale, p in logits.items():
+        own, a = _own_canvas(p, scale, image), attention[scale]
+        p_up, product, weight = (resize(x, own, image) for x in (p, a * p, a))
+        found[scale] = Link(p_up, product, weight)
+    return found
+
+
+def chained(links: Mapping[float, Link], is_in: jax.Array) -> jax.Array:
+    """`hierarchical` of some of the scales; which ones need not be known before it runs.
+
+    Args:
+      links: as `links` returns them, scale 1.0 among them; more axes may lead.
+      is_in: bool `[scales]`, whether each scale is one of them, in ascending order; scale 1.0 is.
+
+    Returns:
+      `[B, H, W, C]`.
+
+    >>> logits = {0.5: jnp.full((1, 2, 2, 1), 8.0), 1.0: jnp.full((1, 4, 4, 1), 4.0)}
+    >>> attention = {scale: jnp.full_like(p, 0.25) for scale, p in logits.items()}
+    >>> of_each = links(logits, attention, (4, 4))
+    >>> for is_in in ([False, True], [True, True]):
+    ...     print(chained(of_each, jnp.array(is_in))[0, 0, 0, 0])
+    4.0
+    5.0
+    """
+    (highest, has_higher), *lower = reversed(list(zip(sorted(links), is_in, strict=True)))
+    fused = links[highest].logits
+    for scale, here in lower:
+        link = links[scale]
+        with_link = link.product + (1 - link.attention) * fused
+        if scale >= 1:  # below, there is always a higher one
+            with_link = jnp.where(has_higher, with_link, link.logits)
+        fused, has_higher = jnp.where(here, with_link, fused), has_higher | here
+    return fused
+
+
 def explicit(logits: Scales, shares: Scales, size: Extent, *, resolution: str) -> jax.Array:
     """The sum of all scales' logits, each weighted by its share (Chen et al. 2016, equation 1).
 

@@ -71,12 +71,12 @@ def lines(
       The text of an SVG file. The key has the curves in the order of their last values.
     """
     points = [point for curve in curves.values() for point in curve]
-    steps = _ticks(0, max(step for step, _ in points) or 1, smallest=1)
-    values = _ticks(0 if from_zero else min(v for _, v in points), max(v for _, v in points))
+    steps = ticks(0, max(step for step, _ in points) or 1, smallest=1)
+    values = ticks(0 if from_zero else min(v for _, v in points), max(v for _, v in points))
     last_step = max(steps[-1], max(step for step, _ in points))
     low, high = min(values[0], min(v for _, v in points)), max(values[-1], *(v for _, v in points))
     by_last = sorted(curves, key=lambda name: curves[name][-1][1], reverse=True)
-    key = [f"{name}: {_short(curves[name][-1][1])}" for name in by_last]
+    key = [f"{name}: {short(curves[name][-1][1])}" for name in by_last]
     rows = len(key) + (best is not None)
     drawing = Drawing(title, _WIDTH, _BOTTOM + 38 + _ROW * rows)
 
@@ -96,14 +96,14 @@ def lines(
         drawing.curve(placed, number)
         if len(placed) <= _MOST_DOTS:
             for (step, value), point in zip(curve, placed, strict=True):
-                drawing.dot(point, number, f"{name}, step {step:.0f}: {_short(value)}")
+                drawing.dot(point, number, f"{name}, step {step:.0f}: {short(value)}")
     numbers = [list(curves).index(name) for name in by_last]
     _key(drawing, _BOTTOM + 46, zip(key, numbers, strict=True))
     if best is not None:
         y = _BOTTOM + 46 + _ROW * len(key)
         drawing.ring(place(*best))
         drawing.ring((_LEFT + 9, y - 5))
-        drawing.words(_LEFT + 28, y, f"best: {_short(best[1])}, step {best[0]:.0f}")
+        drawing.words(_LEFT + 28, y, f"best: {short(best[1])}, step {best[0]:.0f}")
     return drawing.to_svg()
 
 
@@ -167,8 +167,8 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
     """
     known = [v for row in rows for v in (row.mean, *row.ends, *row.points) if not math.isnan(v)]
     known += [0.0] if has_zero else []
-    ticks = _ticks(min(known), max(known), 0.1)
-    low, high = min(ticks[0], *known), max(ticks[-1], *known)
+    values = ticks(min(known), max(known), 0.1)
+    low, high = min(values[0], *known), max(values[-1], *known)
     names, notes = (
         max(len(_shortened(t)) for t in texts) * _CHARACTER
         for texts in ([row.name for row in rows], [row.note for row in rows])
@@ -180,10 +180,10 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
     def across(value: float) -> float:
         return round(left + (value - low) / (high - low) * (right - left), 1)
 
-    for tick in ticks:
+    for tick in values:
         x = across(tick)
         drawing.line((x, _TOP), (x, bottom), is_axis=has_zero and tick == 0)
-        drawing.words(x, bottom + 16, _short(tick), anchor="middle", size=11, is_faint=True)
+        drawing.words(x, bottom + 16, short(tick), anchor="middle", size=11, is_faint=True)
     for number, row in enumerate(rows):
         y = _TOP + _SHARE * (number + 0.5)
         drawing.words(left - 12, y + 4, _shortened(row.name), anchor="end")
@@ -293,7 +293,7 @@ def _key(drawing: Drawing, y: float, entries: Iterable[tuple[str, Colour]]) -> N
         drawing.words(_LEFT + 28, y + _ROW * number, text)
 
 
-def _ticks(low: float, high: float, smallest: float = 0) -> list[float]:
+def ticks(low: float, high: float, smallest: float = 0) -> list[float]:
     """About five numbers from `low` to `high` or around, 1, 2 or 5 times a power of ten apart."""
     if high <= low:
         low, high = (0.0, high) if high > 0 else (low, low + 1)
@@ -312,5 +312,6 @@ def _thinned(curve: Curve) -> Curve:
     return curve if apart == 1 else [*curve[:-1:apart], curve[-1]]
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A value in few digits."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:z.3g}"

@@ -33,7 +33,7 @@ _BY_CLASS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "f1": f1,
 }
 # What of a file is no fact that the scores depend on.
-_FOUND = ("protocols", "differences", "objects", "shares")
+_FOUND = ("protocols", "differences", "objects", "shares", "costs")
 _NAMED = 5  # of the worst images
 
 
