@@ -1,4 +1,4 @@
-"""The images that a user names for auto-labelling."""
+"""The images without labels that a user names."""
 
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import tell
 
 
-def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tuple[Source, str]:
+def open_images(
+    images: str, out: Path | None, config: ml_collections.ConfigDict, flag: str = "--images"
+) -> tuple[Source, str]:
     """Opens what `--images` names: a directory or, if there is none of that name, a split.
 
     Args:
       images: a directory, or NAME/SPLIT of a data set, which is built if it is not yet.
-      out: where the labels go.
+      out: where the labels go; None if there will be none.
       config: its `data.dir` and `data.cache_dir` are those of the data set.
+      flag: that named them, for errors.
 
     Returns:
       The images, and where they are from in words.
@@ -29,26 +32,29 @@ def open_images(images: str, out: Path, config: ml_collections.ConfigDict) -> tu
       FileNotFoundError: there are no images.
     """
     name, _, split = images.partition("/")
-    directory = any_path(images, "--images")
+    directory = any_path(images, flag)
     if name in registry.names():
         if not directory.is_dir():
-            return _open_split(name, split, config)
+            return _open_split(name, split, config, flag)
         tell(
-            f"--images={images} is the directory {directory.resolve()}, and not the data set"
+            f"{flag}={images} is the directory {directory.resolve()}, and not the data set"
             f" {name}; for that, start where there is no directory of its name."
         )
-    directory, inside = storage.absolute(directory), storage.absolute(out)
-    if directory in (inside, *inside.parents):
-        raise ValueError(f"--out is {out}, inside of --images; name a directory elsewhere")
+    directory = storage.absolute(directory)
+    inside = None if out is None else storage.absolute(out)
+    if inside is not None and directory in (inside, *inside.parents):
+        raise ValueError(f"--out is {out}, inside of {flag}; name a directory elsewhere")
     source = ImageFiles.below(directory)
     if source.left_out:
-        tell(f"--images: {source.left_out}.")
+        tell(f"{flag}: {source.left_out}.")
     return source, str(directory)
 
 
-def _open_split(name: str, split: str, config: ml_collections.ConfigDict) -> tuple[Source, str]:
+def _open_split(
+    name: str, split: str, config: ml_collections.ConfigDict, flag: str
+) -> tuple[Source, str]:
     if not split:
-        raise ValueError(f"--images is {name}; expected a split, like {name}/train")
+        raise ValueError(f"{flag} is {name}; expected a split, like {name}/train")
     data = config.data
     directory = data.dir or None if registry.needs_directory(name) else None
     digest = data.built if name == data.name else ""

@@ -25,6 +25,8 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
         protocol=options.protocol,
         flip=options.flip,
         dtype=options.dtype,
+        precision=options.precision,
+        calibration=options.calibration,
         step=execution.step_of(options),
     )
 
@@ -62,6 +64,12 @@ COMMAND = Command(
             None,
             _read_dtype,
             "NAME",
+        ),
+        Flag("precision", "float32, float16 or int8, in ONNX; else float32", value="NAME"),
+        Flag(
+            "calibration",
+            "images for int8, cut to the size: a directory, or DATASET/SPLIT; 32 are read",
+            value="WHERE",
         ),
         STEP,
     ),

@@ -10,11 +10,13 @@ import jax
 import ml_collections
 
 from data.label_spec import LabelSpec
+from hmsa_jax.auto_labels import unlabelled_images
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import feasibility, protocols, start
 from hmsa_jax.experiment.experiment import assemble
-from hmsa_jax.exported.formats import FORMATS
+from hmsa_jax.exported import calibration as calibration_lib
+from hmsa_jax.exported.formats import FORMATS, Format
 from hmsa_jax.exported.program import Program, Size, canvas_for
 from hmsa_jax.input import photometric
 from hmsa_jax.runtime import storage, versions
@@ -33,6 +35,8 @@ def export(
     protocol: str | None = None,
     flip: bool | None = None,
     dtype: str | None = None,
+    precision: str | None = None,
+    calibration: str | None = None,
     step: int | None = None,
 ) -> None:
     """Writes a run's network, with its way to predict, into a file, and checks that file.
@@ -48,22 +52,31 @@ def export(
       flip: whether to take the mean with the logits of the mirror image; None: as `evaluate.flip`
         says.
       dtype: that the network computes in; None: what suits the format, or that of the run.
+      precision: name in the format's `precisions`; None: float32 if it has any.
+      calibration: images for a precision that needs some, a directory or NAME/SPLIT of a data set,
+        which is built from the run's fields if it is not yet; `calibration.MOST` are read.
       step: of the checkpoint, from `--step`.
 
     Raises:
       ValueError: an argument or the config cannot be used, or the file is not near enough to the
         run; nothing is written then.
-      FileNotFoundError: the run has no checkpoint, or the folder of `out` is missing.
+      FileNotFoundError: the run has no checkpoint, the folder of `out` is missing, or there are no
+        images to calibrate with.
     """
     label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     _check_out(out)
     chosen = FORMATS.get(form)
+    _check_precision(form, chosen, precision, calibration)
     dtype = dtype or chosen.dtype or config.model.dtype
     chosen.check(dtype, is_exact)
     way = protocols.of_prediction(protocol, config)
     _check_size(config, way, size)
     canvas = canvas_for(size, is_exact)
+    bits: dict[str, Any] = {} if precision is None else {"precision": precision}
+    if calibration is not None:
+        source, _ = unlabelled_images.open_images(calibration, None, config, "--calibration")
+        bits["images"] = calibration_lib.images_of(source, canvas)
     flip = config.evaluate.flip if flip is None else flip
     weights = checkpoint.read_weights(workdir, "--workdir", step)
     of_dtype = copy.deepcopy(config)
@@ -74,7 +87,7 @@ def export(
     program = Program(predictor, weights.params, weights.batch_stats, canvas, is_exact)
     about = _about(config, label_spec, program, weights.step, dtype)
     tell(f"Step {weights.step} of {workdir}, {way.name}, is traced, compiled and checked.")
-    deviation = chosen.write(program, about, out)
+    deviation = chosen.write(program, about, out, **bits)
     tell(f"{out} has it for images of {_in_words(program)}. Beside the run itself, {deviation}.")
 
 
@@ -84,6 +97,29 @@ def _check_out(out: pathlib.Path) -> None:
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out is {out}, but {out.parent} is no directory; make it")
     storage.check_place(out.parent, "--out")
+
+
+def _check_precision(
+    form: str, chosen: Format, precision: str | None, calibration: str | None
+) -> None:
+    needs_images = False
+    if precision is not None:
+        if chosen.precisions is None:
+            raise ValueError(
+                f"--precision is {precision}, but --format={form} computes in the dtype of the run"
+                " or in --dtype; leave --precision out, or take --format=onnx"
+            )
+        needs_images = chosen.precisions.get(precision).is_calibrated
+    if needs_images and calibration is None:
+        raise ValueError(
+            f"--precision={precision} needs images that show which numbers occur; name some like"
+            " those that the network is for: --calibration=DIRECTORY or DATASET/SPLIT"
+        )
+    if calibration is not None and not needs_images:
+        raise ValueError(
+            f"--calibration is {calibration}, but only --precision=int8 needs images; add it, or"
+            " leave --calibration out"
+        )
 
 
 def _check_size(config: ml_collections.ConfigDict, way: protocols.Protocol, size: Size) -> None:

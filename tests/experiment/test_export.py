@@ -1,5 +1,6 @@
 """A run as a file that jax and numpy alone open, and what is refused of either."""
 
+import dataclasses
 import doctest
 import io
 import json
@@ -17,8 +18,9 @@ import pytest
 import hmsa_jax
 import main
 from configs import street_scenes
+from data import pixels
 from hmsa_jax.experiment import experiment, export, run_directory
-from hmsa_jax.exported import model, onnx_file, program, stablehlo
+from hmsa_jax.exported import model, onnx_file, precision, program, stablehlo
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.training import checkpoint
 
@@ -291,6 +293,12 @@ def test_what_cannot_be_exported_is_refused_at_once(directory, file, tmp_path, m
     refuses("there is no format 'tflite'; expected one of", form="tflite")
     refuses("--format=onnx is float32", form="onnx", dtype="bfloat16")
     refuses("is for images of one size alone; add --exact", form="onnx")
+    refuses("in the dtype of the run or in --dtype; leave --precision out", precision="int8")
+    refuses("there is no precision 'int4'; did you", form="onnx", precision="int4", is_exact=True)
+    refuses("int8 needs images .*: --calibration=DIR", form="onnx", precision="int8", is_exact=True)
+    refuses("only --precision=int8 needs images; add it", calibration="camvid/train")
+    half = {"form": "onnx", "precision": "float16", "is_exact": True}
+    refuses("only --precision=int8 needs images", **half, calibration="camvid/train")
     refuses("--step is 9, but .* holds step 3", FileNotFoundError, step=9)
     monkeypatch.setattr(stablehlo.importlib.util, "find_spec", lambda name: None)
     refuses("needs flatbuffers: pip install", form="stablehlo")
@@ -324,3 +332,65 @@ def test_onnxruntime_says_what_the_run_says(directory, tmp_path):
     assert about["classes"][0] == "road"
     weights = [(w.data_type, *w.dims, w.raw_data) for w in onnx.load(out).graph.initializer]
     assert len(weights) == len(set(weights))  # though both scales and their mirror images use them
+
+
+def test_onnx_of_fewer_bits(directory, tmp_path, capsys, monkeypatch):
+    """The bytes get fewer, what goes in and out stays, and nothing far from float32 is written."""
+    onnx, onnxruntime = map(pytest.importorskip, ("onnx", "onnxruntime"))
+    pytest.importorskip("jax2onnx")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        squares = RNG.integers(0, 256, (8, 9, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        (folder / f"{number}.png").write_bytes(pixels.encode_image(squares))
+    convert, converted = onnx_file._convert, []
+
+    def convert_once(program):  # it is what takes the time
+        converted.extend(() if converted else (convert(program),))
+        return converted[0]
+
+    monkeypatch.setattr(onnx_file, "_convert", convert_once)
+    shared = {"form": "onnx", "is_exact": True}
+    calibrated = {"precision": "int8", "calibration": str(folder)}
+    sessions, operations = {}, {}
+    for name, options in (
+        ("float32", {"precision": "float32"}),
+        ("float16", {"precision": "float16"}),
+        ("int8", calibrated),
+    ):
+        out = tmp_path / f"{name}.onnx"
+        # Nothing is trained here, so that classes lie close together.
+        wide = dataclasses.replace(
+            precision.PRECISIONS.get(name), tolerance={"classes": 0.2, "probability": 0.02}
+        )
+        with precision.PRECISIONS.holding(name, wide):
+            do(directory, out, **shared, **options)
+        said = capsys.readouterr().out
+        assert ("beside float32" in said) == (name != "float32")
+        sessions[name] = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+        operations[name] = [node.op_type for node in onnx.load(out).graph.node]
+    image = RNG.integers(0, 256, (1, *SIZE, 3), np.uint8)
+    results = {name: session.run(None, {"image": image}) for name, session in sessions.items()}
+    for name, most in (("float16", 1), ("int8", 25)):
+        for got, expected in zip(results[name], results["float32"], strict=True):
+            assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+        metadata = sessions[name].get_modelmeta().custom_metadata_map
+        about = json.loads(metadata.pop(onnx_file.METADATA))
+        assert (about["dtype"], metadata) == (name, {})
+        assert about["beside_float32"]["images"] == (3 if name == "int8" else 1)
+        names = [output.name for output in sessions[name].get_outputs()]
+        probability = (
+            x[names.index("probability")].astype(int) for x in (results[name], results["float32"])
+        )
+        assert np.abs(np.subtract(*probability)).max() <= most
+    assert operations["int8"].count("QLinearConv") == operations["float32"].count("Conv") > 0
+    strict = dataclasses.replace(
+        precision.PRECISIONS.get("int8"), tolerance={"classes": -1, "probability": 1}
+    )
+    out = tmp_path / "far.onnx"
+    with (
+        precision.PRECISIONS.holding("int8", strict),
+        pytest.raises(ValueError, match=r"far\.onnx is not written, since in int8 .*; calibrate"),
+    ):
+        do(directory, out, **shared, **calibrated)
+    assert not out.exists()
