@@ -3,9 +3,11 @@
 `python -m tests.short_network VERB ...` is `python main.py VERB ...`, which knows this trunk.
 """
 
+import jax
 from flax import nnx
 
 import main
+from hmsa_jax.models import multiscale
 from hmsa_jax.models.layers.canvas import FILLED
 from hmsa_jax.models.layers.conv import ConvBN
 from hmsa_jax.models.trunks import TRUNKS
@@ -39,6 +41,23 @@ TRUNK = Trunk(
     renamed={},
     dropped="^$",
 )
+
+
+def drawn(classes):
+    """A drawn network of that trunk, with attention that differs from place to place.
+
+    Returns:
+      `(graphdef, params, batch_stats)`.
+    """
+    architecture = multiscale.Architecture(
+        "short", classes, ocr_channels=16, ocr_key_channels=8, head_channels=8
+    )
+    graphdef, params, batch_stats = multiscale.initialize(
+        architecture, dtype="float32", remat="none", seed=0
+    )
+    params["attention_head"] = jax.tree.map(lambda x: 4 * x, params["attention_head"])
+    return graphdef, params, batch_stats
+
 
 if __name__ == "__main__":
     TRUNKS.register("short", TRUNK)

@@ -1,6 +1,5 @@
 """Trains and scores the networks of the paper's tables, and writes the tables."""
 
-import copy
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import (
     autolabel,
+    evaluation,
     page_file,
     run_directory,
     start,
@@ -168,6 +168,8 @@ def _train(
     jax.clear_caches()  # the programs of the network before
     if not train.train(own, run):
         return False
+    if runs.counts_of(run, network.method, config) is None:  # it was scored in another way
+        evaluation.evaluate(own, run)
     if network == controls.NETWORK:
         controls.measure(config, workdir, seed)
     return True
@@ -206,7 +208,6 @@ def _claim(workdir: pathlib.Path, config: ConfigDict, teacher: str, threshold: f
 
 
 def _settings(config: ConfigDict, teacher: str, threshold: float) -> dict[str, Any]:
-    config = copy.deepcopy(config)
     return json.loads(
         json.dumps({"teacher": teacher, "threshold": threshold, "config": schema.flatten(config)})
     )
@@ -266,7 +267,7 @@ def _results(config: ConfigDict, workdir: pathlib.Path) -> results.Results:
         scores,
         claims.judge_all(scores),
         costs.on_record(config, workdir),
-        controls.on_record(config, workdir, runs.seeds_in(workdir)),
+        controls.on_record(config, workdir),
     )
 
 

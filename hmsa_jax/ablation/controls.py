@@ -8,9 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 from ml_collections import ConfigDict
 
+from hmsa_jax.ablation import runs
 from hmsa_jax.ablation.networks import NETWORKS, config_of, directory_of
+from hmsa_jax.ablation.tables import HIERARCHICAL
 from hmsa_jax.experiment import attention
-from hmsa_jax.training import training_record
+from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.runtime import storage
 
 NETWORK = NETWORKS["hierarchical"]
 """The network whose attention is replaced."""
@@ -48,22 +51,23 @@ def measure(config: ConfigDict, workdir: pathlib.Path, seed: int) -> None:
       seed: of the network.
     """
     run = directory_of(workdir, NETWORK.name, seed)
-    if _path(run, config) is None:
-        attention.measure(config_of(config, NETWORK, workdir, seed), run)
+    if _scores_of(run, config) is None:
+        own = config_of(config, NETWORK, workdir, seed)
+        attention.measure(own, run, protocol=HIERARCHICAL)
 
 
-def on_record(config: ConfigDict, workdir: pathlib.Path, seeds: list[int]) -> dict[str, Control]:
+def on_record(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Control]:
     """The controls by name, with the seeds for which they are scored.
 
     Raises:
       ValueError: a file is damaged.
     """
     found: dict[str, dict[int, tuple[float, float]]] = {}
-    for seed in seeds:
-        path = _path(directory_of(workdir, NETWORK.name, seed), config)
-        if path is not None:
-            for name, scores in _read(path).items():
-                found.setdefault(name, {})[seed] = scores
+    for seed in runs.seeds_in(workdir):
+        run = directory_of(workdir, NETWORK.name, seed)
+        scores = _scores_of(run, config) if runs.is_trained(run) else None
+        for name, of_name in (scores or {}).items():
+            found.setdefault(name, {})[seed] = of_name
     return {
         name: Control(
             {seed: score for seed, (score, _) in of_seed.items()},
@@ -73,22 +77,21 @@ def on_record(config: ConfigDict, workdir: pathlib.Path, seeds: list[int]) -> di
     }
 
 
-def _path(run: pathlib.Path, config: ConfigDict) -> pathlib.Path | None:
-    """The file of a run's controls at its last step."""
-    record = training_record.read(run)
-    if record is None or not record.scores:
-        return None
-    step = max(score.step for score in record.scores)
-    path = run / attention.RESULTS / f"{config.data.eval_split}-{step}.json"
-    return path if path.exists() else None
-
-
-def _read(path: pathlib.Path) -> dict[str, tuple[float, float]]:
-    try:
-        protocols = json.loads(path.read_text())["protocols"]
-        return {
-            name: (float(scores["mean_iou"]), float(scores["beyond"]["mean_iou"]))
-            for name, scores in protocols.items()
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); remove it, then ablate again") from error
+def _scores_of(run: pathlib.Path, config: ConfigDict) -> dict[str, tuple[float, float]] | None:
+    """The controls of a trained run as the tables have them; None if they are not scored so."""
+    wanted = runs.facts_of(run, config) | {"protocol": protocol_lib.parse(HIERARCHICAL).name}
+    directory = run / attention.RESULTS
+    for name in sorted(storage.names(directory)):
+        path = directory / name
+        try:
+            content = json.loads(path.read_text())
+            if wanted.items() <= content.items():
+                return {
+                    name: (float(scores["mean_iou"]), float(scores["beyond"]["mean_iou"]))
+                    for name, scores in content["protocols"].items()
+                }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error!r}); remove it, then ablate again"
+            ) from error
+    return None

@@ -1,6 +1,7 @@
 """The runs of a workdir, and the scores that are on record in them."""
 
 import pathlib
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -19,7 +20,8 @@ _PREFIX = "seed-"
 
 def seeds_in(workdir: pathlib.Path) -> list[int]:
     """The seeds with which something was trained."""
-    numbers = [name.removeprefix(_PREFIX) for name in storage.names(workdir) if _PREFIX in name]
+    names = [name for name in storage.names(workdir) if name.startswith(_PREFIX)]
+    numbers = [name.removeprefix(_PREFIX) for name in names]
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
@@ -27,6 +29,45 @@ def is_trained(run: pathlib.Path) -> bool:
     """Whether a run has reached its end and is scored."""
     record = training_record.read(run)
     return record is not None and bool(record.end) and any(s.is_reported for s in record.scores)
+
+
+def facts_of(run: pathlib.Path, config: ConfigDict) -> dict[str, Any]:
+    """What scores of a trained run say of themselves that the tables can take.
+
+    Args:
+      run: that `is_trained`.
+      config: that all networks have in common, which says on which split, and how.
+    """
+    record = training_record.read(run)
+    assert record is not None
+    return {
+        "split": f"{config.data.name}/{config.data.eval_split}",
+        "step": max(score.step for score in record.scores),
+        "flip": config.evaluate.flip,
+        "fusion_resolution": config.evaluate.fusion_resolution,
+    }
+
+
+def counts_of(run: pathlib.Path, method: str, config: ConfigDict) -> pathlib.Path | None:
+    """The newest counts of a trained run that the tables can take; None: there are none.
+
+    Args:
+      run: that `is_trained`.
+      method: key of `METHODS`, by whose protocols it has to be scored.
+      config: as for `facts_of`.
+
+    Raises:
+      ValueError: a file is damaged.
+    """
+    wanted = facts_of(run, config)
+    names = {protocol_lib.parse(text).name for text in METHODS[method]["evaluate.protocols"]}
+    directory = run / RESULTS
+    paths = [directory / name for name in storage.names(directory) if name.endswith(".npz")]
+    for path in sorted(paths, key=storage.modified_ns, reverse=True):
+        kind = count_file.read_kind(path)
+        if wanted.items() <= kind.items() and names <= {*kind.get("protocols", ())}:
+            return path
+    return None
 
 
 def scores_in(workdir: pathlib.Path, config: ConfigDict) -> Scores:
@@ -45,30 +86,10 @@ def scores_in(workdir: pathlib.Path, config: ConfigDict) -> Scores:
     for seed in seeds_in(workdir):
         for name, network in NETWORKS.items():
             run = directory_of(workdir, name, seed)
-            path = _counts_of(run, network.method, config) if is_trained(run) else None
+            path = counts_of(run, network.method, config) if is_trained(run) else None
             if path is None:
                 continue
             counts = count_file.read(path)
             first = first or (path, counts)
             runs.setdefault(name, {})[seed] = compare.aligned(*first, path, counts)
     return Scores(runs)
-
-
-def _counts_of(run: pathlib.Path, method: str, config: ConfigDict) -> pathlib.Path | None:
-    """The newest counts of the last step by the protocols of a method, and as the config says."""
-    record = training_record.read(run)
-    assert record is not None
-    wanted = {
-        "split": f"{config.data.name}/{config.data.eval_split}",
-        "step": max(score.step for score in record.scores),
-        "flip": config.evaluate.flip,
-        "fusion_resolution": config.evaluate.fusion_resolution,
-    }
-    names = {protocol_lib.parse(text).name for text in METHODS[method]["evaluate.protocols"]}
-    directory = run / RESULTS
-    paths = [directory / name for name in storage.names(directory) if name.endswith(".npz")]
-    for path in sorted(paths, key=storage.modified_ns, reverse=True):
-        kind = count_file.read_kind(path)
-        if wanted.items() <= kind.items() and names <= {*kind["protocols"]}:
-            return path
-    return None

@@ -26,6 +26,11 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     del config  # each run has its own
     workdirs = execution.paths_of(options, "workdir")
     if len(workdirs) == 1 and ablate.is_there(workdirs[0]):
+        if unread := {"images", "protocol", "split"}.intersection(options.typed):
+            raise ValueError(
+                f"{workdirs[0]} holds tables of `ablate`, whose page takes no --{min(unread)};"
+                " leave it out, or name a run in it"
+            )
         page = (
             workdirs[0] / ablate.PAGE if options.out is None else execution.path_of(options, "out")
         )

@@ -7,9 +7,8 @@ import jax
 import ml_collections
 
 from hmsa_jax.distributed import sharding
-from hmsa_jax.distributed.preemption import Preemption
-from hmsa_jax.experiment import evaluation, feasibility, protocols, run_directory, splits, start
-from hmsa_jax.experiment.experiment import Experiment, assemble
+from hmsa_jax.experiment import evaluation, feasibility, protocols, start
+from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.inference import controls
 from hmsa_jax.inference.evaluation import score_batches
 from hmsa_jax.inference.predictor import checked_size
@@ -23,7 +22,6 @@ from hmsa_jax.report.attention_scores import AttentionScores
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.training.state import TrainState
 
 RESULTS = "attention"
@@ -52,24 +50,13 @@ def measure(
       FileNotFoundError: the workdir holds no such checkpoint.
       KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
-    label_spec = start.check_run(config, workdir)
-    evaluation.check_writable(workdir, RESULTS)
-    checkpoint_reading.find_step(workdir, "--workdir", step)
+    label_spec = evaluation.check_run(config, workdir, step, RESULTS)
     way = protocol_of(protocol, config)
     builder = start.build_data(config)
     tell_remarks(builder)
-    split = config.data.eval_split
-    scored = splits.open_split(builder, "data.eval_split", split)
-    splits.check_labels(scored, "data.eval_split", split)
+    scored = evaluation.open_labelled(config, builder)
     feasibility.check_inference(config, scored, "--protocol", way.scales)
-    splits.check_agreement({"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes)
-    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
-    run_directory.claim(workdir, config, label_spec)
-    with (
-        Preemption() as preemption,
-        preemption.interrupting("Stopped; nothing is written."),
-    ):
-        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+    with evaluation.restored(config, workdir, step, label_spec, scored) as (experiment, state):
         scores = _score(experiment, state, scored, way)
         _report(config, workdir, scores, state)
         return scores

@@ -1,9 +1,11 @@
 """What a config scores, and how: its protocols, its images, its results."""
 
+import contextlib
 import errno
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import ml_collections
 import numpy as np
 
 from data.builder import SegmentationBuilder
+from data.label_spec import LabelSpec
 from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
@@ -84,25 +87,87 @@ def evaluate(
       FileNotFoundError: the workdir holds no such checkpoint.
       KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
-    label_spec = start.check_run(config, workdir)
-    check_writable(workdir)
-    checkpoint_reading.find_step(workdir, "--workdir", step)
+    label_spec = check_run(config, workdir, step)
     protocols.tell_left_out(config)
     builder = start.build_data(config)
     tell_remarks(builder)
     scored = open_scored(config, builder)
-    splits.check_agreement({"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes)
-    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
-    run_directory.claim(workdir, config, label_spec)
-    with (
-        Preemption() as preemption,
-        preemption.interrupting("Stopped; no score is written."),
-    ):
-        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+    with restored(config, workdir, step, label_spec, scored) as (experiment, state):
         score = prepare(experiment, scored)
         evaluation = score(state.eval_params, state.batch_stats, lambda batches: False)
         report(config, workdir, evaluation, state)
         return dict(evaluation.confusions.totals)
+
+
+def check_run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    step: int | None,
+    results: str = RESULTS,
+) -> LabelSpec:
+    """Checks what a command that scores a run needs before it looks at the data.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      step: of the checkpoint, from `--step`.
+      results: name of the directory in the run that results go into.
+
+    Returns:
+      The classes.
+
+    Raises:
+      ValueError: the config cannot be run or does not belong to the workdir, or no checkpoint is
+        good.
+      FileNotFoundError: the workdir holds no such checkpoint.
+    """
+    label_spec = start.check_run(config, workdir)
+    check_writable(workdir, results)
+    checkpoint_reading.find_step(workdir, "--workdir", step)
+    return label_spec
+
+
+@contextlib.contextmanager
+def restored(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    step: int | None,
+    label_spec: LabelSpec,
+    scored: pipeline.Source,
+) -> Iterator[tuple[Experiment, TrainState]]:
+    """Yields a run's network on all devices, and its checkpoint; a signal interrupts the body.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      step: of the checkpoint, from `--step`.
+      label_spec: from `check_run`.
+      scored: the images, which all processes have to have alike.
+
+    Raises:
+      ValueError: processes are about to do different things, or no checkpoint is good.
+      KeyboardInterrupt: SIGTERM or Ctrl-C.
+    """
+    splits.check_agreement({"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes)
+    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
+    run_directory.claim(workdir, config, label_spec)
+    with Preemption() as preemption, preemption.interrupting("Stopped; no score is written."):
+        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+        yield experiment, state
+
+
+def open_labelled(
+    config: ml_collections.ConfigDict, builder: SegmentationBuilder
+) -> pipeline.Source:
+    """Opens the evaluation split of a data set that is built.
+
+    Raises:
+      ValueError: the split is missing, empty or without labels.
+    """
+    split = config.data.eval_split
+    scored = splits.open_split(builder, "data.eval_split", split)
+    splits.check_labels(scored, "data.eval_split", split)
+    return scored
 
 
 def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder) -> pipeline.Source:
@@ -119,9 +184,7 @@ def open_scored(config: ml_collections.ConfigDict, builder: SegmentationBuilder)
       ValueError: the split is missing, empty or without labels; or no memory holds a batch, or a
         scale leaves nothing of an image.
     """
-    split = config.data.eval_split
-    scored = splits.open_split(builder, "data.eval_split", split)
-    splits.check_labels(scored, "data.eval_split", split)
+    scored = open_labelled(config, builder)
     scales = {scale for protocol in protocols.of_evaluation(config) for scale in protocol.scales}
     feasibility.check_inference(config, scored, "evaluate.protocols", scales)
     return scored

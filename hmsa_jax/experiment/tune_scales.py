@@ -7,10 +7,8 @@ from typing import Any
 import jax
 import ml_collections
 
-from hmsa_jax.distributed import sharding
-from hmsa_jax.distributed.preemption import Preemption
-from hmsa_jax.experiment import evaluation, feasibility, run_directory, splits, start
-from hmsa_jax.experiment.experiment import Experiment, assemble
+from hmsa_jax.experiment import evaluation, feasibility, start
+from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.experiment.image_work import ImageWork
 from hmsa_jax.inference import scale_subsets
 from hmsa_jax.inference.evaluation import compile_for, score_source
@@ -25,7 +23,6 @@ from hmsa_jax.report.scale_costs import ScaleCosts
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
 from hmsa_jax.training.state import TrainState
 
 RESULTS = "scales"
@@ -60,27 +57,16 @@ def tune(
       FileNotFoundError: the workdir holds no such checkpoint.
       KeyboardInterrupt: SIGTERM or Ctrl-C.
     """
-    label_spec = start.check_run(config, workdir)
+    label_spec = evaluation.check_run(config, workdir, step, RESULTS)
     check_network(config)
-    evaluation.check_writable(workdir, RESULTS)
-    checkpoint_reading.find_step(workdir, "--workdir", step)
     subsets = scale_subsets.subsets_of(scales)
     builder = start.build_data(config)
     tell_remarks(builder)
-    split = config.data.eval_split
-    scored = splits.open_split(builder, "data.eval_split", split)
-    splits.check_labels(scored, "data.eval_split", split)
+    scored = evaluation.open_labelled(config, builder)
     classes = len(label_spec.names)
     feasibility.check_inference(config, scored, "--scales", scales)
     feasibility.check_subsets(config, scored, scales, classes=classes, subsets=len(subsets))
-    splits.check_agreement({"data.eval_split": scored}, label_spec, step, config.mesh.wait_minutes)
-    experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
-    run_directory.claim(workdir, config, label_spec)
-    with (
-        Preemption() as preemption,
-        preemption.interrupting("Stopped; nothing is written."),
-    ):
-        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+    with evaluation.restored(config, workdir, step, label_spec, scored) as (experiment, state):
         costs, how = _compare(experiment, state, scored, subsets, by, budget, measures)
         _report(config, workdir, costs, how, state)
         return costs

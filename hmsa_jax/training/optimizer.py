@@ -1,25 +1,11 @@
 """The optimizers, with the polynomial schedule (paper section 5.1)."""
 
-from typing import Protocol
+from collections.abc import Callable
 
 import jax
 import optax
 
 from hmsa_jax.runtime.registry import Registry
-
-
-class Optimizer(Protocol):
-    """Makes a transformation of gradients of the network's parameters, as `sgd` does."""
-
-    def __call__(
-        self,
-        schedule: optax.Schedule,
-        *,
-        momentum: float,
-        weight_decay: float,
-        decay_vectors: bool = True,
-        frozen: tuple[str, ...] = (),
-    ) -> optax.GradientTransformation: ...
 
 
 def poly_schedule(learning_rate: float, exponent: float, steps: int) -> optax.Schedule:
@@ -82,7 +68,10 @@ def adamw(
     return _but_for(frozen, descent)
 
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", {"sgd": sgd, "adamw": adamw})
+OPTIMIZERS: Registry[Callable[..., optax.GradientTransformation]] = Registry(
+    "optimizer", {"sgd": sgd, "adamw": adamw}
+)
+"""The optimizers by name, each with the arguments of `sgd`."""
 
 
 def _is_matrix(params):

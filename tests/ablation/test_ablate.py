@@ -11,7 +11,7 @@ import pytest
 
 import main
 from configs.ablation import street_scenes
-from hmsa_jax.ablation import ablate, runs
+from hmsa_jax.ablation import ablate, controls, runs
 from hmsa_jax.config import schema
 from tests import quick_compilation
 
@@ -116,6 +116,27 @@ def test_the_same_command_has_nothing_to_do_and_needs_no_config(first, tables):
     assert status == 0, text
     assert "Compiling" not in text
     assert before == {path: path.stat().st_mtime_ns for path in tables.place.rglob("evaluation/*")}
+
+
+def test_scores_and_controls_of_another_kind_are_not_taken_for_those_of_the_tables(first, tables):
+    """A user may score the runs in other ways; with other settings nothing of these is there."""
+    config, run = ablate.read_config(tables.place), tables.place / "seed-3" / "hierarchical"
+    (path,) = (run / "attention").iterdir()
+    other = path.with_name("validation-2-0.json")
+    content = json.loads(path.read_text()) | {"protocol": "hierarchical (0.5, 1)"}
+    other.write_text(json.dumps(content | {"protocols": {}}))
+    assert controls.on_record(config, tables.place)["oracle"].mean_iou.keys() == {3}
+    other.unlink()
+    flipped = schema.override(copy.deepcopy(config), {"evaluate.flip": True})
+    assert not controls.on_record(flipped, tables.place)
+    assert not runs.scores_in(tables.place, flipped).runs
+    assert runs.counts_of(run, "hierarchical", config) is not None
+
+
+def test_the_page_of_tables_takes_no_flag_of_a_runs_page(first, tables, capsys):
+    with pytest.raises(SystemExit):
+        main.main(["report", f"--workdir={tables.place}", "--images=3"])
+    assert "takes no --images" in " ".join(capsys.readouterr().out.split())
 
 
 def test_report_makes_the_page_anew(first, tables, capsys):

@@ -23,6 +23,7 @@ from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.layers.canvas import Canvas
 from hmsa_jax.report.attention_scores import AttentionScores, to_gain_table, to_json, to_table
 from hmsa_jax.runtime.progress import console
+from tests import short_network
 from tests.quick_compilation import OPTIONS, quick_jit
 
 CLASSES = 4
@@ -42,15 +43,7 @@ each_resized, hierarchical, attention_weights = map(
 
 @pytest.fixture(scope="module")
 def network(short_trunk):
-    architecture = multiscale.Architecture(
-        "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
-    )
-    graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype="float32", remat="none", seed=0
-    )
-    # Attention that differs from place to place, as that of a trained network does.
-    params["attention_head"] = jax.tree.map(lambda x: 4 * x, params["attention_head"])
-    return graphdef, params, batch_stats
+    return short_network.drawn(CLASSES)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.inference import evaluation, scale_subsets
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.input.layout import lay_out
-from hmsa_jax.models import multiscale
 from hmsa_jax.performance import flops
+from tests import short_network
 from tests.quick_compilation import OPTIONS
 
 CLASSES = 4
@@ -23,15 +23,7 @@ IMAGES = 11
 
 @pytest.fixture(scope="module")
 def network(short_trunk):
-    architecture = multiscale.Architecture(
-        "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8
-    )
-    graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype="float32", remat="none", seed=0
-    )
-    # Attention that differs from place to place, as that of a trained network does.
-    params["attention_head"] = jax.tree.map(lambda x: 4 * x, params["attention_head"])
-    return graphdef, params, batch_stats
+    return short_network.drawn(CLASSES)
 
 
 @pytest.fixture(scope="module")
