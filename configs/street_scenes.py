@@ -14,7 +14,7 @@ from configs import base
 
 def get_config():
     config = base.get_config()
-    config.steps = 600
+    config.steps = 500
     config.data.batch_size = 8
     config.data.crop_size = (128, 256)  # the whole image, as in the paper
     # The smaller scale of the training then shows what 0.5 and 1 show in an evaluation, and the

@@ -10,5 +10,6 @@ from configs import street_scenes
 
 def get_config():
     config = street_scenes.get_config()
+    config.steps = 600
     config.data.pool.name = "street_scenes_coarse"
     return config
