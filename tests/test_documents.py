@@ -4,10 +4,10 @@ import pathlib
 import re
 
 import pytest
-from test_rooms import ROOMS
 
 import main
 from hmsa_jax.config import schema
+from tests.test_rooms import ROOMS
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from test_folder import CLASSES, prepare, write_classes, write_pair
 
 from data import built, registry
 from data.label_spec import LabelSpec
 from tests.data import pictures
+from tests.data.test_folder import CLASSES, prepare, write_classes, write_pair
 
 LABEL_SPEC = LabelSpec.of_raw_values(("floor", "wall", "box"), [(0, 0, 0)] * 3, (7, 3, 0), (1, 255))
 

@@ -6,12 +6,12 @@ import pickle
 import shutil
 
 import pytest
-from test_folder import CLASSES, write_classes, write_pair
 
 from data import built, cache, registry
 from hmsa_jax.input import decoding
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.paths import any_path
+from tests.data.test_folder import CLASSES, write_classes, write_pair
 
 
 @pytest.fixture

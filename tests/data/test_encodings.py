@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from test_folder import CLASSES, write_classes, write_pair
 
 from data import encodings, header, registry
 from hmsa_jax.input import decoding
 from tests.data import pictures
+from tests.data.test_folder import CLASSES, write_classes, write_pair
 
 STORED = encodings.ENCODINGS["stored"]
 SIZE = (25, 34)

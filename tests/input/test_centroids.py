@@ -200,17 +200,13 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 def test_two_processes_find_them_once(tmp_path):
     program = textwrap.dedent("""
         import pathlib, sys
-        from test_centroids import LABELS, LabelSource, prepare
+        from tests.input.test_centroids import LABELS, LabelSource, prepare
         print(len(prepare(LabelSource(LABELS * 50), pathlib.Path(sys.argv[1])).places))
     """)
-    root = Path(__file__).parents[2]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", program, str(tmp_path / "centroids")],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join((str(root), str(root / "tests/input"))),
-            },
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 import pytest
 from absl import flags
-from test_class_uniform import Streets, centroids_of
 
 from hmsa_jax.input.class_uniform import ClassUniform
 from hmsa_jax.input.crop_order import crop_order
@@ -14,6 +13,7 @@ from hmsa_jax.input.mixture import Mixture
 from hmsa_jax.input.pool import Pool
 from hmsa_jax.input.source import JoinedSource
 from tests.input.memory_source import MemorySource, assert_equal, take
+from tests.input.test_class_uniform import Streets, centroids_of
 
 OURS, THEIRS = 6, 5
 
