@@ -76,6 +76,11 @@ def protocol_of(text: str | None, config: ml_collections.ConfigDict) -> Protocol
             f"{asked}; expected attention that each scale has by itself, which controls replace:"
             " name a run of model.attention='hierarchical', and a protocol of that method"
         )
+    if way.is_selective:
+        raise ValueError(
+            f"--protocol is {text}, but controls compare what all scales say of whole images; name"
+            f" {text.partition('@')[0]}"
+        )
     return way
 
 
