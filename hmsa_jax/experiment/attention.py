@@ -1,5 +1,6 @@
 """What the attention of a run is worth: controls in its place, and what each scale gains where."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -78,8 +79,8 @@ def protocol_of(text: str | None, config: ml_collections.ConfigDict) -> Protocol
         )
     if way.is_selective:
         raise ValueError(
-            f"--protocol is {text}, but controls compare what all scales say of whole images; name"
-            f" {text.partition('@')[0]}"
+            f"--protocol is {way.text}, but controls compare what all scales say of whole images;"
+            f" name {dataclasses.replace(way, percent=100).text}"
         )
     return way
 

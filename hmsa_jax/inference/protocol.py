@@ -80,16 +80,18 @@ class Protocol:
         """
         logits = {scale: outputs[scale].logits for scale in self.scales}
         marks = fusion.indicators(logits)
-        each = fusion.each_resized(
-            logits, size, resolution=resolution, scaled_size=self.fusion.scaled_size
+        resized = functools.partial(
+            fusion.each_resized,
+            size=size,
+            resolution=resolution,
+            scaled_size=self.fusion.scaled_size,
         )
-        if self.is_selective:
+        each = resized(logits)
+        coverage = self._coverage(outputs)
+        if coverage is not None:
             highest = self.scales[-1]
-            coverage = outputs[highest].coverage
-            covered, *_ = fusion.each_resized(
-                {1.0: marks[1.0], highest: coverage}, size, resolution=resolution
-            )
             marks[highest] = marks[highest] * coverage
+            covered, *_ = resized({1.0: marks[1.0], highest: coverage})
             known = jnp.maximum(covered, jnp.finfo(covered.dtype).tiny)
             each[0] = jnp.where(covered > 0, each[0] / known, each[1])
         weights = None
@@ -109,8 +111,12 @@ class Protocol:
         if self.fusion.attention is None:
             return self.fusion.fuse(logits, size, resolution=resolution)
         attention = self.attention_of(outputs, size)
-        partly = {"coverage": outputs[self.scales[-1]].coverage} if self.is_selective else {}
+        coverage = self._coverage(outputs)
+        partly = {} if coverage is None else {"coverage": coverage}
         return self.fusion.fuse(logits, attention, size, resolution=resolution, **partly)
+
+    def _coverage(self, outputs: dict[float, ScaleOutput]) -> jax.Array | None:
+        return outputs[self.scales[-1]].coverage if self.is_selective else None
 
 
 @jax.tree_util.register_dataclass
