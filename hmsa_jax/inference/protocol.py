@@ -155,7 +155,7 @@ def expected() -> str:
     selective = [repr(name) for name, method in methods.items() if method.is_selective]
     return (
         "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of"
-        f" {[*methods]}, scale 1 among the scales and none twice"
+        f" {tuple(methods)}, scale 1 among the scales and none twice"
         f" ({', '.join(alone)} alone takes none); of {', '.join(selective)} a highest scale above 1"
         " may be seen through a window of 1 to 100 % of the pixels: 'hierarchical:0.5,1,2@50%'"
     )

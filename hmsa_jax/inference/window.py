@@ -63,8 +63,7 @@ class WindowAxis:
         side = -(-table[-1] // MULTIPLE) * MULTIPLE
         if lengths is None:
             beyond, table = beyond[-1:], table[-1:]
-            lengths = jnp.full(images, longest, jnp.int32)
-            windows = jnp.full(images, table[-1], jnp.int32)
+            lengths, windows = (jnp.full((images,), n, jnp.int32) for n in (longest, table[-1]))
             is_filled = bool(table[-1] == side and beyond[-1] % _ALIGNED == 0)
         else:
             windows, is_filled = jnp.asarray(table)[lengths], False
@@ -117,8 +116,7 @@ class ChosenAxis:
 
     def cut(self, x: jax.Array, number: int) -> jax.Array:
         """The pixels of the windows along an axis of `x` `[B, ...]`, which is images."""
-        at = self.starts[:, None] + jnp.arange(self.axis.side)
-        return jax.vmap(functools.partial(jnp.take, axis=number - 1, mode="clip"))(x, at)
+        return _take(x, self.starts[:, None] + jnp.arange(self.axis.side), number)
 
     def put(self, x: jax.Array, number: int, features: int, stride: int) -> jax.Array:
         """Features of the windows along an axis of `x` `[B, ...]`, where they lie in the images.
@@ -129,8 +127,7 @@ class ChosenAxis:
           features: that an image has.
           stride: of the features.
         """
-        at = jnp.arange(features) - self.starts[:, None] // stride
-        return jax.vmap(functools.partial(jnp.take, axis=number - 1, mode="clip"))(x, at)
+        return _take(x, jnp.arange(features) - self.starts[:, None] // stride, number)
 
     def weights(self, features: int, stride: int) -> jax.Array:
         """How much the window counts at each feature of an image, float32 `[B, features]`.
@@ -146,6 +143,12 @@ class ChosenAxis:
 
         first = rise(centre - starts, starts == 0)
         return first * rise(ends - centre, ends == self.axis.lengths[:, None])
+
+
+def _take(x: jax.Array, at: jax.Array, number: int) -> jax.Array:
+    """Of each image of `x` what is at `at`, int32 `[B, n]`, along an axis; its ends go on."""
+    at = jnp.clip(at, 0, x.shape[number] - 1)  # here, since converters do not clip as "clip" does
+    return jax.vmap(functools.partial(jnp.take, axis=number - 1, mode="clip"))(x, at)
 
 
 def window_length(length: int, percent: int) -> int:
@@ -195,12 +198,12 @@ def choose(
     """
     valid = where.valid
     if valid is None:
-        valid = jnp.full((len(need), 2), jnp.array(where.shape), jnp.int32)
+        valid = jnp.full((need.shape[0], 2), jnp.array(where.shape), jnp.int32)
     of_rows, of_columns = (
         axis.membership(need.shape[1 + i], valid[:, i]) for i, axis in enumerate((rows, columns))
     )
     sums = jnp.einsum("brh,bhw,bcw->brc", of_rows, need, of_columns, precision="highest")
-    best = sums.reshape(len(sums), -1).argmax(-1)
+    best = sums.reshape(sums.shape[0], rows.count * columns.count).argmax(-1)
     return rows.at(best // columns.count), columns.at(best % columns.count)
 
 
@@ -228,7 +231,9 @@ def of_window(
     *lower, highest = sorted(scales)
     scaled = canvas.scaled(highest, scaled_size)
     rows, columns = (
-        WindowAxis.of(n, None if scaled.valid is None else scaled.valid[:, i], percent, len(images))
+        WindowAxis.of(
+            n, None if scaled.valid is None else scaled.valid[:, i], percent, images.shape[0]
+        )
         for i, n in enumerate(scaled.shape)
     )
     chosen = choose(rows, columns, *share_of_highest(outputs, lower, canvas))
