@@ -34,11 +34,14 @@ class ScaleOutput:
       attention: `[B, h, w, 1]` float32 in (0, 1), or None for a network without attention. Of an
         explicit network it is the share of this scale, at the resolution of scale 1, and None
         unless all scales that it weighs are there.
+      coverage: `[B, h, w, 1]` float32 in [0, 1], the share of each place that was looked at, where
+        not all of them were; logits are multiplied by it.
     """
 
     logits: jax.Array
     aux_logits: jax.Array | None
     attention: jax.Array | None
+    coverage: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ CASES = [
     ("tiny", "hierarchical", "image", ("hierarchical:0.25,1", "max:0.25,1")),
     ("tiny", "explicit", "features", ("explicit:0.5,1",)),
     ("resnet50", "hierarchical", "features", ("hierarchical:0.5,1",)),
+    ("short", "hierarchical", "features", ("hierarchical:0.5,1,1.5@30%",)),
 ]
 TOLERANCE = 1e-11
 
@@ -56,6 +57,7 @@ def images(rng):
     ]
 
 
+@pytest.mark.usefixtures("short_trunk")
 @pytest.mark.parametrize(("trunk", "attention", "resolution", "methods"), CASES)
 def test_a_canvas_changes_no_logits(trunk, attention, resolution, methods):
     graphdef, *weights = drawn(trunk, attention)
