@@ -9,8 +9,14 @@ import resource
 import shutil
 import tempfile
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+from tests import quick_compilation
+
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        quick_compilation.FLAGS,
+        "--xla_force_host_platform_device_count=8",
+    ]
 )
 
 # Programs that several tests compile are compiled once, by whichever process is first; those of
