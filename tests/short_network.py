@@ -43,8 +43,12 @@ TRUNK = Trunk(
 )
 
 
-def drawn(classes):
+def drawn(classes, dtype="float32"):
     """A drawn network of that trunk, with attention that differs from place to place.
+
+    Args:
+      classes: their number.
+      dtype: that it computes in.
 
     Returns:
       `(graphdef, params, batch_stats)`.
@@ -53,7 +57,7 @@ def drawn(classes):
         "short", classes, ocr_channels=16, ocr_key_channels=8, head_channels=8
     )
     graphdef, params, batch_stats = multiscale.initialize(
-        architecture, dtype="float32", remat="none", seed=0
+        architecture, dtype=dtype, remat="none", seed=0
     )
     params["attention_head"] = jax.tree.map(lambda x: 4 * x, params["attention_head"])
     return graphdef, params, batch_stats

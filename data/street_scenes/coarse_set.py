@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data.street_scenes import coarse_label, data_set, painter
+from data.street_scenes import coarse_label, data_set, painter, records
 
 SEED = data_set.SEED + 1
 SIZES = {"train": 2400, "validation": 100}
-_LABELLING = 1  # tells the randomness of a label from that of its scene
 
 
 class StreetScenesCoarse(data_set.StreetScenes):
@@ -34,11 +33,8 @@ class StreetScenesCoarse(data_set.StreetScenes):
         return {split: self._generate_examples(split) for split in SIZES}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        for index in self.track(range(SIZES[split]), split, SIZES[split]):
-            image, fine = painter.paint(SEED, split, index)
-            rng = np.random.default_rng((SEED, painter.SPLITS.index(split), index, _LABELLING))
-            coarse = coarse_label.coarse_label(fine, rng)
-            yield index, data_set.record(image, coarse, f"coarse-{split}-{index:04d}")
+        painted = records.painted("coarse", SEED, split, SIZES[split])
+        yield from enumerate(self.track(painted, split, SIZES[split]))
 
 
 def fine_label(name: str) -> np.ndarray:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from data.builder import SegmentationBuilder
 from data.label_spec import LabelSpec
-from data.pixels import encode_image, encode_label
-from data.street_scenes import classes, painter
+from data.street_scenes import classes, painter, records
 
 SEED = 0
 SIZES = {"train": 800, "validation": 100}
@@ -50,12 +48,5 @@ class StreetScenes(SegmentationBuilder):
         return {split: self._generate_examples(split) for split in SIZES}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
-        total = SIZES[split]
-        for index in self.track(range(total), split, total):
-            image, label = painter.paint(SEED, split, index)
-            yield index, record(image, label, f"{split}-{index:04d}")
-
-
-def record(image: np.ndarray, label: np.ndarray, name: str) -> dict[str, bytes | str]:
-    """The record of a scene `[H, W, 3]` with a label `[H, W]`, both uint8."""
-    return {"image": encode_image(image), "label": encode_label(label), "id": name}
+        painted = records.painted("fine", SEED, split, SIZES[split])
+        yield from enumerate(self.track(painted, split, SIZES[split]))

@@ -22,6 +22,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
         steps=options.steps,
         images_per_device=options.images_per_device,
         quick=options.quick,
+        breaks_down=options.breakdown,
         command=shlex.join(options.command_line),
     )
 
@@ -35,6 +36,7 @@ COMMAND = Command(
         Flag("targets", "chips and their numbers, like cpu,v5e:2x2,h100:8", "cpu", value="LIST"),
         Flag("steps", "which of train and evaluate", "train,evaluate", value="LIST"),
         Flag("images_per_device", "of the train step", 1, int, "N"),
+        Flag("breakdown", "writes where time and traffic go, by layer and kind", False, bool),
         Flag("quick", "optimises little for TPUs: takes minutes, tells no time", False, bool),
     ),
 )

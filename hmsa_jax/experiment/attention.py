@@ -1,5 +1,6 @@
 """What the attention of a run is worth: controls in its place, and what each scale gains where."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -75,6 +76,11 @@ def protocol_of(text: str | None, config: ml_collections.ConfigDict) -> Protocol
         raise ValueError(
             f"{asked}; expected attention that each scale has by itself, which controls replace:"
             " name a run of model.attention='hierarchical', and a protocol of that method"
+        )
+    if way.is_selective:
+        raise ValueError(
+            f"--protocol is {way.text}, but controls compare what all scales say of whole images;"
+            f" name {dataclasses.replace(way, percent=100).text}"
         )
     return way
 

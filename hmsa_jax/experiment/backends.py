@@ -20,7 +20,7 @@ from hmsa_jax.experiment.compile_report import STEPS
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.target import Target
 from hmsa_jax.report import backends as report
-from hmsa_jax.report import memory_figure
+from hmsa_jax.report import memory_figure, step_breakdown
 from hmsa_jax.runtime import machine
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.locks import occupied
@@ -48,6 +48,7 @@ def backends(
     steps: str = ",".join(STEPS),
     images_per_device: int = 1,
     quick: bool = False,
+    breaks_down: bool = False,
     command: str = "",
 ) -> list[dict]:
     """compiles each step for each target, and runs it where the devices are there.
@@ -63,6 +64,8 @@ def backends(
       images_per_device: of the train step.
       quick: compile for TPUs with little optimisation, in minutes: memory, which is rather more
         than it would be, work and communication, but no time.
+      breaks_down: write `breakdown.md`, too: where the time, the traffic and the operations of each
+        step go, by layer and by kind.
       command: what a reader has to type to get the same.
 
     Returns:
@@ -93,20 +96,21 @@ def backends(
         rows = _earlier_rows(out / "backends.json", facts)
         kinds = _kinds_here(wanted)
         for target, step in wanted:
-            if _is_done(rows.get((target.name, step)), target, kinds):
+            if _is_done(rows.get((target.name, step)), target, kinds, breaks_down):
                 tell(f"{target.name} {step}: done before")
                 continue
             tell(f"{target.name} {step}: compiling ...")
             environment = _environment(target, kinds, quick)
-            row = _report_apart(config, target, step, images_per_device, environment)
+            row = _report_apart(config, target, step, images_per_device, breaks_down, environment)
             rows[target.name, step] = row
             tell(f"{target.name} {step}: {report.verdict(row)}", style=_style(row))
             _write(out, facts, rows.values())
         _write(out, facts, rows.values())
     chosen = [rows[target.name, step] for target, step in wanted]
     console.print(report.to_table(chosen))
-    for path in ("backends.json", "backends.md", "backends.svg"):
-        tell(str(out / path))
+    for path in ("backends.json", "backends.md", "backends.svg", "breakdown.md"):
+        if (out / path).exists():
+            tell(str(out / path))
     return chosen
 
 
@@ -156,9 +160,11 @@ def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict
     return {(row["target"], row["step"]): row for row in earlier["rows"]}
 
 
-def _is_done(row: dict | None, target: Target, kinds: list[str]) -> bool:
+def _is_done(row: dict | None, target: Target, kinds: list[str], breaks_down: bool) -> bool:
     """Whether a row is final: it did not fail, and this machine cannot measure more."""
     if row is None or row["status"] == "failed":
+        return False
+    if breaks_down and row["status"] == "fits" and "breakdown" not in row:
         return False
     is_measured = row.get("time", {}).get("kind") == "measured"
     could_be = _is_here(target, kinds) and row["status"] == "fits"
@@ -185,6 +191,7 @@ def _report_apart(
     target: Target,
     step: str,
     images_per_device: int,
+    breaks_down: bool,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """`compile_report.of_step` in a process of its own; a crash becomes a row, too."""
@@ -193,6 +200,7 @@ def _report_apart(
         "target": target.name,
         "step": step,
         "images_per_device": images_per_device,
+        "breaks_down": breaks_down,
     }
     with tempfile.TemporaryDirectory() as scratch:
         result = pathlib.Path(scratch) / "row.json"
@@ -240,6 +248,8 @@ def _write(out: pathlib.Path, facts: dict, rows: Iterable[dict]) -> None:
     write_atomically(out / "backends.json", json.dumps({**facts, "rows": rows}, indent=2) + "\n")
     write_atomically(out / "backends.md", report.to_markdown(facts, rows))
     write_atomically(out / "backends.svg", memory_figure.to_svg(rows))
+    if broken_down := [step_breakdown.to_markdown(row) for row in rows if "breakdown" in row]:
+        write_atomically(out / "breakdown.md", "\n".join(["# Where a step goes\n", *broken_down]))
 
 
 def _style(row: dict) -> str:

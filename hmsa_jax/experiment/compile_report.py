@@ -24,10 +24,11 @@ from jax.sharding import NamedSharding
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment.experiment import Experiment, assemble
-from hmsa_jax.performance import compiled, flops
+from hmsa_jax.performance import breakdown, compiled, flops, hlo
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.modelled_time import modelled_seconds
 from hmsa_jax.performance.target import Target
+from hmsa_jax.report import step_breakdown
 from hmsa_jax.runtime.files import write_atomically
 
 STEPS = ("train", "evaluate")
@@ -57,7 +58,12 @@ class Program:
 
 
 def of_step(
-    config: ml_collections.ConfigDict, target: Target, step: str, *, images_per_device: int
+    config: ml_collections.ConfigDict,
+    target: Target,
+    step: str,
+    *,
+    images_per_device: int,
+    breaks_down: bool = False,
 ) -> dict:
     """Compiles a step for a target and says what it takes.
 
@@ -67,17 +73,19 @@ def of_step(
       step: one of `STEPS`.
       images_per_device: of the train step, for each device on the mesh axis 'data' and each part
         of an accumulated batch; the evaluation step has `evaluate.images_per_device`.
+      breaks_down: whether to say where time, traffic and operations go.
 
     Returns:
       A row, which JSON can hold: `target`, `step`, `status` ('fits', 'does not fit' or 'failed')
       and `message`; as far as it got `device`, `devices`, `mesh`, `images`, `image_size`,
       `memory` (bytes on a device), `useful_flops` (of all devices), `time` (seconds, measured or
-      modelled), `mfu`, `collectives`, `lower_seconds` and `compile_seconds`.
+      modelled), `mfu`, `collectives`, `lower_seconds`, `compile_seconds` and `breakdown`, as
+      `step_breakdown.to_rows` makes it.
     """
     row: dict[str, Any] = {"target": target.name, "step": step, "status": "failed", "message": ""}
     row["compiler"] = target_lib.compiler_version(target)
     try:
-        _compile(row, config, target, step, images_per_device)
+        _compile(row, config, target, step, images_per_device, breaks_down)
     except jax.errors.JaxRuntimeError as error:
         row["message"] = str(error).splitlines()[0]
         if _OUT_OF_MEMORY in row["message"]:
@@ -96,6 +104,7 @@ def _compile(
     target: Target,
     step: str,
     images_per_device: int,
+    breaks_down: bool,
 ) -> None:
     """Fills the row as far as it gets."""
     present = target_lib.present_devices(target)
@@ -118,6 +127,9 @@ def _compile(
     executable = lowered.compile()
     row["compile_seconds"] = round(time.monotonic() - begin, 2)
     _read(row, executable, target)
+    if breaks_down:
+        places = breakdown.of_program(hlo.read(executable.as_text() or ""))
+        row["breakdown"] = step_breakdown.to_rows(places, row.get("time", {}).get("median"))
     if present is not None:
         row["time"] = measured(program, executable, experiment)
     _rate(row, target)
@@ -240,6 +252,7 @@ def main() -> None:
         target_lib.parse(request["target"]),
         request["step"],
         images_per_device=request["images_per_device"],
+        breaks_down=request["breaks_down"],
     )
     write_atomically(pathlib.Path(sys.argv[1]), json.dumps(row))
 

@@ -152,6 +152,7 @@ def _about(
         "protocol": {
             "method": way.method,
             "scales": way.scales,
+            "percent": way.percent,
             "flip": predictor.flip,
             "fusion_resolution": predictor.fusion_resolution,
         },

@@ -90,7 +90,9 @@ def methods_of(config: ConfigDict) -> tuple[str, ...]:
 
 
 def tiling_of(protocol: Protocol, config: ConfigDict, side: int | None = None) -> Tiling:
-    """Which images are looked at in tiles; none where a protocol weighs all scales together.
+    """Which images are looked at in tiles; none where a protocol needs them as a whole.
+
+    These weigh the features of all scales together, or choose where to look at the highest one.
 
     Args:
       protocol: how they are predicted.
@@ -101,14 +103,18 @@ def tiling_of(protocol: Protocol, config: ConfigDict, side: int | None = None) -
       ValueError: there are no such tiles, or the protocol cannot do with tiles.
     """
     settings, needs = config.evaluate, protocol.fusion.attention
-    weighs_together = needs is not None and ATTENTIONS.get(needs).weighs_together
+    why = None
+    if needs is not None and ATTENTIONS.get(needs).weighs_together:
+        why = "weighs the features of all scales together, which tiles keep apart"
+    elif protocol.is_selective:
+        why = "chooses among the places of a whole image, which tiles keep apart"
     if side is None:
-        return Tiling(settings.tile, math.inf if weighs_together else settings.tile_above)
+        return Tiling(settings.tile, math.inf if why else settings.tile_above)
     if side <= 0 or side % STEP:
         raise ValueError(f"--tile is {side}; expected a multiple of {STEP}")
-    if weighs_together:
+    if why:
         raise ValueError(
-            f"--tile is {side}, but {protocol.name} weighs the features of all scales together,"
-            " which tiles keep apart; leave --tile out, or name another --protocol"
+            f"--tile is {side}, but {protocol.name} {why}; leave --tile out, or name another"
+            " --protocol"
         )
     return Tiling(side, side * side)

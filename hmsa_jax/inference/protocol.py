@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from hmsa_jax.inference.window import of_window
 from hmsa_jax.input.photometric import normalize
 from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.layers.canvas import Canvas, Extent
@@ -25,10 +27,13 @@ class Protocol:
     Attributes:
       method: name in `fusion.FUSIONS`.
       scales: in ascending order.
+      percent: of the pixels of an image, how many the network sees at the highest scale; fewer than
+        100: those of a window.
     """
 
     method: str
     scales: tuple[float, ...]
+    percent: int = dataclasses.field(default=100, kw_only=True)
 
     @property
     def fusion(self) -> fusion.Fusion:
@@ -37,14 +42,27 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """For example `hierarchical (0.5, 1, 2)`."""
-        return f"{self.method} ({', '.join(f'{scale:g}' for scale in self.scales)})"
+        """For example `hierarchical (0.5, 1, 2)`, or `hierarchical (0.5, 1, 2) at 50 %`."""
+        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        return f"{self.method} ({scales})" + (f" at {self.percent} %" if self.is_selective else "")
 
     @property
     def text(self) -> str:
         """As `parse` reads it, for example `hierarchical:0.5,1,2`."""
         scales = ",".join(repr(scale).removesuffix(".0") for scale in self.scales)
-        return self.method if self.fusion.takes_one_scale else f"{self.method}:{scales}"
+        if self.fusion.takes_one_scale:
+            return self.method
+        return f"{self.method}:{scales}" + (f"@{self.percent}%" if self.is_selective else "")
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether the network sees the highest scale through a window alone."""
+        return self.percent < 100
+
+    @property
+    def whole_scales(self) -> tuple[float, ...]:
+        """At which the network looks at images as a whole."""
+        return self.scales[:-1] if self.is_selective else self.scales
 
     def predict(
         self, outputs: dict[float, ScaleOutput], size: Extent, resolution: str
@@ -56,14 +74,29 @@ class Protocol:
     def by_scale(
         self, outputs: dict[float, ScaleOutput], size: Extent, resolution: str
     ) -> "ByScale":
-        """What each scale says by itself, from the outputs of at least these scales."""
+        """What each scale says by itself, from the outputs of at least these scales.
+
+        Where the network did not look at the highest scale, the next one stands for it.
+        """
         logits = {scale: outputs[scale].logits for scale in self.scales}
-        each = fusion.each_resized(
-            logits, size, resolution=resolution, scaled_size=self.fusion.scaled_size
+        marks = fusion.indicators(logits)
+        resized = functools.partial(
+            fusion.each_resized,
+            size=size,
+            resolution=resolution,
+            scaled_size=self.fusion.scaled_size,
         )
+        each = resized(logits)
+        coverage = self._coverage(outputs)
+        if coverage is not None:
+            highest = self.scales[-1]
+            marks[highest] = marks[highest] * coverage
+            covered, *_ = resized({1.0: marks[1.0], highest: coverage})
+            known = jnp.maximum(covered, jnp.finfo(covered.dtype).tiny)
+            each[0] = jnp.where(covered > 0, each[0] / known, each[1])
         weights = None
         if self.fusion.is_linear:
-            shares = self._fuse(fusion.indicators(logits), outputs, size, resolution)
+            shares = self._fuse(marks, outputs, size, resolution)
             weights = fusion.by_scale(shares, self.scales)
         return ByScale(dict(zip(reversed(self.scales), each, strict=True)), weights)
 
@@ -78,7 +111,12 @@ class Protocol:
         if self.fusion.attention is None:
             return self.fusion.fuse(logits, size, resolution=resolution)
         attention = self.attention_of(outputs, size)
-        return self.fusion.fuse(logits, attention, size, resolution=resolution)
+        coverage = self._coverage(outputs)
+        partly = {} if coverage is None else {"coverage": coverage}
+        return self.fusion.fuse(logits, attention, size, resolution=resolution, **partly)
+
+    def _coverage(self, outputs: dict[float, ScaleOutput]) -> jax.Array | None:
+        return outputs[self.scales[-1]].coverage if self.is_selective else None
 
 
 @jax.tree_util.register_dataclass
@@ -112,11 +150,14 @@ class ProtocolOutput:
 
 def expected() -> str:
     """What the field `evaluate.protocols` may hold, in words."""
-    alone = [name for name in fusion.FUSIONS.names() if fusion.FUSIONS.get(name).takes_one_scale]
+    methods = {name: fusion.FUSIONS.get(name) for name in fusion.FUSIONS.names()}
+    alone = [repr(name) for name, method in methods.items() if method.takes_one_scale]
+    selective = [repr(name) for name, method in methods.items() if method.is_selective]
     return (
         "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of"
-        f" {fusion.FUSIONS.names()}, scale 1 among the scales and none twice"
-        f" ({', '.join(map(repr, alone))} alone takes none)"
+        f" {tuple(methods)}, scale 1 among the scales and none twice"
+        f" ({', '.join(alone)} alone takes none); of {', '.join(selective)} a highest scale above 1"
+        " may be seen through a window of 1 to 100 % of the pixels: 'hierarchical:0.5,1,2@50%'"
     )
 
 
@@ -127,11 +168,14 @@ def parse(text: str) -> Protocol:
       ValueError: it is no such text.
 
     >>> parse("hierarchical:2,0.5,1")
-    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0))
+    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0), percent=100)
+    >>> parse("hierarchical:0.5,1,2@50%").name
+    'hierarchical (0.5, 1, 2) at 50 %'
     >>> parse("single").name
     'single (1)'
     """
-    method, _, listed = text.partition(":")
+    chain, at, percent = text.partition("@")
+    method, _, listed = chain.partition(":")
     try:
         scales = sorted(float(scale) for scale in listed.split(",")) if listed else [1.0]
     except ValueError:
@@ -142,9 +186,12 @@ def parse(text: str) -> Protocol:
         possible = fusion.FUSIONS.get(method).takes_one_scale == (len(scales) == 1)
     else:
         possible = False
+    if at and possible:
+        possible = fusion.FUSIONS.get(method).is_selective and max(scales) > 1
+        possible = possible and re.fullmatch(r"[1-9]\d?%|100%", percent) is not None
     if not possible:
         raise ValueError(f"protocol {text!r}: expected {expected()}")
-    return Protocol(method, tuple(scales))
+    return Protocol(method, tuple(scales), percent=int(percent[:-1]) if at else 100)
 
 
 def of_name(name: str) -> Protocol:
@@ -154,9 +201,11 @@ def of_name(name: str) -> Protocol:
       ValueError: none has.
 
     >>> of_name("hierarchical (0.5, 1, 2)")
-    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0))
+    Protocol(method='hierarchical', scales=(0.5, 1.0, 2.0), percent=100)
+    >>> of_name("hierarchical (0.5, 1, 2) at 50 %").text
+    'hierarchical:0.5,1,2@50%'
     """
-    return parse(name.replace(" (", ":").rstrip(")"))
+    return parse(name.replace(" (", ":").replace(") at ", "@").replace(" %", "%").rstrip(")"))
 
 
 def parse_all(texts: Sequence[str]) -> tuple[Protocol, ...]:
@@ -247,15 +296,22 @@ def predict_all(
                 outputs[scaled_size] = (
                     outputs[floored] | run(scales, train=False, scaled_size=scaled_size)[0]
                 )
-        return [
-            ProtocolOutput(
-                protocol.predict(outputs[protocol.fusion.scaled_size], canvas, resolution),
-                protocol.by_scale(outputs[protocol.fusion.scaled_size], canvas, resolution)
-                if each_scale
-                else None,
-            )
-            for protocol in protocols
-        ]
+        return [predict_by(protocol, images, outputs) for protocol in protocols]
+
+    def predict_by(protocol, images, outputs):
+        said = outputs[protocol.fusion.scaled_size]
+        if protocol.is_selective:
+            highest = protocol.scales[-1]
+            seen = of_window(said, protocol.scales, protocol.percent, images, canvas, look)
+            said = said | {highest: seen}
+        by_scale = protocol.by_scale(said, canvas, resolution) if each_scale else None
+        return ProtocolOutput(protocol.predict(said, canvas, resolution), by_scale)
+
+    def look(pixels, sizes):
+        said, _ = multiscale.apply(
+            graphdef, params, batch_stats, pixels, (1.0,), train=False, sizes=sizes
+        )
+        return said[1.0]
 
     if not flip:
         return predict(images)
@@ -288,6 +344,6 @@ def mean_of_views(of_both: jax.Array) -> jax.Array:
 
 
 def _scales_of(protocols: Sequence[Protocol], scaled_size: fusion.ScaledSize) -> tuple[float, ...]:
-    """The scales of the protocols whose images have these sizes."""
+    """The scales at which protocols whose images have these sizes look at them as a whole."""
     chosen = [p for p in protocols if p.fusion.scaled_size is scaled_size]
-    return tuple(sorted({scale for protocol in chosen for scale in protocol.scales}))
+    return tuple(sorted({scale for protocol in chosen for scale in protocol.whole_scales}))

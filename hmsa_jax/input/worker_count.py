@@ -18,6 +18,7 @@ import jax
 
 from hmsa_jax.distributed import hosts
 from hmsa_jax.input import pipeline
+from hmsa_jax.runtime import machine
 from hmsa_jax.runtime.progress import tell
 
 AUTO = "auto"
@@ -26,7 +27,6 @@ AUTO = "auto"
 _MOST = 32  # read two to three times the images of the paper that eight H100 train on
 _BATCHES = 4  # that wait in a worker, are on the way or being made, in shared memory
 _BYTES_WORKER = 500 * 10**6
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _SHARED_MEMORY = Path("/dev/shm")
 _LOADS = 8  # crops that are timed, as long as they take less than this many seconds together
@@ -43,11 +43,11 @@ def choose(load: Callable[[int], object], *, batch_bytes: int) -> int:
     Returns:
       The number of worker processes; 0 for threads of this process.
     """
-    mine = _affinity()
+    mine = machine.core_numbers()
     place = json.dumps([socket.gethostname(), mine])
     places = [json.loads(text) for text in hosts.gathered("cores", place)]
     here = [cores for host, cores in places if host == socket.gethostname()]
-    share = share_of(mine, here, _quota())
+    share = share_of(mine, here, machine.core_quota())
     platform = jax.local_devices()[0].platform
     count, why = 0, f"threads of this process, whose devices are the same {share:g} cores"
     if platform != "cpu":
@@ -117,21 +117,6 @@ def _seconds(load: Callable[[int], object]) -> float:
         return max(time.thread_time() - begin, 1e-6) / count
     finally:
         cv2.setNumThreads(threads)
-
-
-def _affinity() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def _quota() -> float | None:
-    """Cores that the control group of this process may use at most."""
-    try:
-        limit, period = _QUOTA.read_text().split()
-        return int(limit) / int(period)
-    except (OSError, ValueError):  # it has none, or 'max'
-        return None
 
 
 def _memory() -> int:

@@ -81,14 +81,17 @@ class Objective:
           The loss, a scalar, and its terms by name, before weighting. RMI may be negative.
         """
         logits = {scale: output.logits for scale, output in outputs.items()}
-        loss, terms = self._main(self._fused(logits, outputs, labels.shape[1:3]), labels)
+        with jax.named_scope("main"):
+            loss, terms = self._main(self._fused(logits, outputs, labels.shape[1:3]), labels)
         if self.aux_weight:
-            aux_logits = {scale: output.aux_logits for scale, output in outputs.items()}
-            fused = self._fused(aux_logits, outputs, labels.shape[1:3])
-            terms["aux"] = self.mean_of(LOSSES.get(self.aux_loss).function, fused, labels)
+            with jax.named_scope("aux"):
+                aux_logits = {scale: output.aux_logits for scale, output in outputs.items()}
+                fused = self._fused(aux_logits, outputs, labels.shape[1:3])
+                terms["aux"] = self.mean_of(LOSSES.get(self.aux_loss).function, fused, labels)
             loss = loss + self.aux_weight * terms["aux"]
         if self.scale_weight:
-            terms["scales"] = self._scales(logits, labels)
+            with jax.named_scope("scales"):
+                terms["scales"] = self._scales(logits, labels)
             loss = loss + self.scale_weight * terms["scales"]
         return loss, terms
 
@@ -96,8 +99,9 @@ class Objective:
         """One prediction `[B, *size, C]` from all scales' logits."""
         attention = {scale: output.attention for scale, output in outputs.items()}
         grid = size if self.fusion_resolution == "image" else logits[1.0].shape[1:3]
-        joint = self.fuse(logits, attention, grid, resolution=self.fusion_resolution)
-        return resize_bilinear(joint, size)
+        with jax.named_scope("fusion"):
+            joint = self.fuse(logits, attention, grid, resolution=self.fusion_resolution)
+            return resize_bilinear(joint, size)
 
     def _main(self, logits, labels):
         loss = LOSSES.get(self.main_loss)

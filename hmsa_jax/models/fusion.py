@@ -53,7 +53,14 @@ def _not_empty(size: Size, scale: float, scaled: Size) -> Size:
     return scaled
 
 
-def hierarchical(logits: Scales, attention: Scales, size: Extent, *, resolution: str) -> jax.Array:
+def hierarchical(
+    logits: Scales,
+    attention: Scales,
+    size: Extent,
+    *,
+    resolution: str,
+    coverage: jax.Array | None = None,
+) -> jax.Array:
     """The chain of attentions, from the highest scale down (paper section 3, equation 1).
 
     L = U(L_r * a_r) + (1 - U(a_r)) * L for each scale r below the highest: the attention of a
@@ -66,6 +73,9 @@ def hierarchical(logits: Scales, attention: Scales, size: Extent, *, resolution:
       size: rows and columns of the result: of the image, or in training with `features` of the
         head at scale 1.0. Or the canvas on which the images lie, or the strip of an image.
       resolution: one of `RESOLUTIONS`.
+      coverage: `[B, h_r, w_r, 1]` in [0, 1] where the highest scale was not looked at everywhere:
+        how far it was, and its logits are multiplied by it. The chain of the others makes up for
+        the rest: where coverage is 0 it begins one scale lower.
 
     Returns:
       `[B, *size, C]`.
@@ -92,7 +102,14 @@ def hierarchical(logits: Scales, attention: Scales, size: Extent, *, resolution:
         a, _ = _at_scaled_image(attention[scale], scale, image, resolution)
         target = _working_canvas(image, scale, resolution)
         product, weight = resize(a * p, own, target), resize(a, own, target)
-        fused = product + (1 - weight) * resize(fused, canvas, target)
+        higher = (1 - weight) * resize(fused, canvas, target)
+        if coverage is None:
+            fused = product + higher
+        else:
+            covered, _ = _at_scaled_image(coverage, scales[0], image, resolution)
+            covered = resize(covered, canvas, target)
+            fused = covered * product + higher + (1 - covered) * resize(p, own, target)
+            coverage = None
         canvas = target
     return resize(fused, canvas, image)
 
@@ -326,6 +343,8 @@ class Fusion:
       scaled_size: says how large the image is at each scale.
       takes_one_scale: whether it takes scale 1 alone.
       is_linear: whether the result is linear in the logits: each scale has a share in it.
+      is_selective: whether it can do with a highest scale that was not looked at everywhere, and
+        takes its `coverage`.
     """
 
     fuse: Callable[..., jax.Array]
@@ -333,6 +352,7 @@ class Fusion:
     scaled_size: ScaledSize = scaled_size
     takes_one_scale: bool = False
     is_linear: bool = False
+    is_selective: bool = False
 
 
 FUSIONS: Registry[Fusion] = Registry(
@@ -341,7 +361,9 @@ FUSIONS: Registry[Fusion] = Registry(
         "single": Fusion(single, takes_one_scale=True, is_linear=True),
         "average": Fusion(average, scaled_size=rounded_size, is_linear=True),
         "max": Fusion(maximum, scaled_size=rounded_size),
-        "hierarchical": Fusion(hierarchical, attention="hierarchical", is_linear=True),
+        "hierarchical": Fusion(
+            hierarchical, attention="hierarchical", is_linear=True, is_selective=True
+        ),
         "explicit": Fusion(explicit, attention="explicit", is_linear=True),
     },
 )

@@ -34,11 +34,14 @@ class ScaleOutput:
       attention: `[B, h, w, 1]` float32 in (0, 1), or None for a network without attention. Of an
         explicit network it is the share of this scale, at the resolution of scale 1, and None
         unless all scales that it weighs are there.
+      coverage: `[B, h, w, 1]` float32 in [0, 1], the share of each place that was looked at, where
+        not all of them were; logits are multiplied by it.
     """
 
     logits: jax.Array
     aux_logits: jax.Array | None
     attention: jax.Array | None
+    coverage: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +147,12 @@ class MultiscaleNetwork(nnx.Module):
         canvas = Canvas(images.shape[1:3], sizes)
         canvases = {scale: canvas.scaled(scale, scaled_size) for scale in scales}
         for i, scale in enumerate(sorted(scales)):
-            scaled = resize(images, canvas, canvases[scale])
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
-            outputs[scale], pixels[scale] = self.run_scale(
-                scaled, train=train, dropout_key=key, canvas=canvases[scale]
-            )
+            with jax.named_scope(f"scale_{scale:g}"):
+                scaled = resize(images, canvas, canvases[scale])
+                outputs[scale], pixels[scale] = self.run_scale(
+                    scaled, train=train, dropout_key=key, canvas=canvases[scale]
+                )
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
             for scale, share in self.weigh_scales(pixels, canvases, train=train).items():
                 outputs[scale] = dataclasses.replace(outputs[scale], attention=share)
@@ -163,7 +167,8 @@ class MultiscaleNetwork(nnx.Module):
         canvas: Canvas = FILLED,
     ) -> tuple[ScaleOutput, jax.Array]:
         """One scale: what the heads say of it, and the features `[B, h, w, C]` that they read."""
-        features = self.trunk(images, train=train, canvas=canvas)
+        with jax.named_scope("trunk"):
+            features = self.trunk(images, train=train, canvas=canvas)
 
         def heads_of(network, features):
             return network.run_heads(features, train=train, dropout_key=dropout_key, canvas=canvas)
@@ -181,15 +186,19 @@ class MultiscaleNetwork(nnx.Module):
         canvas: Canvas = FILLED,
     ) -> tuple[ScaleOutput, jax.Array]:
         """Decoder and heads, from the trunk's features."""
-        pixels, aux_logits = self.decoder(
-            features, train=train, dropout_key=dropout_key, canvas=canvas
-        )
-        logits = self.semantic_head(pixels, train=train, canvas=canvas)
+        with jax.named_scope("decoder"):
+            pixels, aux_logits = self.decoder(
+                features, train=train, dropout_key=dropout_key, canvas=canvas
+            )
+        with jax.named_scope("semantic_head"):
+            logits = self.semantic_head(pixels, train=train, canvas=canvas)
         attention = None
         if self.attention_head is not None and not self.weighed_scales:
-            attention = jax.nn.sigmoid(self.attention_head(pixels, train=train, canvas=canvas))
+            with jax.named_scope("attention_head"):
+                attention = jax.nn.sigmoid(self.attention_head(pixels, train=train, canvas=canvas))
         return ScaleOutput(logits, aux_logits, attention), pixels
 
+    @jax.named_scope("attention_head")
     def weigh_scales(
         self, pixels: dict[float, jax.Array], canvases: dict[float, Canvas], *, train: bool
     ) -> dict[float, jax.Array]:

@@ -1,10 +1,11 @@
 """The memory and the communication of a compiled program, as the compiler tells them."""
 
 import dataclasses
-import math
 import re
 
 import jax
+
+from hmsa_jax.performance import hlo
 
 _COLLECTIVES = (
     "all-reduce",
@@ -15,11 +16,6 @@ _COLLECTIVES = (
     "collective-broadcast",
     "ragged-all-to-all",
 )
-# `%name = SHAPE opcode(`. A start and its done are one transfer: the start counts.
-_INSTRUCTION = re.compile(
-    rf"^\s*(?:ROOT )?%?\S+ = (.+?) ({'|'.join(_COLLECTIVES)})(-start)?\(", re.MULTILINE
-)
-_ARRAY = re.compile(r"\b(pred|token|[a-z]+(\d+)(?:e\d+m\d+\w*)?)\[([\d,]*)\]")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _OUT_OF_MEMORY = (
     re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
@@ -82,10 +78,12 @@ def collectives_of(text: str) -> dict[str, Traffic]:
       text: the program, `compiled.as_text()`.
     """
     found: dict[str, Traffic] = {}
-    for shape, kind, start in _INSTRUCTION.findall(text):
-        before = found.get(kind, Traffic(0, 0))
-        size = _result_bytes(shape, kind, bool(start))
-        found[kind] = Traffic(before.count + 1, before.bytes + size)
+    for instruction in (i for each in hlo.read(text).computations.values() for i in each):
+        # A start and its done are one transfer: the start counts.
+        kind = instruction.opcode.removesuffix("-start")
+        if kind in _COLLECTIVES:
+            before = found.get(kind, Traffic(0, 0))
+            found[kind] = Traffic(before.count + 1, before.bytes + _result_bytes(instruction, kind))
     return found
 
 
@@ -98,13 +96,13 @@ def sizes_of_failure(message: str) -> tuple[int, int] | None:
     return None
 
 
-def _result_bytes(shape: str, kind: str, start: bool) -> int:
-    sizes = [_array_bytes(*match) for match in _ARRAY.findall(shape)]
-    if start and kind != "all-reduce":
-        # (operands, results, contexts): the shape of a start includes what it sends.
-        operands, results = _first_two(shape)
-        sizes = [_array_bytes(*match) for match in _ARRAY.findall(results or operands)]
-    return sum(sizes)
+def _result_bytes(instruction: hlo.Instruction, kind: str) -> int:
+    result = instruction.result
+    if instruction.opcode != kind and kind != "all-reduce":
+        # (operands, results, contexts): the type of a start includes what it sends.
+        operands, results = _first_two(result)
+        result = results or operands
+    return sum(array.bytes for array in hlo.arrays_of(result))
 
 
 def _first_two(shape: str) -> tuple[str, str]:
@@ -119,10 +117,3 @@ def _first_two(shape: str) -> tuple[str, str]:
             current += character
     members += [current, ""]
     return members[0], members[1]
-
-
-def _array_bytes(dtype: str, bits: str, dimensions: str) -> int:
-    count = math.prod(int(n) for n in dimensions.split(",") if n)
-    if dtype == "token":
-        return 0
-    return -(-count * (8 if dtype == "pred" else int(bits)) // 8)

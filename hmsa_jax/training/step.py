@@ -65,18 +65,21 @@ def make_train_step(
             part: jax.lax.stop_gradient(tree) if part in frozen else tree
             for part, tree in params.items()
         }
-        images = augment(jax.random.fold_in(dropout_key, _AUGMENT), batch["image"])
+        with jax.named_scope("input"):
+            images = augment(jax.random.fold_in(dropout_key, _AUGMENT), batch["image"])
+            images = normalize(images)
         outputs, batch_stats = multiscale.apply(
             graphdef,
             params,
             batch_stats,
-            normalize(images),
+            images,
             scales,
             train=True,
             dropout_key=dropout_key,
             shares=(mesh.shape["data"], mesh.shape["spatial"]),
         )
-        loss, terms = objective(outputs, batch["label"])
+        with jax.named_scope("losses"):
+            loss, terms = objective(outputs, batch["label"])
         return loss, (terms, batch_stats)
 
     def differentiate(state, batch, dropout_key):
@@ -113,16 +116,19 @@ def make_train_step(
             loss, terms, grads, batch_stats = differentiate(state, batch, dropout_key)
         else:
             loss, terms, grads, batch_stats = differentiate_in_parts(state, batch, dropout_key)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            norm = optax.global_norm(grads)
+            average = _moved(state.ema_params, params, ema_decay)
         successor = TrainState(
             params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             step=state.step + jnp.int32(1),
-            ema_params=_moved(state.ema_params, params, ema_decay),
+            ema_params=average,
         )
-        return successor, {"loss": loss, **terms, "grad_norm": optax.global_norm(grads)}
+        return successor, {"loss": loss, **terms, "grad_norm": norm}
 
     return jax.jit(
         train_step,

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 
 from data import registry
 from data.builder import SegmentationBuilder
+from data.pixels import encode_image
 from data.street_scenes import data_set, painter
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def test_street_scenes_read_back_as_painted(few_scenes, tmp_path):
             image, label = painter.paint(data_set.SEED, split, index)
             assert record.keys() == {"image", "label", "id"}
             assert record["id"] == f"{split}-{index:04d}"
-            assert record["image"] == data_set.encode_image(image)
+            assert record["image"] == encode_image(image)
             np.testing.assert_array_equal(decode(record["label"]), label)
             error = np.abs(decode(record["image"])[..., ::-1].astype(int) - image)
             assert error.mean() < 3  # JPEG, in RGB order

@@ -6,6 +6,7 @@ import pytest
 
 from configs import street_scenes
 from data import registry
+from data.pixels import encode_image
 from data.street_scenes import classes, coarse_set, data_set, painter
 from data.street_scenes.coarse_label import coarse_label
 from hmsa_jax.experiment import start, train_input
@@ -47,9 +48,7 @@ def labels(records, scenes):
 
 
 def test_records_are_of_the_scenes_and_know_their_fine_labels(cache, records, scenes):
-    assert [record["image"] for record in records] == [
-        data_set.encode_image(image) for image, _ in scenes
-    ]
+    assert [record["image"] for record in records] == [encode_image(image) for image, _ in scenes]
     assert len({record["id"] for record in records}) == len(scenes)
     for number in (1, len(scenes) - 1):  # of either split
         fine = coarse_set.fine_label(records[number]["id"])
@@ -65,7 +64,7 @@ def test_what_is_no_id_has_no_fine_label(cache, name):
 def test_no_scene_is_in_both_sets(records):
     assert coarse_set.SEED != data_set.SEED
     theirs = {
-        data_set.encode_image(painter.paint(data_set.SEED, split, index)[0])
+        encode_image(painter.paint(data_set.SEED, split, index)[0])
         for split, size in FEW.items()
         for index in range(size)
     }

@@ -84,6 +84,20 @@ def test_it_says_what_the_run_says(opened, directory):
         assert np.abs(share - expected).max() < 1
 
 
+def test_a_window_goes_into_a_file(directory, tmp_path):
+    way, out = "hierarchical:0.5,1,2@40%", tmp_path / "window.hmsa"
+    do(directory, out, protocol=way)
+    opened = hmsa_jax.load_export(out)
+    assert opened.about["protocol"]["percent"] == 40
+    images = RNG.integers(0, 256, (2, 47, 60, 3), np.uint8)
+    got = opened.predict(images)
+    output = hmsa_jax.load_run(directory).outputs(images, protocol=way)
+    assert (got.classes == np.asarray(output.logits).argmax(-1)).mean() > 0.998
+    expected = 255 * np.asarray(output.scales.weights[2.0])[..., 0]
+    assert np.abs(got.shares[2.0] - expected).max() < 1
+    assert 0 < (got.shares[2.0] == 0).mean() < 1
+
+
 def test_images_of_a_batch_do_not_change_each_other(opened):
     images = RNG.integers(0, 256, (3, 64, 40, 3), np.uint8)
     together = opened.predict(images)

@@ -7,7 +7,7 @@ import pytest
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.trunks import TRUNKS
-from tests import least_networks
+from tests import least_networks, short_network
 
 CLASSES = 4
 CANVAS = (64, 96)
@@ -16,6 +16,7 @@ CASES = [
     (least_networks.HRNET, "hierarchical", "image", ("hierarchical:0.25,1", "max:0.25,1")),
     (least_networks.HRNET, "explicit", "features", ("explicit:0.5,1",)),
     (least_networks.RESNET, "hierarchical", "features", ("hierarchical:0.5,1",)),
+    (short_network.TRUNK, "hierarchical", "features", ("hierarchical:0.5,1,1.5@30%",)),
 ]
 TOLERANCE = 1e-11
 

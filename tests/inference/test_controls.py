@@ -289,6 +289,7 @@ def test_the_next_image_is_that_of_the_canvas():
         ("explicit", None, "model.attention is 'explicit'; expected attention that each scale has"),
         ("hierarchical", "average:0.5,1", "--protocol is average:0.5,1; expected attention that"),
         ("explicit", "hierarchical:0.5,1", "--protocol is hierarchical:0.5,1, but the run's"),
+        ("hierarchical", "hierarchical:1,2@50%", "of whole images; name hierarchical:1,2$"),
     ],
 )
 def test_what_has_no_attention_of_its_own_scales_is_refused(kind, protocol, message, tmp_path):

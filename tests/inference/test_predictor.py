@@ -79,7 +79,10 @@ def test_the_probability_is_that_of_the_softmax():
     assert predictor.to_byte(np.array([0, 0.5, 0.501, 1])).tolist() == [0, 128, 128, 255]
 
 
-def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(short_trunk):
+@pytest.mark.parametrize(
+    ("text", "most"), [("hierarchical:0.5,1", 1.5), ("hierarchical:0.5,1,2@30%", 2.5)]
+)
+def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(text, most, short_trunk):
     """Each of eight devices has three, of sizes of their own, and takes the memory for one."""
     architecture = multiscale.Architecture(
         "short", 3, ocr_channels=16, ocr_key_channels=8, head_channels=8
@@ -87,7 +90,7 @@ def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(short_trunk):
     graphdef, *weights = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
     mesh = sharding.make_mesh(4, 2)
     images = sharding.whole_images(mesh)
-    protocols = protocol_lib.parse_all(["hierarchical:0.5,1"])
+    protocols = protocol_lib.parse_all([text])
     rng = np.random.default_rng(0)
     batch = {
         "image": rng.integers(0, 256, (24, 32, 48, 3), np.uint8),
@@ -121,4 +124,4 @@ def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(short_trunk):
     assert sum(kind.bytes for kind in traffic.values()) < 1000
     memory = compiled.memory_of(program)
     of_one = compiled.memory_of(whole).temporaries / 24
-    assert memory.temporaries - memory.outputs < 1.5 * of_one
+    assert memory.temporaries - memory.outputs < most * of_one

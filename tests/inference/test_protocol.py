@@ -29,6 +29,20 @@ def test_good_protocols(text, method, scales, name):
         assert protocol.name == name
 
 
+@pytest.mark.parametrize("text", ["hierarchical:0.5,1,2@50%", "hierarchical:1,1.5@7%"])
+def test_a_window_is_in_the_name_and_both_are_read_again(text):
+    protocol = parse(text)
+    scales, percent = text.partition(":")[2].rstrip("%").split("@")
+    assert protocol.name == f"hierarchical ({scales.replace(',', ', ')}) at {percent} %"
+    assert (protocol.percent, protocol.is_selective) == (int(percent), True)
+    assert protocol.whole_scales == protocol.scales[:-1]
+    assert protocol_lib.of_name(protocol.name) == protocol
+    assert (protocol.text, parse(protocol.text)) == (text, protocol)
+    whole = parse(text.partition("@")[0] + "@100%")
+    assert (whole.name, whole.text) == (protocol.name.partition(" at")[0], text.partition("@")[0])
+    assert whole.whole_scales == protocol.scales
+
+
 def test_name_lists_the_scales_in_ascending_order():
     assert parse("hierarchical:2,0.25,1,0.5").name == "hierarchical (0.25, 0.5, 1, 2)"
 
@@ -56,6 +70,17 @@ def test_name_lists_the_scales_in_ascending_order():
         "max:0.5,1,",
         "max 0.5,1",
         "max:0.5;1",
+        "single@50%",
+        "average:0.5,1,2@50%",
+        "hierarchical:0.5,1@50%",
+        "hierarchical:0.5,1,2@50",
+        "hierarchical:0.5,1,2@",
+        "hierarchical:0.5,1,2@0%",
+        "hierarchical:0.5,1,2@101%",
+        "hierarchical:0.5,1,2@12.5%",
+        "hierarchical:0.5,1,2@-5%",
+        "hierarchical:0.5,1,2@50%@50%",
+        "hierarchical@50%",
     ],
 )
 def test_bad_protocols_are_refused_and_named(text):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.input import worker_count
+from hmsa_jax.runtime import machine
 from tests.input.memory_source import MemorySource, take
 
 GB = 10**9
@@ -17,8 +18,8 @@ GB = 10**9
 @pytest.fixture
 def host(monkeypatch):
     """A host of 16 cores with an accelerator, all for this process."""
-    monkeypatch.setattr(worker_count, "_affinity", lambda: list(range(16)))
-    monkeypatch.setattr(worker_count, "_quota", lambda: None)
+    monkeypatch.setattr(machine, "core_numbers", lambda: list(range(16)))
+    monkeypatch.setattr(machine, "core_quota", lambda: None)
     monkeypatch.setattr(worker_count, "_memory", lambda: 128 * GB)
     monkeypatch.setattr(worker_count, "_shared", lambda: 64 * GB)
     device = types.SimpleNamespace(platform="gpu")
@@ -72,18 +73,6 @@ def test_processes_of_a_host_share_its_cores(host, monkeypatch, capsys):
     monkeypatch.setattr(worker_count.hosts, "gathered", gathered)
     assert worker_count.choose(busy, batch_bytes=10**6) == 14  # 14 + 2 / 2 less one
     assert "16 cores, shared with 1 more processes, and reads" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"),
-    [("250000 100000", 2.5), ("max 100000", None), ("", None), (None, None)],
-)
-def test_the_quota_of_a_control_group(text, cores, tmp_path, monkeypatch):
-    path = tmp_path / "cpu.max"
-    monkeypatch.setattr(worker_count, "_QUOTA", path)
-    if text is not None:
-        path.write_text(text)
-    assert worker_count._quota() == cores
 
 
 @pytest.mark.parametrize(("text", "is_limit"), [("4096\n", True), ("max\n", False), ("", False)])

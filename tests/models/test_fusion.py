@@ -161,3 +161,20 @@ def test_bad_arguments_of_the_chain_are_refused():
         fusion.hierarchical(LOGITS, ATTENTION, (16, 16), resolution="pixels")
     with pytest.raises(ValueError, match=r"\[0\.5\]; scale 1\.0 must be among them"):
         fusion.hierarchical({0.5: LOGITS[0.5]}, ATTENTION, (16, 16), resolution="image")
+
+
+@pytest.mark.parametrize("resolution", fusion.RESOLUTIONS)
+def test_coverage_leads_from_the_whole_chain_to_that_of_the_lower_scales(resolution):
+    """Where the highest scale was not looked at, the chain begins one scale lower."""
+    logits, attention = random_outputs((0.5, 1.0, 2.0), (21, 33), np.random.default_rng(0))
+    coverage = np.ones_like(attention[2.0])
+    coverage[:, :, 8:] = 0
+    partial = {**logits, 2.0: logits[2.0] * coverage}
+    how = {"size": (21, 33), "resolution": resolution}
+    got = hierarchical(partial, attention, coverage=coverage, **how)
+    whole = numpy_reference.FUSE[resolution](logits, attention, (21, 33))
+    lower = {scale: x for scale, x in logits.items() if scale < 2}
+    rest = numpy_reference.FUSE[resolution](lower, attention, (21, 33))
+    np.testing.assert_allclose(got[:, :, :14], whole[:, :, :14], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(got[:, :, 18:], rest[:, :, 18:], rtol=0, atol=1e-5)
+    assert np.abs(whole - rest)[:, :, 18:].max() > 0.1

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax.distributed import sharding
-from hmsa_jax.performance import chips, compiled, modelled_time
+from hmsa_jax.performance import chips, compiled, hlo, modelled_time
 
 HLO = """
 HloModule jit_step
@@ -70,7 +70,7 @@ ENTRY %main (p: f32[8]) -> f32[8] {
 
 
 def test_rounds_of_a_loop_are_in_the_modelled_time():
-    assert modelled_time.cycles_of(TPU_PROGRAM) == (130, 530)
+    assert modelled_time.cycles_of(hlo.read(TPU_PROGRAM)) == (130, 530)
     program = types.SimpleNamespace(
         as_text=lambda: TPU_PROGRAM, cost_analysis=lambda: {"optimal_seconds": 0.26 - 3}
     )

@@ -98,9 +98,11 @@ class DeepLab(nnx.Module):
         """
         del dropout_key
         fine, coarse = features
-        coarse = self.coarse(self.pyramid(coarse, train=train, canvas=canvas))
-        coarse = canvas.resize(coarse, fine.shape[1:3])
-        return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
+        with jax.named_scope("pyramid"):
+            coarse = self.pyramid(coarse, train=train, canvas=canvas)
+        with jax.named_scope("output"):
+            coarse = canvas.resize(self.coarse(coarse), fine.shape[1:3])
+            return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
 
 
 def _build(trunk, architecture, layer):

@@ -154,15 +154,18 @@ class OCR(nnx.Module):
           `[B, h, w, channels]`, and the auxiliary logits `[B, h, w, classes]` float32, whose
           softmax over space makes the regions.
         """
-        aux_logits = self.aux_head(features, train=train, canvas=canvas)
-        pixels = self.features(features, train=train, canvas=canvas)
-        regions = gather_regions(pixels, aux_logits, canvas)
-        context = self.up(
-            self._attend(pixels, regions, train=train, canvas=canvas), train=train, canvas=canvas
-        )
-        result = self.output(
-            jnp.concatenate([context, pixels], axis=-1), train=train, canvas=canvas
-        )
+        with jax.named_scope("aux_head"):
+            aux_logits = self.aux_head(features, train=train, canvas=canvas)
+        with jax.named_scope("features"):
+            pixels = self.features(features, train=train, canvas=canvas)
+        with jax.named_scope("regions"):
+            regions = gather_regions(pixels, aux_logits, canvas)
+        with jax.named_scope("context"):
+            context = self._attend(pixels, regions, train=train, canvas=canvas)
+            context = self.up(context, train=train, canvas=canvas)
+        with jax.named_scope("output"):
+            both = jnp.concatenate([context, pixels], axis=-1)
+            result = self.output(both, train=train, canvas=canvas)
         if train and self.dropout:
             assert dropout_key is not None  # as its type says, for whoever trains
             result = drop_channels(result, self.dropout, dropout_key)

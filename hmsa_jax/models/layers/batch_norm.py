@@ -69,6 +69,7 @@ class BatchNorm(nnx.Module):
 
 # Both are jitted so that a network of hundreds of layers traces each shape once.
 @functools.partial(jax.jit, static_argnames="dtype")
+@jax.named_scope("normalization")
 def normalize(
     x: jax.Array,
     mean: jax.Array,
@@ -101,20 +102,22 @@ def normalize_batch(
     a second read of what a device has, but one exchange of moments between devices.
     """
     split = _Split.of(x.shape, group, shares)
-    wide = x.astype(scale.dtype)
-    centre = jax.lax.stop_gradient(split.mean(wide))
-    deviation = wide - split.spread(centre)
-    # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
-    rest = split.mean(deviation)
-    within = split.mean(jnp.square(deviation)) - jnp.square(rest)
-    centres, rests, withins = _known_to_all(centre, rest, within)
-    means = centres - centres[:, :1] + rests  # seen from the first share's centre
-    mean = means.mean(1, keepdims=True)
-    between = jnp.square(means - mean).mean(1, keepdims=True)
-    var = jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
-    factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
-    shift = bias - (mean - (centre - centres[:, :1])) * factor
-    y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
+    with jax.named_scope("statistics"):
+        wide = x.astype(scale.dtype)
+        centre = jax.lax.stop_gradient(split.mean(wide))
+        deviation = wide - split.spread(centre)
+        # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
+        rest = split.mean(deviation)
+        within = split.mean(jnp.square(deviation)) - jnp.square(rest)
+        centres, rests, withins = _known_to_all(centre, rest, within)
+        means = centres - centres[:, :1] + rests  # seen from the first share's centre
+        mean = means.mean(1, keepdims=True)
+        between = jnp.square(means - mean).mean(1, keepdims=True)
+        var = jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
+    with jax.named_scope("normalization"):
+        factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
+        shift = bias - (mean - (centre - centres[:, :1])) * factor
+        y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
 
     def move(running, of_groups):
         return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean((0, 1)))

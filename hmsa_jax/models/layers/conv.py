@@ -66,10 +66,12 @@ class Conv(nnx.Module):
         x = x.astype(self.dtype)
         kernel = self.kernel.get_value().astype(self.dtype)
         if len(kernel) == 1 and self.stride == 1:
-            y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
+            with jax.named_scope("product"):
+                y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
             rows_as_images = self.has_rows_as_images(x.shape[-1])
-            y = convolve(x, kernel, self.stride, self.dilation, rows_as_images)
+            with jax.named_scope("convolution"):
+                y = convolve(x, kernel, self.stride, self.dilation, rows_as_images)
             y = checkpoint_name(y, CONVOLUTION)
         return y if self.bias is None else y + self.bias.get_value().astype(self.dtype)
 

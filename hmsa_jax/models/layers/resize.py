@@ -18,6 +18,7 @@ _ROWS, _COLUMNS = 1, 2
 
 # Jitted so that a network traces each shape once.
 @functools.partial(jax.jit, static_argnames="size")
+@jax.named_scope("resize")
 def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Resizes rows and columns with half-pixel centres and without antialiasing.
 

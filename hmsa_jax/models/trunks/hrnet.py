@@ -178,11 +178,12 @@ class MultiResolutionModule(nnx.Module):
     def __call__(
         self, xs: list[jax.Array], *, train: bool, canvas: Canvas = FILLED
     ) -> list[jax.Array]:
-        xs = [
-            branch(x, train=train, canvas=canvas)
-            for branch, x in zip(self.branches, xs, strict=True)
-        ]
-        return self.exchange(xs, train=train, canvas=canvas)
+        outputs = []
+        for i, (branch, x) in enumerate(zip(self.branches, xs, strict=True)):
+            with jax.named_scope(f"branch_{i}"):
+                outputs.append(branch(x, train=train, canvas=canvas))
+        with jax.named_scope("exchange"):
+            return self.exchange(outputs, train=train, canvas=canvas)
 
 
 class Transition(nnx.Module):
@@ -256,13 +257,19 @@ class HRNet(nnx.Module):
 
         if train:
             run = with_policy(run, self.remat)
-        xs = materialize([run(self.stage1, self.stem(images, train=train, canvas=canvas))])
-        for transition, stage in zip(self.transitions, self.stages, strict=True):
-            xs = transition(xs, train=train, canvas=canvas)
-            for module in stage:
-                xs = materialize(run(module, xs))
-        size = xs[0].shape[1:3]
-        return jnp.concatenate([canvas.resize(x, size) for x in xs], axis=-1)
+        with jax.named_scope("stem"):
+            x = self.stem(images, train=train, canvas=canvas)
+        with jax.named_scope("stage_1"):
+            xs = materialize([run(self.stage1, x)])
+        for i, (transition, stage) in enumerate(zip(self.transitions, self.stages, strict=True)):
+            with jax.named_scope(f"transition_{i + 2}"):
+                xs = transition(xs, train=train, canvas=canvas)
+            with jax.named_scope(f"stage_{i + 2}"):
+                for module in stage:
+                    xs = materialize(run(module, xs))
+        with jax.named_scope("concatenation"):
+            size = xs[0].shape[1:3]
+            return jnp.concatenate([canvas.resize(x, size) for x in xs], axis=-1)
 
 
 def trunk(size: HRNetSize) -> Trunk:

@@ -107,17 +107,19 @@ class ResNet(nnx.Module):
 
         if train:
             run = with_policy(run, self.remat)
-        x = nnx.max_pool(
-            self.stem(images, train=train, canvas=canvas),
-            (3, 3),
-            strides=(2, 2),
-            padding=((1, 1), (1, 1)),
-        )
-        fine = run(self.stages[0], x)
-        x = fine
-        for stage in self.stages[1:]:
-            x = run(stage, x)
-        return fine, x
+        with jax.named_scope("stem"):
+            x = nnx.max_pool(
+                self.stem(images, train=train, canvas=canvas),
+                (3, 3),
+                strides=(2, 2),
+                padding=((1, 1), (1, 1)),
+            )
+        of_stages = []
+        for i, stage in enumerate(self.stages):
+            with jax.named_scope(f"stage_{i + 1}"):
+                x = run(stage, x)
+            of_stages.append(x)
+        return of_stages[0], x
 
 
 def trunk(size: ResNetSize) -> Trunk:
