@@ -9,8 +9,14 @@ import resource
 import shutil
 import tempfile
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+from tests import quick_compilation
+
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        quick_compilation.FLAGS,
+        "--xla_force_host_platform_device_count=8",
+    ]
 )
 
 # Programs that several tests compile are compiled once, by whichever process is first; those of
@@ -34,23 +40,25 @@ from tests import bucket, short_network
 
 # The files that take longest, longest first: the last file to start is then a short one.
 LONGEST = (
+    "test_published_parity",
     "test_hosts",
     "test_train",
+    "test_step",
+    "test_spatial",
+    "test_multiscale",
+    "test_recipes",
+    "test_any_size",
+    "test_convert",
+    "test_export",
     "test_buckets",
     "test_liveness",
-    "test_step",
-    "test_published_parity",
-    "test_recipes",
-    "test_spatial",
-    "test_evaluation",
-    "test_rmi",
-    "test_autolabel",
-    "test_extensions",
-    "test_multiscale",
-    "test_pretrained",
+    "test_ablate",
+    "test_tiles",
+    "test_protocol",
+    "test_predict",
     "test_backends",
-    "test_resume",
-    "test_run",
+    "test_fusion",
+    "test_rmi",
 )
 
 if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -6,16 +6,17 @@ import pytest
 
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.models import multiscale
-from tests.quick_compilation import quick_jit
+from hmsa_jax.models.trunks import TRUNKS
+from tests import least_networks, short_network
 
 CLASSES = 4
 CANVAS = (64, 96)
 SIZES = [(61, 93), (33, 70), (64, 96), (40, 9)]
 CASES = [
-    ("tiny", "hierarchical", "image", ("hierarchical:0.25,1", "max:0.25,1")),
-    ("tiny", "explicit", "features", ("explicit:0.5,1",)),
-    ("resnet50", "hierarchical", "features", ("hierarchical:0.5,1",)),
-    ("short", "hierarchical", "features", ("hierarchical:0.5,1,1.5@30%",)),
+    (least_networks.HRNET, "hierarchical", "image", ("hierarchical:0.25,1", "max:0.25,1")),
+    (least_networks.HRNET, "explicit", "features", ("explicit:0.5,1",)),
+    (least_networks.RESNET, "hierarchical", "features", ("hierarchical:0.5,1",)),
+    (short_network.TRUNK, "hierarchical", "features", ("hierarchical:0.5,1,1.5@30%",)),
 ]
 TOLERANCE = 1e-11
 
@@ -30,9 +31,9 @@ def float64(monkeypatch):
         yield
 
 
-def drawn(trunk, attention):
+def drawn(attention):
     architecture = multiscale.Architecture(
-        trunk,
+        "least",
         CLASSES,
         attention=attention,
         scales=(0.5, 1.0),
@@ -57,13 +58,13 @@ def images(rng):
     ]
 
 
-@pytest.mark.usefixtures("short_trunk")
 @pytest.mark.parametrize(("trunk", "attention", "resolution", "methods"), CASES)
 def test_a_canvas_changes_no_logits(trunk, attention, resolution, methods):
-    graphdef, *weights = drawn(trunk, attention)
+    with TRUNKS.holding("least", trunk):
+        graphdef, *weights = drawn(attention)
     protocols = protocol_lib.parse_all(methods)
 
-    @quick_jit
+    @jax.jit
     def predict(weights, images, sizes=None):
         outputs = protocol_lib.predict_all(
             protocols,

@@ -24,7 +24,6 @@ from hmsa_jax.models.layers.canvas import Canvas
 from hmsa_jax.report.attention_scores import AttentionScores, to_gain_table, to_json, to_table
 from hmsa_jax.runtime.progress import console
 from tests import short_network
-from tests.quick_compilation import OPTIONS, quick_jit
 
 CLASSES = 4
 SCALES = (1.0, 2.0)
@@ -33,7 +32,7 @@ IMAGES = 11
 
 
 def of_features(fuse):
-    return quick_jit(functools.partial(fuse, resolution="features"), static_argnames="size")
+    return jax.jit(functools.partial(fuse, resolution="features"), static_argnames="size")
 
 
 each_resized, hierarchical, attention_weights = map(
@@ -135,7 +134,7 @@ def counted(network, source):
     @functools.cache
     def program():
         """All batches have one shape."""
-        return step.lower(*first).compile(OPTIONS)
+        return step.lower(*first).compile()
 
     def quick_step(*arguments):
         first.extend([] if first else arguments)
@@ -157,7 +156,7 @@ def counted(network, source):
 def expected(network, source):
     """Confusions `[N, P, C, C]`, hits `[P, C, 3]`, shares `[S, C, 3]`, labels."""
     graphdef, params, batch_stats = network
-    apply = quick_jit(
+    apply = jax.jit(
         lambda x: multiscale.apply(
             graphdef, params, batch_stats, normalize(x[None]), SCALES, train=False
         )[0]

@@ -9,7 +9,6 @@ from hmsa_jax.inference import predictor
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.models import multiscale
 from hmsa_jax.performance import compiled
-from tests.quick_compilation import OPTIONS, quick_jit
 
 MESH = sharding.make_mesh(1, 1, jax.devices()[:1])
 SHARDINGS = {"image": sharding.whole_images(MESH)}
@@ -100,10 +99,10 @@ def test_a_cpu_predicts_the_images_of_a_batch_one_after_the_other(text, most, sh
     step = predictor.Predictor(graphdef, mesh, protocols, "features", flip=False).step(
         lambda outputs, batch: (outputs[0].logits, batch["size"]), images
     )
-    program = step.lower(*weights, batch).compile(OPTIONS)
+    program = step.lower(*weights, batch).compile()
     (found, sizes), finite = program(*weights, jax.device_put(batch, images))
 
-    @quick_jit
+    @jax.jit
     def at_once(weights, images, sizes):
         (output,) = protocol_lib.predict_all(
             protocols, graphdef, *weights, images, resolution="features", flip=False, sizes=sizes

@@ -13,7 +13,6 @@ from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.input.layout import lay_out
 from hmsa_jax.performance import flops
 from tests import short_network
-from tests.quick_compilation import OPTIONS
 
 CLASSES = 4
 SIZES = ((32, 48), (48, 40))
@@ -49,7 +48,7 @@ def counted(network, source, subsets, make_step, *, mesh):
 
     def step(*arguments):
         if not program:
-            program.append(jitted.lower(*arguments).compile(OPTIONS))
+            program.append(jitted.lower(*arguments).compile())
         return program[0](*arguments)
 
     evaluated = evaluation.score_source(

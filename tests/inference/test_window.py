@@ -12,7 +12,6 @@ from hmsa_jax.models import multiscale
 from hmsa_jax.models.layers.canvas import Canvas
 from tests import short_network
 from tests.models import numpy_reference
-from tests.quick_compilation import quick_jit
 
 PERCENT, SIZE, SCALED, WINDOW = 30, (95, 128), (190, 256), (96, 128)
 SCALES = (0.5, 1.0, 2.0)
@@ -132,8 +131,8 @@ def test_it_is_what_numpy_makes_of_lower_scales_and_window():
         )
         return output
 
-    got = quick_jit(predict, static_argnames="flip")(weights, images, flip=False)
-    lower = quick_jit(
+    got = jax.jit(predict, static_argnames="flip")(weights, images, flip=False)
+    lower = jax.jit(
         lambda images: multiscale.apply(
             graphdef, *weights, normalized(images), SCALES[:2], train=False
         )[0]
@@ -153,7 +152,7 @@ def test_it_is_what_numpy_makes_of_lower_scales_and_window():
         unseen = (covered[0] == 0)[..., 0]
         high, middle = (got.scales.logits[scale][i] for scale in (2.0, 1.0))
         np.testing.assert_array_equal(high[unseen], middle[unseen])
-    both = quick_jit(predict, static_argnames="flip")(weights, images, flip=True)
+    both = jax.jit(predict, static_argnames="flip")(weights, images, flip=True)
     for i in range(2):
         mean = (views[i, False][0] + views[i, True][0][:, :, ::-1]) / 2
         np.testing.assert_allclose(both.logits[i], mean[0], rtol=0, atol=1e-9)
@@ -168,7 +167,7 @@ def test_a_window_as_large_as_the_image_changes_nothing():
     assert protocol_lib.parse("hierarchical:0.5,1,2@100%") == whole
     ways = (whole, protocol_lib.parse("hierarchical:0.5,1,2@60%"))
 
-    @quick_jit
+    @jax.jit
     def predict(weights, images):
         return protocol_lib.predict_all(
             ways, graphdef, *weights, images, resolution="image", flip=False, each_scale=True

@@ -11,13 +11,12 @@ from hmsa_jax.losses.rmi import region_mutual_information
 from hmsa_jax.models import fusion
 from hmsa_jax.models.multiscale import ScaleOutput
 from tests.models import numpy_reference
-from tests.quick_compilation import quick_jit
 
 SIZE, CLASSES = (24, 40), 4
 
 
 def objective(outputs, labels, **fields):
-    return quick_jit(Objective(**{"main_loss": "cross_entropy"} | fields))(outputs, labels)
+    return jax.jit(Objective(**{"main_loss": "cross_entropy"} | fields))(outputs, labels)
 
 
 def random_outputs(scales, *, attention=True):
@@ -205,7 +204,7 @@ def test_devices_exchange_sums_only(mean):
         outputs = {1.0: ScaleOutput(logits, None, None)}
         return Objective("binary_cross_entropy", aux_weight=0.0, mean_over=mean)(outputs, labels)[0]
 
-    program = quick_jit(jax.value_and_grad(loss)).lower(logits, labels).compile().as_text()
+    program = jax.jit(jax.value_and_grad(loss)).lower(logits, labels).compile().as_text()
     assert "all-reduce" in program
     for exchange in ("all-gather", "all-to-all", "collective-permute"):
         assert exchange not in program

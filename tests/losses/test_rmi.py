@@ -9,10 +9,9 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.rmi import POOLINGS, region_mutual_information
 from tests.comparison import check, relative_error
 from tests.fixtures.arrays import nhwc, read
-from tests.quick_compilation import quick_jit
 
-# quick_jit: a compilation for each combination of options is what these tests cost.
-value_and_grad = quick_jit(
+# A compilation for each combination of options is what these tests cost.
+value_and_grad = jax.jit(
     jax.value_and_grad(region_mutual_information), static_argnames=("radius", "pool", "pooling")
 )
 

@@ -9,7 +9,6 @@ from scipy import ndimage
 from hmsa_jax.distributed import sharding
 from hmsa_jax.metrics import boundary
 from hmsa_jax.metrics.metric import Prediction, Truth
-from tests.quick_compilation import quick_jit
 
 CLASSES = 35  # more than fit into 32 bits
 PRESENT = (0, 1, 2, 31, 32, 34)
@@ -44,7 +43,7 @@ def batch():
 
 @pytest.fixture(scope="module")
 def counts(batch):
-    @quick_jit
+    @jax.jit
     def count(labels, predictions, size):
         confidence = jnp.zeros(labels.shape)
         return boundary.counter(Truth(labels, size, CLASSES))(Prediction(predictions, confidence))

@@ -1,12 +1,12 @@
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hmsa_jax.metrics import calibration
 from hmsa_jax.metrics.metric import Prediction, Truth
-from tests.quick_compilation import quick_jit
 
 CLASSES, BINS = 4, 15
 
@@ -20,7 +20,7 @@ def test_bins_and_error_are_those_of_their_definition():
     confidence[:, :3] = 1.0
     confidence[:, 3] = np.float32(0.6)  # the upper end of a bin, but for rounding
 
-    @quick_jit
+    @jax.jit
     def count(*arrays):
         labels, *prediction = arrays
         return calibration.counter(Truth(labels, jnp.zeros((3, 2), jnp.int32), CLASSES))(

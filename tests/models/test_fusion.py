@@ -1,15 +1,15 @@
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from hmsa_jax.models import fusion
 from tests.models import numpy_reference
-from tests.quick_compilation import quick_jit
 
 STATIC = ("size", "resolution")
-hierarchical = quick_jit(fusion.hierarchical, static_argnames=STATIC)
-attention_weights = quick_jit(fusion.attention_weights, static_argnames=STATIC)
+hierarchical = jax.jit(fusion.hierarchical, static_argnames=STATIC)
+attention_weights = jax.jit(fusion.attention_weights, static_argnames=STATIC)
 
 
 def head_size(size, scale):
@@ -58,7 +58,7 @@ def case(request):
     scales = (1.0, *map(float, others))
     size = tuple(int(n) for n in 2 * rng.integers(10, 20, 2) + 1)
     logits, attention = random_outputs(scales, size, rng)
-    fuse = quick_jit(fuse_in_every_way, static_argnums=(2, 3))
+    fuse = jax.jit(fuse_in_every_way, static_argnums=(2, 3))
     return SimpleNamespace(
         resolution=resolution,
         size=size,

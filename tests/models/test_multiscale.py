@@ -9,7 +9,6 @@ from jax.extend import core
 from hmsa_jax.models import multiscale, remat
 from hmsa_jax.models.multiscale import Architecture
 from hmsa_jax.models.trunks import TRUNKS, hrnet
-from tests.quick_compilation import quick_jit
 
 CLASSES = 5
 
@@ -117,7 +116,7 @@ def test_shares_of_explicit_attention_sum_to_one_and_see_every_scale(minimal_tru
     graphdef, *values = multiscale.initialize(architecture, dtype="float32", remat="none", seed=0)
     images = np.random.default_rng(1).standard_normal((2, 32, 64, 3), np.float32)
 
-    @quick_jit
+    @jax.jit
     def shares(images):
         outputs, _ = multiscale.apply(graphdef, *values, images, (0.5, 1.0), train=False)
         return jnp.concatenate([outputs[0.5].attention, outputs[1.0].attention], -1)
@@ -191,7 +190,7 @@ def test_groups_of_batch_norm_see_nothing_of_each_other(minimal_trunk):
             architecture, dtype="float32", remat="none", batch_norm_group=group, seed=0
         )
 
-        @quick_jit
+        @jax.jit
         def outputs(images):
             return multiscale.apply(graphdef, *values, images, (1.0,), train=True)
 
@@ -233,7 +232,7 @@ def train_step(trunk, *, remat):
     images = np.random.default_rng(1).standard_normal((2, 32, 64, 3), np.float32)
     with jax.enable_x64(True):
         arguments = jax.tree.map(lambda x: x.astype(np.float64), (*values, images))
-        traced = quick_jit(jax.value_and_grad(loss_fn, has_aux=True)).trace(*arguments)
+        traced = jax.jit(jax.value_and_grad(loss_fn, has_aux=True)).trace(*arguments)
         result = jax.device_get(traced.lower().compile()(*arguments))
     return Counter(equation.primitive.name for equation in equations(traced.jaxpr.jaxpr)), result
 

@@ -12,7 +12,6 @@ from hmsa_jax.models.trunks import TRUNKS
 from tests.comparison import check
 from tests.fixtures import drawn
 from tests.fixtures.arrays import FOLDER, nhwc, read
-from tests.quick_compilation import quick_jit
 
 ATTENTION = {"paddleseg": "hierarchical", "paddleseg_ocrnet": "none", "mmsegmentation": "none"}
 PREDICTED = [(origin, name) for origin in ATTENTION for name in ("logits", "aux_logits")]
@@ -38,7 +37,7 @@ def predict(origin):
     graphdef, weights, coverage = load(tensors_of(origin))
     assert coverage.complete, coverage.describe()
     assert len(coverage.folded) == (7 if origin == "paddleseg_ocrnet" else 0)
-    run = quick_jit(lambda *values: multiscale.apply(graphdef, *values, (1.0,), train=False)[0])
+    run = jax.jit(lambda *values: multiscale.apply(graphdef, *values, (1.0,), train=False)[0])
     return jax.device_get(run(*weights, nhwc(drawn.image(32, 64))))[1.0]
 
 

@@ -14,7 +14,6 @@ from tests.comparison import check
 from tests.fixtures import seeded
 from tests.fixtures.arrays import FOLDER, nhwc, read
 from tests.models.published_network import RESNET, TINY, network
-from tests.quick_compilation import quick_jit
 
 TOLERANCE = 1e-4  # of the largest value: what float32 deserves
 PROTOCOLS = {
@@ -95,7 +94,7 @@ def predictions():
                 )
                 return {name: predict(outputs, images.shape[1:3], name) for name in names}
 
-            got = quick_jit(run)(*values, images)
+            got = jax.jit(run)(*values, images)
             done[fixture] = {name: (got[name], expected[name]) for name in names}
         return done[fixture]
 
@@ -119,7 +118,7 @@ def test_networks_without_attention(fixture, record_property):
         outputs, _ = multiscale.apply(graphdef, params, batch_stats, images, (1.0,), train=False)
         return resize_bilinear(outputs[1.0].logits, images.shape[1:3])
 
-    got = quick_jit(run)(*values, images)
+    got = jax.jit(run)(*values, images)
     check(record_property, got, expected[PLAIN], TOLERANCE)
 
 
@@ -131,7 +130,7 @@ def test_bfloat16_stays_near():
         outputs, _ = multiscale.apply(graphdef, params, batch_stats, images, (1.0,), train=False)
         return resize_bilinear(outputs[1.0].logits, images.shape[1:3])
 
-    got = quick_jit(run)(*values, images)
+    got = jax.jit(run)(*values, images)
     expected = expected["single/cls_out"]
     error = np.linalg.norm(got - expected) / np.linalg.norm(expected)
     assert 1e-4 < error < 3e-2
@@ -154,7 +153,7 @@ def training_step(architecture, state, images, labels, objective, dtype):
         loss, terms = objective(outputs, labels)
         return loss, (terms, batch_stats)
 
-    step = quick_jit(jax.value_and_grad(loss_fn, has_aux=True))
+    step = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     (loss, (terms, batch_stats)), gradients = step(
         params, batch_stats, nhwc(images).astype(dtype), jnp.asarray(labels)
     )

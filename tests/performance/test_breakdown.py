@@ -12,7 +12,6 @@ from hmsa_jax.models import multiscale
 from hmsa_jax.performance import breakdown, flops, hlo
 from hmsa_jax.performance.breakdown import Place, Work
 from hmsa_jax.report import step_breakdown
-from tests import quick_compilation
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 TPU_PROGRAM = (FIXTURES / "tpu_program.txt").read_text()
@@ -104,7 +103,7 @@ def test_scopes_name_the_layers_of_profiles_and_tables(loss, request):
 def test_a_compiled_step_has_the_work_of_its_jaxpr(short_trunk, loss):
     function, arguments = loss
     step = jax.jit(jax.grad(function))
-    compiled = step.lower(*arguments).compile(quick_compilation.OPTIONS)
+    compiled = step.lower(*arguments).compile()
     places = breakdown.of_program(hlo.read(compiled.as_text()))
     total = sum(places.values(), Work())
     useful = flops.count(step.trace(*arguments).jaxpr)

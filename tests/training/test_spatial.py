@@ -1,6 +1,7 @@
-"""Rows of an image over devices: what one device computes, and only edges and sums exchanged."""
+"""Rows of an image over devices: what one device computes, and only edges and sums exchanged.
 
-import re
+`test_step` has two scales and the attention between them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +18,18 @@ from hmsa_jax.models.layers import convolution
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
-from hmsa_jax.models.trunks import TRUNKS, hrnet
+from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
-from tests import quick_compilation
+from tests import least_networks
+from tests.exchanges import assert_edges_and_sums_only, exchanges
 
 CLASSES = 5
-ROWS, COLUMNS = 512, 32  # two rows of the coarsest features at scale 0.5 on each of 4 devices
+ROWS, COLUMNS = 256, 32  # two rows of the coarsest features on each of 4 devices
 ARCHITECTURE = multiscale.Architecture(
     "least",
     CLASSES,
+    attention="none",
     semantic_head="published",
     ocr_channels=16,
     ocr_key_channels=8,
@@ -36,21 +39,9 @@ ARCHITECTURE = multiscale.Architecture(
 OBJECTIVE = Objective(main_loss="rmi", aux_loss="cross_entropy")
 NARROW = 9  # channels that logits do not exceed, nor columns of the loss's maps
 
-_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
-_EXCHANGE = re.compile(rf"= (.+?) ({_KINDS})(?:-start)?\(")
-
 
 def mesh_of(spatial):
     return sharding.make_mesh(1, spatial, jax.devices()[:spatial])
-
-
-def exchanges(program):
-    """The kind and the shape of every array that devices exchange."""
-    return [
-        (kind, tuple(int(n) for n in shape.split(",") if n))
-        for arrays, kind in _EXCHANGE.findall(program.as_text())
-        for shape in re.findall(r"\[([\d,]*)\]", arrays)
-    ]
 
 
 def step_on(data, spatial):
@@ -61,22 +52,20 @@ def step_on(data, spatial):
     # Without decay the momentum after the first step is the gradient.
     sgd = optimizer.sgd(lambda step: 0.1, momentum=0.9, weight_decay=0.0)
     current = state.initial_state(*values, sgd, sharding.replicated(mesh))
-    step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=OBJECTIVE, seed=0)
+    step = make_train_step(graphdef, sgd, mesh, scales=(1.0,), objective=OBJECTIVE, seed=0)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, (2, ROWS, COLUMNS), np.uint8)
     labels[0, :20] = 255  # so that the devices have unequal numbers of labelled pixels
     images = rng.integers(0, 256, (2, ROWS, COLUMNS, 3), np.uint8)
     batch = sharding.put_batch({"image": images, "label": labels}, sharding.training_batch(mesh))
-    program = step.lower(current, batch).compile(quick_compilation.OPTIONS)
+    program = step.lower(current, batch).compile()
     return *jax.device_get(program(current, batch)), program
 
 
 # In float64: BatchNorm over the few pixels of a small crop magnifies rounding.
 @pytest.fixture(scope="module")
 def on_one_device():
-    """Of the least network with every path between HRNet's branches."""
-    size = hrnet.HRNetSize((4, 4, 8, 8), (0, 0, 1), 1, 1, 4)
-    with TRUNKS.holding("least", hrnet.trunk(size)), jax.enable_x64(True):
+    with TRUNKS.holding("least", least_networks.HRNET), jax.enable_x64(True):
         yield step_on(1, 1)
 
 
@@ -108,15 +97,8 @@ def test_step_equals_that_of_one_device(on_one_device, shared_out):
 
 def test_step_exchanges_edges_and_sums_only(shared_out):
     current, _, program = shared_out
-    found = exchanges(program)
-    assert {kind for kind, _ in found} == {"collective-permute", "all-reduce"}
-    passed_on = [shape for kind, shape in found if kind == "collective-permute"]
-    # Of features a row. Of logits and of the loss's maps a few: its pooling makes 129 rows of 512.
-    assert {rows for _, rows, _, channels in passed_on if channels > NARROW} == {1}
-    assert max(rows for _, rows, *_ in passed_on) <= 10
-    # What is summed are gradients of kernels, and vectors: no features.
-    kernels = {x.shape for x in jax.tree.leaves(current.params) if x.ndim == 4}
-    assert {shape for kind, shape in found if kind == "all-reduce" and len(shape) > 3} <= kernels
+    # Pooling in the loss makes 65 rows of 256.
+    assert_edges_and_sums_only(program, jax.tree.leaves(current.params), narrow=NARROW, rows=10)
 
 
 def kinds(function, shape, spatial):
@@ -130,7 +112,7 @@ def kinds(function, shape, spatial):
     def compiled_kinds(function, x):
         y = jax.eval_shape(function, x)
         step = jax.jit(function, in_shardings=rows_of(x), out_shardings=rows_of(y))
-        return [kind for kind, _ in exchanges(step.lower(x).compile(quick_compilation.OPTIONS))], y
+        return [kind for kind, _ in exchanges(step.lower(x).compile())], y
 
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     forward, y = compiled_kinds(function, x)
@@ -228,7 +210,7 @@ def pyramid_on(spatial):
         in_shardings=(sharding.replicated(mesh), rows),
         out_shardings=((None, (rows, None)), (sharding.replicated(mesh), rows)),
     )
-    program = step.lower(params, features).compile(quick_compilation.OPTIONS)
+    program = step.lower(params, features).compile()
     return jax.device_get(program(params, features)), program
 
 

@@ -9,10 +9,11 @@ import pytest
 from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import fusion, multiscale
-from hmsa_jax.models.trunks import TRUNKS, resnet
+from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.step import make_train_step
-from tests import quick_compilation
+from tests import least_networks
+from tests.exchanges import assert_edges_and_sums_only
 
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
@@ -56,7 +57,7 @@ def run(
         **extras,
     )
     batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
-    compiled = step.lower(current, batch).compile(quick_compilation.OPTIONS)
+    compiled = step.lower(current, batch).compile()
     metrics = []
     for _ in range(steps):
         current, figures = compiled(current, batch)
@@ -91,10 +92,9 @@ def test_sharded_equals_unsharded(on_one_device, on_eight_devices):
 
 def test_sharded_deeplab_equals_unsharded():
     """Its pyramid sees 36 rows away, further than a device has rows."""
-    size = resnet.ResNetSize((1, 1, 1, 1), channels=4)
     architecture = multiscale.Architecture("least", CLASSES, attention="none")
     objective = Objective("cross_entropy", aux_weight=0.0)
-    with TRUNKS.holding("least", resnet.trunk(size)):
+    with TRUNKS.holding("least", least_networks.RESNET):
         assert_sharding_changes_nothing(architecture, objective, scales=(1.0,))
 
 
@@ -131,6 +131,12 @@ def test_state_is_replicated_and_reduced(on_eight_devices):
     state_shardings = jax.tree.leaves(compiled.output_shardings[0])
     assert all(s.is_fully_replicated for s in state_shardings)
     assert "all-reduce" in compiled.as_text()
+
+
+def test_rows_exchange_edges_and_sums_only(on_eight_devices):
+    current, _, compiled = on_eight_devices
+    params = jax.tree.leaves(current.params)
+    assert_edges_and_sums_only(compiled, params, narrow=CLASSES, rows=2)
 
 
 def test_state_memory_is_reused(on_one_device):
