@@ -327,25 +327,28 @@ def test_a_size_is_rows_and_columns(size, capsys):
     assert "is no size; expected rows and columns" in capsys.readouterr().err
 
 
-def test_onnxruntime_says_what_the_run_says(directory, tmp_path):
+@pytest.mark.parametrize(
+    ("way", "scales"), [(PROTOCOL, 2), ("hierarchical:0.5,1,2@40%", 3)], ids=["whole", "window"]
+)
+def test_onnxruntime_says_what_the_run_says(directory, tmp_path, way, scales):
     onnx, onnxruntime = map(pytest.importorskip, ("onnx", "onnxruntime"))
     pytest.importorskip("jax2onnx")
     out = tmp_path / "network.onnx"
-    do(directory, out, form="onnx", is_exact=True, flip=True)
+    do(directory, out, form="onnx", is_exact=True, flip=True, protocol=way)
     session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     image = RNG.integers(0, 256, (*SIZE, 3), np.uint8)
     names = [output.name for output in session.get_outputs()]
     got = dict(zip(names, session.run(names, {"image": image[None]}), strict=True))
-    output = hmsa_jax.load_run(directory).outputs(image, protocol=PROTOCOL, flip=True)
+    output = hmsa_jax.load_run(directory).outputs(image, protocol=way, flip=True)
     logits = np.asarray(output.logits[0])
     assert (got["classes"][0] == logits.argmax(-1)).mean() > 0.998
     assert np.abs(got["probability"][0] - 255 * jax.nn.softmax(logits).max(-1)).max() < 1
-    assert got["shares"].shape == (1, 2, *SIZE)
+    assert got["shares"].shape == (1, scales, *SIZE)
     assert got["finite"].tolist() == [True]
     about = json.loads(session.get_modelmeta().custom_metadata_map[onnx_file.METADATA])
     assert about["classes"][0] == "road"
     weights = [(w.data_type, *w.dims, w.raw_data) for w in onnx.load(out).graph.initializer]
-    assert len(weights) == len(set(weights))  # though both scales and their mirror images use them
+    assert len(weights) == len(set(weights))  # though all scales and their mirror images use them
 
 
 def test_onnx_of_fewer_bits(directory, tmp_path, capsys, monkeypatch):

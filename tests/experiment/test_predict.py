@@ -289,6 +289,19 @@ def test_tiles_say_what_the_whole_image_says(run, images, predicted, tmp_path, c
 def test_a_tile_that_cannot_be(run, images, tmp_path):
     with pytest.raises(ValueError, match="--tile is 100; expected a multiple of 128"):
         do(run, images, tmp_path / "out", tile=100)
+    with pytest.raises(ValueError, match=r"--tile is 128, .* at 40 % chooses among the places of"):
+        do(run, images, tmp_path / "out", tile=128, protocol="hierarchical:0.5,1,2@40%")
+
+
+def test_outside_of_its_window_the_highest_scale_has_no_share(run, images, tmp_path):
+    out = tmp_path / "out"
+    way = "hierarchical:0.5,1,2@40%"
+    assert do(run, images / "a.jpg", out, save=("mask", "shares", "scales"), protocol=way)
+    shares = [read(out / "shares" / s / "a.png").astype(int) for s in ("0.5", "1", "2")]
+    assert np.abs(sum(shares) - 255).max() <= 2
+    assert 0.2 < (shares[2] == 0).mean() < 0.8
+    name = json.loads((out / "predict.json").read_text())["protocol"]
+    assert protocol_lib.of_name(name) == protocol_lib.parse(way)
 
 
 def test_an_image_whose_maps_no_machine_holds(run, tmp_path, monkeypatch):
