@@ -59,6 +59,7 @@ def make_evaluation_step(
       finite, bool `[B]`.
     """
 
+    @jax.named_scope("metrics")
     def counts(outputs: Sequence[ProtocolOutput], batch: dict[str, jax.Array]) -> dict[str, Any]:
         truth = Truth(batch["label"], _sizes(batch), classes)
         counters = {name: METRICS.get(name).counter(truth) for name in metrics}

@@ -107,6 +107,7 @@ class Protocol:
         del size
         return {scale: outputs[scale].attention for scale in self.scales}
 
+    @jax.named_scope("fusion")
     def _fuse(self, logits, outputs, size, resolution):
         if self.fusion.attention is None:
             return self.fusion.fuse(logits, size, resolution=resolution)
@@ -285,7 +286,8 @@ def predict_all(
     shared = tuple(sorted(needed))
 
     def predict(images):
-        images = normalize(images)
+        with jax.named_scope("input"):
+            images = normalize(images)
         run = functools.partial(
             multiscale.apply, graphdef, params, batch_stats, images, sizes=sizes
         )

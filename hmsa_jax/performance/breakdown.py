@@ -13,7 +13,7 @@ from hmsa_jax.performance.modelled_time import cycles
 _LAYER = re.compile(
     r"trunk|stem|stage_\d+|transition_\d+|branch_\d+|exchange|concatenation"
     r"|decoder|aux_head|features|regions|context|pyramid|output|semantic_head|attention_head"
-    r"|losses|main|aux|scales|fusion|optimizer|input"
+    r"|losses|main|aux|scales|fusion|optimizer|input|metrics"
 )
 KINDS = ("convolution", "product", "statistics", "normalization", "resize")
 COPY, ELEMENTWISE = "copy", "elementwise"
