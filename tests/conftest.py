@@ -24,10 +24,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hmsa-compiled-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    # As `host_memory.keep_freed`, for all processes of the tests.
-    os.environ["MALLOC_ARENA_MAX"] = "1"
-    os.environ["MALLOC_MMAP_MAX_"] = "0"
-    os.environ["MALLOC_TRIM_THRESHOLD_"] = str(2**40)
+    # With more, glibc keeps for each thread of the compiler what it took at most.
+    os.environ["MALLOC_ARENA_MAX"] = "2"
 
 import cv2
 import jax

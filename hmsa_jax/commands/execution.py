@@ -18,7 +18,7 @@ from hmsa_jax.commands.command import WORKDIR, Command
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import hosts, joining
 from hmsa_jax.experiment import feasibility, run_directory
-from hmsa_jax.runtime import background, host_memory, storage, system_errors, versions
+from hmsa_jax.runtime import background, storage, system_errors, versions
 from hmsa_jax.runtime.paths import any_path, local_path
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint_reading, training_record
@@ -42,7 +42,6 @@ def execute(verb: str, command: Command, options: argparse.Namespace, typed: lis
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # libraries ask for theirs, which nobody types here
     checkpoint_reading.hush_orbax()
-    host_memory.keep_freed()
     _cache_compilations()
     options.command_line = ["python", "main.py", verb, *typed]
     background.status = 1  # of an error that nobody expects

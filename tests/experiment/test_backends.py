@@ -10,8 +10,10 @@ import pytest
 
 from configs import street_scenes
 from hmsa_jax.experiment import backends, compile_report, experiment
+from hmsa_jax.performance import breakdown
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.report import backends as report
+from hmsa_jax.report import step_breakdown
 
 
 @pytest.fixture
@@ -61,11 +63,15 @@ def test_command_measures_and_goes_on(config, tmp_path, monkeypatch):
 def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
     started = []
 
-    def reported(config, target, step, images_per_device, environment):
+    def reported(config, target, step, images_per_device, breaks_down, environment):
         started.append((target.name, step))
         row = {"target": target.name, "step": step, "status": "fits", "message": ""}
         if step == "train" and len(started) == 2:
             row |= {"status": "failed", "message": "for once"}
+        if breaks_down:
+            place = breakdown.Place("trunk/stem", "convolution", False)
+            parts = step_breakdown.to_rows({place: breakdown.Work(3, 10**9, 2 * 10**9, 1)}, None)
+            row |= {"device": "cpu", "breakdown": parts}
         return row | {"compiler": target_lib.compiler_version(target)}
 
     monkeypatch.setattr(backends, "_report_apart", reported)
@@ -79,6 +85,10 @@ def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
     assert started[2:] == [("cpu:1", "train"), ("cpu:2", "train"), ("cpu:2", "evaluate")]
     assert [row["status"] for row in rows] == ["fits"] * 4
     assert len(json.loads(path.read_text())["rows"]) == 4
+    for _ in range(2):  # rows without a breakdown are not what is asked for
+        backends.backends(config, tmp_path, targets="cpu:1", steps="train", breaks_down=True)
+    assert started[5:] == [("cpu:1", "train")]
+    assert "| trunk/stem | 1000.0 | 2.00 | 1 |" in (tmp_path / "breakdown.md").read_text()
 
 
 def test_killed_compiler_is_a_row_with_a_hint(config, tmp_path, monkeypatch):
@@ -93,7 +103,7 @@ def test_killed_compiler_is_a_row_with_a_hint(config, tmp_path, monkeypatch):
 def test_quick_is_for_tpus_and_not_mixed_with_others(config, tmp_path, monkeypatch):
     levels = {}
 
-    def reported(config, target, step, images_per_device, environment):
+    def reported(config, target, step, images_per_device, breaks_down, environment):
         levels[target.name] = environment.get("JAX_OPTIMIZATION_LEVEL")
         return {"target": target.name, "step": step, "status": "fits", "message": ""}
 
