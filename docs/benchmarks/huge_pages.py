@@ -22,13 +22,14 @@ import numpy as np
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 RUNS = 9
+WORKER = "--worker"
 SIDES = {"as it is": {}, "huge": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 
 
 def main(changes: list[str]) -> None:
     workers = {
         side: subprocess.Popen(
-            [sys.executable, __file__, f"--worker={side}", *changes],
+            [sys.executable, __file__, WORKER, *changes],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -106,9 +107,5 @@ def work(changes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    own = [argument for argument in sys.argv[1:] if argument.startswith("--worker=")]
-    others = [argument for argument in sys.argv[1:] if argument not in own]
-    if own:
-        work(others)
-    else:
-        main(others)
+    changes = [argument for argument in sys.argv[1:] if argument != WORKER]
+    (work if WORKER in sys.argv else main)(changes)
