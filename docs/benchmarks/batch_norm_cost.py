@@ -7,6 +7,7 @@ run in turns. Prints the medians and the median of the ratios, and the error of 
 1000 deviations.
 """
 
+import functools
 import pathlib
 import statistics
 import sys
@@ -23,10 +24,14 @@ from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.layers import batch_norm
 from hmsa_jax.training import optimizer
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.state import initial_state
 from hmsa_jax.training.step import make_train_step
 
 CROP, CLASSES, RUNS = (256, 512), 19, 9
+NUMBERS = Hyperparameters(
+    seed=0, learning_rate=0.01, poly_exponent=2.0, steps=1000, weight_decay=5e-4
+)
 
 
 def one_pass(x, running_mean, running_var, scale, bias, group, dtype, shares=(1, 1)):
@@ -53,7 +58,9 @@ FORMS = {
 
 def main() -> None:
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
-    sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
+    numbers = NUMBERS.on(sharding.replicated(mesh))
     steps, states, times = {}, {}, {name: [] for name in FORMS}
     batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
     for name, form in FORMS.items():
@@ -65,13 +72,13 @@ def main() -> None:
         )
         states[name] = initial_state(*values, sgd, sharding.replicated(mesh))
         step = make_train_step(
-            graphdef, sgd, mesh, scales=(0.5, 1.0), objective=Objective("cross_entropy"), seed=0
+            graphdef, make_sgd, mesh, scales=(0.5, 1.0), objective=Objective("cross_entropy")
         )
-        steps[name] = step.lower(states[name], batch).compile()
+        steps[name] = step.lower(states[name], numbers, batch).compile()
     for run in range(RUNS + 1):
         for name, step in steps.items():
             begin = time.perf_counter()
-            states[name], metrics = jax.block_until_ready(step(states[name], batch))
+            states[name], metrics = jax.block_until_ready(step(states[name], numbers, batch))
             if run:  # the first one warms up
                 times[name].append(time.perf_counter() - begin)
             elif name == "one pass":

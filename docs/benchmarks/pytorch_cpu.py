@@ -144,7 +144,7 @@ def our_jobs(args: argparse.Namespace):
         tensors, assembled.params, assembled.batch_stats, assembled.architecture
     )
     state = checkpoint.with_weights(assembled.initial_state(), *ours)
-    weights = state.params, state.batch_stats
+    weights, numbers = (state.params, state.batch_stats), assembled.numbers()
     host = dict(np.load(args.folder / "batch.npz"))
     batch = sharding.put_batch(host, sharding.training_batch(assembled.mesh))
     images = {"image": sharding.whole_images(assembled.mesh)}
@@ -157,7 +157,7 @@ def our_jobs(args: argparse.Namespace):
     }
     compiled, taken = {}, []
     for job in args.jobs:
-        arguments = (state, batch) if job == "train step" else (*weights, on_device)
+        arguments = (state, numbers, batch) if job == "train step" else (*weights, on_device)
         begin = time.perf_counter()
         compiled[job] = steps[job]().lower(*arguments).compile()
         taken.append(f"{job} in {time.perf_counter() - begin:.0f} s")
@@ -172,7 +172,7 @@ def our_jobs(args: argparse.Namespace):
 
     def step():
         nonlocal state
-        state, metrics = jax.block_until_ready(compiled["train step"](state, batch))
+        state, metrics = jax.block_until_ready(compiled["train step"](state, numbers, batch))
         return metrics["loss"]
 
     about = f"ours: jax {jax.__version__}, compiled {', '.join(taken)}"

@@ -9,6 +9,7 @@ of the last stage, one after the other, forward and backward. Neither has to be 
 `requirements-targets.txt` has the compilers.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -31,11 +32,15 @@ from hmsa_jax.performance import compiled
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.modelled_time import modelled_seconds
 from hmsa_jax.training import optimizer
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.state import initial_state
 from hmsa_jax.training.step import make_train_step
 
 TARGETS = {"h100": "h100:1", "v5e": "v5e:2x2"}  # of which the first device
 CROP, CLASSES, MODULES = (1024, 2048), 19, 2
+NUMBERS = Hyperparameters(
+    seed=0, learning_rate=0.01, poly_exponent=2.0, steps=1000, weight_decay=5e-4
+)
 MIB = 2**20
 
 
@@ -64,15 +69,17 @@ def compile_step(policy: str, device: jax.Device) -> jax.stages.Compiled:
     graphdef, *values = multiscale.initialize(
         multiscale.Architecture("w48", CLASSES), dtype="bfloat16", remat=policy, seed=0
     )
-    sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
     state = jax.eval_shape(lambda *v: initial_state(*v, sgd, sharding.replicated(mesh)), *values)
+    numbers = jax.eval_shape(lambda: NUMBERS.on(sharding.replicated(mesh)))
     batch = {
         "image": jax.ShapeDtypeStruct((1, *CROP, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct((1, *CROP), jnp.uint8),
     }
     objective = Objective(scale_weight=0.05)
-    step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective, seed=0)
-    return step.lower(state, batch).compile()
+    step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective)
+    return step.lower(state, numbers, batch).compile()
 
 
 def compile_pair(policy: str, device: jax.Device) -> jax.stages.Compiled:

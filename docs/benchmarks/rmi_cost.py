@@ -7,6 +7,7 @@ activations recomputed. The step with RMI and the one with binary cross-entropy 
 other half of the same loss, run in turns; their difference is RMI's.
 """
 
+import functools
 import pathlib
 import statistics
 import sys
@@ -21,10 +22,14 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.training import optimizer
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.state import initial_state
 from hmsa_jax.training.step import make_train_step
 
 CROP, CLASSES, RUNS = (512, 1024), 19, 3
+NUMBERS = Hyperparameters(
+    seed=0, learning_rate=0.01, poly_exponent=2.0, steps=1000, weight_decay=5e-4
+)
 GIB = 2**30
 
 
@@ -33,16 +38,18 @@ def main() -> None:
     graphdef, params, batch_stats = multiscale.initialize(
         multiscale.Architecture("w48", CLASSES), dtype="float32", remat="modules", seed=0
     )
-    sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
     state = initial_state(params, batch_stats, sgd, sharding.replicated(mesh))
     batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
+    numbers = NUMBERS.on(sharding.replicated(mesh))
     steps, times = {}, {}
     for loss in ("rmi", "binary_cross_entropy"):
         step = make_train_step(
-            graphdef, sgd, mesh, scales=(0.5, 1.0), objective=Objective(main_loss=loss), seed=0
+            graphdef, make_sgd, mesh, scales=(0.5, 1.0), objective=Objective(main_loss=loss)
         )
         begin = time.perf_counter()
-        steps[loss] = step.lower(state, batch).compile()
+        steps[loss] = step.lower(state, numbers, batch).compile()
         memory = steps[loss].memory_analysis().temp_size_in_bytes / GIB
         flops = steps[loss].cost_analysis()["flops"] / 1e12
         print(
@@ -54,7 +61,7 @@ def main() -> None:
     for run in range(RUNS + 1):  # the first is not counted
         for loss, step in steps.items():
             begin = time.perf_counter()
-            state, metrics = jax.block_until_ready(step(state, batch))
+            state, metrics = jax.block_until_ready(step(state, numbers, batch))
             if run:
                 times[loss].append(time.perf_counter() - begin)
                 print(f"{loss}: {times[loss][-1]:.2f} s, loss {metrics['loss']:.4f}", flush=True)

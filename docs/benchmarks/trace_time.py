@@ -5,6 +5,7 @@
 Abstract arrays only: nothing is compiled or run, whatever the crop.
 """
 
+import functools
 import pathlib
 import statistics
 import sys
@@ -19,10 +20,14 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.training import optimizer
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.state import initial_state
 from hmsa_jax.training.step import make_train_step
 
 CROP = (1024, 2048)
+NUMBERS = Hyperparameters(
+    seed=0, learning_rate=0.01, poly_exponent=2.0, steps=1000, weight_decay=5e-4
+)
 RUNS = 3
 
 
@@ -32,10 +37,12 @@ def main() -> None:
         architecture, dtype="bfloat16", remat="none", seed=0
     )
     mesh = sharding.make_mesh(-1, 1)
-    sgd = optimizer.sgd(optimizer.poly_schedule(0.01, 2.0, 1000), momentum=0.9, weight_decay=5e-4)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
     state = jax.eval_shape(
         lambda p, s: initial_state(p, s, sgd, sharding.replicated(mesh)), params, batch_stats
     )
+    numbers = jax.eval_shape(lambda: NUMBERS.on(sharding.replicated(mesh)))
     batch_size = mesh.shape["data"]
     batch = {
         "image": jax.ShapeDtypeStruct((batch_size, *CROP, 3), jnp.uint8),
@@ -48,14 +55,13 @@ def main() -> None:
         jax.clear_caches()
         step = make_train_step(
             graphdef,
-            sgd,
+            make_sgd,
             mesh,
             scales=(0.5, 1.0),
             objective=Objective(scale_weight=0.05),
-            seed=0,
         )
         begin = time.perf_counter()
-        traced = step.trace(state, batch)
+        traced = step.trace(state, numbers, batch)
         middle = time.perf_counter()
         traced.lower()
         end = time.perf_counter()

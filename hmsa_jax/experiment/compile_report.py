@@ -7,6 +7,7 @@ Compilers read environment variables as the process starts, and only its end ret
 
 import copy
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -143,12 +144,13 @@ def train_program(experiment: Experiment, images_per_device: int) -> Program:
     experiment = dataclasses.replace(experiment, config=config)
     experiment.check_batch()
     batch = _batch(images, config, sharding.training_batch(mesh))
+    numbers = functools.cache(experiment.numbers)  # where they are only described there are none
     return Program(
         step=experiment.train_step(),
         useful=experiment.without_recomputation().train_step(),
-        arguments=(jax.eval_shape(experiment.initial_state), batch),
+        arguments=(*map(jax.eval_shape, (experiment.initial_state, experiment.numbers)), batch),
         images=images,
-        run=lambda step, state, batch: step(state, batch),
+        run=lambda step, state, batch: step(state, numbers(), batch),
     )
 
 

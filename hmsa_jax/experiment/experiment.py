@@ -1,8 +1,9 @@
 """What a config stands for: the mesh, the classes, the network, its optimizer and its steps."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +28,8 @@ from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.performance import flops
 from hmsa_jax.performance.efficiency import StepWork
-from hmsa_jax.training.optimizer import OPTIMIZERS, poly_schedule
+from hmsa_jax.training.hyperparameters import Hyperparameters
+from hmsa_jax.training.optimizer import OPTIMIZERS
 from hmsa_jax.training.state import TrainState, initial_state
 from hmsa_jax.training.step import make_train_step
 
@@ -46,8 +48,8 @@ class Experiment:
       graphdef: the network in code, in no particular form; see `network_for`.
       augment: what happens to the colours of the training images.
       objective: what training minimises.
-      schedule: step -> learning rate.
-      optimizer: with that schedule.
+      hyperparameters: the numbers that a step is given, on the host.
+      make_optimizer: as for `make_train_step`.
       params: the drawn parameters, host arrays.
       batch_stats: the first running statistics, host arrays.
     """
@@ -59,8 +61,8 @@ class Experiment:
     graphdef: nnx.GraphDef
     augment: Photometric
     objective: Objective
-    schedule: optax.Schedule
-    optimizer: optax.GradientTransformation
+    hyperparameters: Hyperparameters
+    make_optimizer: Callable[..., optax.GradientTransformation]
     params: dict
     batch_stats: dict
 
@@ -76,13 +78,18 @@ class Experiment:
 
     def initial_state(self) -> TrainState:
         """The state before the first step, on all devices."""
+        given = self.hyperparameters
         return initial_state(
             self.params,
             self.batch_stats,
-            self.optimizer,
+            self.make_optimizer(given.schedule, weight_decay=given.weight_decay),
             sharding.replicated(self.mesh),
             ema=self.config.optimizer.ema_decay > 0,
         )
+
+    def numbers(self) -> Hyperparameters:
+        """The hyperparameters on all devices, as the train step takes them."""
+        return self.hyperparameters.on(sharding.replicated(self.mesh))
 
     def network_for(
         self, images: int, *, scales: Iterable[float], whole_rows: bool
@@ -125,11 +132,10 @@ class Experiment:
                 scales=self.config.objective.scales,
                 whole_rows=self.mesh.shape["spatial"] == 1,
             ),
-            self.optimizer,
+            self.make_optimizer,
             self.mesh,
             scales=self.config.objective.scales,
             objective=self.objective,
-            seed=self.config.seed,
             augment=self.augment,
             frozen=optimization.frozen,
             accumulate=optimization.accumulate,
@@ -235,7 +241,6 @@ def assemble(
     # How many steps epochs are is known where the data are: `train` says it, and no other command
     # asks for a learning rate.
     steps = config.steps or 1
-    schedule = poly_schedule(optimization.learning_rate, optimization.poly_exponent, steps)
     return Experiment(
         config=config,
         label_spec=label_spec,
@@ -244,11 +249,16 @@ def assemble(
         graphdef=graphdef,
         augment=Photometric(**config.augment),
         objective=_objective(config),
-        schedule=schedule,
-        optimizer=OPTIMIZERS.get(optimization.name)(
-            schedule,
-            momentum=optimization.momentum,
+        hyperparameters=Hyperparameters(
+            seed=config.seed,
+            learning_rate=optimization.learning_rate,
+            poly_exponent=optimization.poly_exponent,
+            steps=steps,
             weight_decay=optimization.weight_decay,
+        ),
+        make_optimizer=functools.partial(
+            OPTIMIZERS.get(optimization.name),
+            momentum=optimization.momentum,
             decay_vectors=optimization.decay_vectors,
             frozen=optimization.frozen,
         ),

@@ -212,7 +212,7 @@ def _run_steps(
                 start_step,
                 config.data.batch_size,
                 work,
-                experiment.schedule,
+                experiment.hyperparameters.schedule,
                 Goodput(monitor.record.began, writer.earlier),
                 writer,
                 progress,
@@ -228,18 +228,20 @@ def _compile_step(experiment, state, batch):
     """Compiles before the loop, so that its first step is as fast as the others.
 
     Returns:
-      The compiled step, and its `StepWork`, which is counted in the background.
+      The compiled step, `(state, batch) -> (state, metrics)`, and its `StepWork`, which is counted
+      in the background.
     """
     tell("Compiling the train step (once; the cache keeps it) ...")
     begin = time.monotonic()
     train_step = experiment.train_step()
-    shapes = jax.tree.map(_shape, (state, batch))  # the first step takes the arrays
     with jax.transfer_guard("allow"):
+        numbers = experiment.numbers()
+        shapes = jax.tree.map(_shape, (state, numbers, batch))  # the first step takes the arrays
         traced = train_step.trace(*shapes)
         work = Background(functools.partial(experiment.step_work, traced, *shapes))
         compiled = traced.lower().compile()
     tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
-    return compiled, work
+    return lambda state, batch: compiled(state, numbers, batch), work
 
 
 def _shape(array: jax.Array) -> jax.ShapeDtypeStruct:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import jax
 from jax.sharding import Mesh
-from jax.stages import Compiled
 
 from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.distributed.preemption import LastStep, Preemption
@@ -18,6 +17,10 @@ from hmsa_jax.training.checkpoint import Checkpoints
 from hmsa_jax.training.monitor import Monitor
 from hmsa_jax.training.state import TrainState
 from hmsa_jax.training.step_log import STEPS_AHEAD, StepLog
+
+Step = Callable[
+    [TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]
+]  # (state, batch) -> (state, metrics)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Loop:
         mesh: Mesh,
         *,
         compile_step: Callable[
-            [TrainState, dict[str, jax.Array]], tuple[Compiled, Background[StepWork]]
+            [TrainState, dict[str, jax.Array]], tuple[Step, Background[StepWork]]
         ],
         make_log: Callable[[Background[StepWork]], StepLog],
         checkpoints: Checkpoints,

@@ -3,19 +3,27 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from hmsa_jax.runtime.registry import Registry
 
 
-def poly_schedule(learning_rate: float, exponent: float, steps: int) -> optax.Schedule:
-    """learning_rate x (1 - step / steps) ^ exponent.
+def poly_schedule(
+    learning_rate: ArrayLike, exponent: ArrayLike, steps: ArrayLike
+) -> optax.Schedule:
+    """learning_rate x (1 - step / steps) ^ exponent, of numbers or of arrays in a program.
 
     >>> schedule = poly_schedule(0.01, 2.0, 100)
     >>> [round(float(schedule(step)), 6) for step in (0, 50, 100)]
     [0.01, 0.0025, 0.0]
     """
-    return optax.polynomial_schedule(learning_rate, 0.0, exponent, steps)
+
+    def at(step):
+        return learning_rate * (1 - jnp.clip(step, 0, steps) / steps) ** exponent
+
+    return at
 
 
 def sgd(

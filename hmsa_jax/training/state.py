@@ -52,15 +52,13 @@ def initial_state(
       sharding: of every array.
       ema: whether there is to be a moving average of the parameters.
     """
-    # One process has nothing to compare, and may only describe the devices that it compiles for.
-    put = jax.device_put if jax.process_count() == 1 else put_equal
-    params = put(params, sharding)
+    params = put_equal(params, sharding)
     opt_state = jax.jit(optimizer.init, out_shardings=sharding)(params)
     return TrainState(
         params=params,
-        batch_stats=put(batch_stats, sharding),
+        batch_stats=put_equal(batch_stats, sharding),
         opt_state=opt_state,
-        step=put(np.zeros((), np.int32), sharding),
+        step=put_equal(np.zeros((), np.int32), sharding),
         # A copy: a step reuses the memory of both.
         ema_params=jax.tree.map(jnp.copy, params) if ema else None,
     )

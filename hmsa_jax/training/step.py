@@ -25,29 +25,30 @@ _AUGMENT = 2**31  # folded into a key; the dropout's are folded with small numbe
 
 def make_train_step(
     graphdef: nnx.GraphDef,
-    optimizer: optax.GradientTransformation,
+    make_optimizer: Callable[..., optax.GradientTransformation],
     mesh: Mesh,
     *,
     scales: tuple[float, ...],
     objective: Objective,
-    seed: int,
     augment: Callable[[jax.Array, jax.Array], jax.Array] = _AS_THEY_ARE,
     frozen: tuple[str, ...] = (),
     accumulate: int = 1,
     ema_decay: float = 0.0,
 ) -> jax.stages.Wrapped:
-    """Compiles to `(state, batch) -> (state, metrics)`; the given state's memory is reused.
+    """Compiles to `(state, hyperparameters, batch) -> (state, metrics)`.
+
+    The given state's memory is reused.
 
     Loss, gradients and, unless the network has groups of its own, BatchNorm statistics are those of
     the global batch: the reductions come from the shardings.
 
     Args:
       graphdef: the network, from `multiscale.initialize`.
-      optimizer: one of `optimizer.OPTIMIZERS`, made.
+      make_optimizer: one of `optimizer.OPTIMIZERS`, with all its arguments but the schedule and
+        `weight_decay`.
       mesh: from `sharding.make_mesh`.
       scales: scales to train with, 1.0 among them; the paper's pair is (0.5, 1.0).
       objective: what the steps minimise.
-      seed: of dropout and augmentation, together with the step.
       augment: `(key, images) -> images`, what happens to the colours of a batch of uint8 images
         before they are normalised; as it stands, nothing.
       frozen: parts of the network that have no gradient, as for the optimizer.
@@ -56,8 +57,9 @@ def make_train_step(
       ema_decay: of the moving average of the parameters, if the state has one.
 
     Returns:
-      A jitted function. The batch holds uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`; the
-      metrics are float32 scalars: `loss`, its terms, and `grad_norm`.
+      A jitted function. `Hyperparameters` are the second argument, on the devices. The batch holds
+      uint8 `image` `[B, H, W, 3]` and `label` `[B, H, W]`; the metrics are float32 scalars: `loss`,
+      its terms, and `grad_norm`.
     """
 
     def loss_fn(params, batch_stats, batch, dropout_key):
@@ -110,13 +112,16 @@ def make_train_step(
         )
         return *jax.tree.map(lambda x: x / accumulate, sums), batch_stats
 
-    def train_step(state, batch):
-        dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
+    def train_step(state, hyperparameters, batch):
+        dropout_key = jax.random.fold_in(jax.random.key(hyperparameters.seed), state.step)
         if accumulate == 1:
             loss, terms, grads, batch_stats = differentiate(state, batch, dropout_key)
         else:
             loss, terms, grads, batch_stats = differentiate_in_parts(state, batch, dropout_key)
         with jax.named_scope("optimizer"):
+            optimizer = make_optimizer(
+                hyperparameters.schedule, weight_decay=hyperparameters.weight_decay
+            )
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             norm = optax.global_norm(grads)
@@ -132,7 +137,7 @@ def make_train_step(
 
     return jax.jit(
         train_step,
-        in_shardings=(replicated(mesh), training_batch(mesh)),
+        in_shardings=(replicated(mesh), replicated(mesh), training_batch(mesh)),
         out_shardings=(replicated(mesh), replicated(mesh)),
         donate_argnums=0,
     )

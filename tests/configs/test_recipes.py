@@ -279,13 +279,13 @@ def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
     before = bytes_on_devices()
     with TRUNKS.holding("least", least_networks.HRNET):
         assembled = experiment.assemble(config)
-    state = jax.eval_shape(assembled.initial_state)
+    state, numbers = map(jax.eval_shape, (assembled.initial_state, assembled.numbers))
     shape = (EXPECTED[name]["data.batch_size"], *EXPECTED[name]["data.crop_size"])
     batch = {
         "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
     }
-    successor, metrics = jax.eval_shape(assembled.train_step(), state, batch)
+    successor, metrics = jax.eval_shape(assembled.train_step(), state, numbers, batch)
     assert bytes_on_devices() - before < 2**20  # the parameters alone have over 10 MB
     assert jax.tree.structure(successor) == jax.tree.structure(state)
     for new, old in zip(jax.tree.leaves(successor), jax.tree.leaves(state), strict=True):

@@ -8,6 +8,7 @@ from flax import nnx
 
 from configs import street_scenes
 from hmsa_jax.auto_labels import labelling
+from hmsa_jax.config import schema
 from hmsa_jax.experiment import compile_report, experiment
 from hmsa_jax.inference import image_job
 from hmsa_jax.inference import protocol as protocol_lib
@@ -102,6 +103,31 @@ def test_each_program_has_the_form_for_its_own_batch(
     # An image at a scale above 2 takes the memory of several.
     config.evaluate.protocols = ("hierarchical:0.5,1,2.5",)
     assert form_of_step(assembled, assembled.evaluation_step) == "narrow"
+
+
+def test_numbers_of_a_training_are_no_part_of_its_program(short_trunk):
+    """So that a sweep over seeds, learning rates and lengths compiles once."""
+
+    def program(**changes):
+        config = schema.override(
+            street_scenes.get_config(),
+            {"model.trunk": "short", "data.crop_size": (32, 32)} | changes,
+        )
+        made = compile_report.train_program(experiment.assemble(config), 1)
+        return made.step.lower(*made.arguments).as_text()
+
+    numbers = {
+        "seed": 7,
+        "steps": 60000,
+        "optimizer.learning_rate": 0.001,
+        "optimizer.poly_exponent": 2.0,
+        "optimizer.weight_decay": 0.1,
+        "checkpoint.every": 5,
+        "evaluate.every": 10,
+        "data.class_uniform_share": 0.5,
+    }
+    assert program() == program(**numbers)
+    assert program() != program(**{"optimizer.momentum": 0.5})
 
 
 def test_mesh_is_made_of_the_devices_that_are_given():

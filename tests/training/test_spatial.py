@@ -3,6 +3,8 @@
 `test_step` has two scales and the attention between them.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import optimizer, state
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.step import make_train_step
 from tests import least_networks
 from tests.exchanges import assert_edges_and_sums_only, exchanges
@@ -37,6 +40,7 @@ ARCHITECTURE = multiscale.Architecture(
     dropout=0.5,
 )
 OBJECTIVE = Objective(main_loss="rmi", aux_loss="cross_entropy")
+NUMBERS = Hyperparameters(seed=0, learning_rate=0.1, poly_exponent=1.0, steps=10, weight_decay=0.0)
 NARROW = 9  # channels that logits do not exceed, nor columns of the loss's maps
 
 
@@ -50,16 +54,18 @@ def step_on(data, spatial):
     graphdef, *values = multiscale.initialize(ARCHITECTURE, dtype="float64", remat="none", seed=0)
     values = jax.tree.map(lambda x: x.astype("float64"), values)
     # Without decay the momentum after the first step is the gradient.
-    sgd = optimizer.sgd(lambda step: 0.1, momentum=0.9, weight_decay=0.0)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
     current = state.initial_state(*values, sgd, sharding.replicated(mesh))
-    step = make_train_step(graphdef, sgd, mesh, scales=(1.0,), objective=OBJECTIVE, seed=0)
+    step = make_train_step(graphdef, make_sgd, mesh, scales=(1.0,), objective=OBJECTIVE)
+    numbers = NUMBERS.on(sharding.replicated(mesh))
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, (2, ROWS, COLUMNS), np.uint8)
     labels[0, :20] = 255  # so that the devices have unequal numbers of labelled pixels
     images = rng.integers(0, 256, (2, ROWS, COLUMNS, 3), np.uint8)
     batch = sharding.put_batch({"image": images, "label": labels}, sharding.training_batch(mesh))
-    program = step.lower(current, batch).compile()
-    return *jax.device_get(program(current, batch)), program
+    program = step.lower(current, numbers, batch).compile()
+    return *jax.device_get(program(current, numbers, batch)), program
 
 
 # In float64: BatchNorm over the few pixels of a small crop magnifies rounding.

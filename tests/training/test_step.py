@@ -1,6 +1,7 @@
 """The step on a mesh of devices equals the step on one; `test_spatial` has HRNet in it."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import fusion, multiscale
 from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import optimizer, state
+from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.step import make_train_step
 from tests import least_networks
 from tests.exchanges import assert_edges_and_sums_only
@@ -18,6 +20,9 @@ from tests.exchanges import assert_edges_and_sums_only
 CLASSES = 5
 ARCHITECTURE = multiscale.Architecture(
     "short", CLASSES, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.5
+)
+NUMBERS = Hyperparameters(
+    seed=0, learning_rate=0.05, poly_exponent=0.9, steps=10, weight_decay=1e-4
 )
 OBJECTIVE = Objective(main_loss="cross_entropy", scale_weight=0.05)
 
@@ -41,26 +46,25 @@ def run(
     graphdef, *values = multiscale.initialize(architecture, **network)
     if dtype == "float64":
         values = jax.tree.map(lambda x: x.astype(dtype), values)
-    sgd = optimizer.sgd(
-        optimizer.poly_schedule(0.05, 0.9, 10), momentum=0.9, weight_decay=1e-4, frozen=frozen
-    )
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9, frozen=frozen)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
     ema = "ema_decay" in extras
     current = state.initial_state(*values, sgd, sharding.replicated(mesh), ema=ema)
     step = make_train_step(
         graphdef,
-        sgd,
+        make_sgd,
         mesh,
         scales=scales,
         objective=objective,
-        seed=0,
         frozen=frozen,
         **extras,
     )
     batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
-    compiled = step.lower(current, batch).compile()
+    numbers = NUMBERS.on(sharding.replicated(mesh))
+    compiled = step.lower(current, numbers, batch).compile()
     metrics = []
     for _ in range(steps):
-        current, figures = compiled(current, batch)
+        current, figures = compiled(current, numbers, batch)
         metrics.append(jax.device_get(figures))
     return jax.device_get(current), metrics, compiled
 
@@ -198,27 +202,28 @@ def test_augmentation_comes_before_normalisation_with_a_key_a_step(monkeypatch):
     """Network and loss are set aside: the loss is the first red that the network is given."""
     monkeypatch.setattr(multiscale, "apply", lambda g, params, stats, x, *_, **__: (x, stats))
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
-    sgd = optimizer.sgd(lambda step: 0.1, momentum=0.9, weight_decay=0.0)
+    sgd = optimizer.sgd(NUMBERS.schedule, momentum=0.9, weight_decay=0.0)
     step = make_train_step(
         None,
-        sgd,
+        functools.partial(optimizer.sgd, momentum=0.9),
         mesh,
         scales=(1.0,),
         objective=lambda x, labels: (x[0, 0, 0, 0], {}),
-        seed=0,
         augment=lambda key, images: images * 0 + 255 * jax.random.uniform(key),
     )
 
-    def losses():
+    def losses(seed=0):
+        numbers = dataclasses.replace(NUMBERS, seed=seed).on(sharding.replicated(mesh))
         params = {"trunk": {"kernel": np.ones((1, 1), np.float32)}}
         current = state.initial_state(params, {}, sgd, sharding.replicated(mesh))
         for _ in range(20):
             batch = sharding.put_batch(a_batch(), sharding.training_batch(mesh))
-            current, metrics = step(current, batch)
+            current, metrics = step(current, numbers, batch)
             yield float(metrics["loss"])
 
     normalised = list(losses())
     assert normalised == list(losses())
+    assert normalised != list(losses(seed=1))
     drawn = 0.229 * np.array(normalised) + 0.485
     assert drawn.min() >= 0
     assert drawn.max() < 1
