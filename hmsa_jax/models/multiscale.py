@@ -1,6 +1,7 @@
 """The paper's networks: a shared trunk, run at several scales, and the heads."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.initialization import draw_as_published
+from hmsa_jax.models.joining import joined
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.canvas import FILLED, Canvas, ScaledSize, resize
 from hmsa_jax.models.layers.layer import Layer
@@ -277,17 +279,23 @@ def apply(
     Returns:
       The outputs by scale, and the running statistics afterwards (in training they have moved).
     """
-    network = nnx.merge(graphdef, params, batch_stats, copy=True)
-    network.set_attributes(BatchNorm, shares=shares)
-    outputs = network(
-        images,
-        scales,
-        train=train,
-        dropout_key=dropout_key,
-        scaled_size=scaled_size,
-        sizes=sizes,
-    )
-    return outputs, _split(network)[2]
+
+    def run(params, batch_stats, images, dropout_key, sizes):
+        network = nnx.merge(graphdef, params, batch_stats, copy=True)
+        network.set_attributes(BatchNorm, shares=shares)
+        outputs = network(
+            images,
+            scales,
+            train=train,
+            dropout_key=dropout_key,
+            scaled_size=scaled_size,
+            sizes=sizes,
+        )
+        return outputs, _split(network)[2]
+
+    if train and math.prod(shares) > 1:
+        run = joined(run)
+    return run(params, batch_stats, images, dropout_key, sizes)
 
 
 def _split(network: MultiscaleNetwork) -> tuple[nnx.GraphDef, dict, dict]:

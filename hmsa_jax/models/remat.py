@@ -5,16 +5,18 @@ from collections.abc import Callable
 import jax
 from flax import nnx
 
+from hmsa_jax.models.layers.batch_norm import MOMENTS
 from hmsa_jax.models.layers.conv import CONVOLUTION
 
 # What is kept of a module's activations: everything, nothing, or what one of jax's policies says.
-# `dots_saveable` keeps the results of convolutions and matrix products.
+# `dots_saveable` keeps the results of convolutions and matrix products. The moments of BatchNorm
+# are small, and always kept: devices would have to wait for each other again.
 POLICIES = {
     "none": None,
-    "modules": jax.checkpoint_policies.nothing_saveable,
+    "modules": jax.checkpoint_policies.save_only_these_names(MOMENTS),
     "dots_saveable": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_saveable,
-        jax.checkpoint_policies.save_only_these_names(CONVOLUTION),
+        jax.checkpoint_policies.save_only_these_names(CONVOLUTION, MOMENTS),
     ),
 }
 

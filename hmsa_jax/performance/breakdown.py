@@ -15,7 +15,7 @@ _LAYER = re.compile(
     r"|decoder|aux_head|features|regions|context|pyramid|output|semantic_head|attention_head"
     r"|losses|main|aux|scales|fusion|optimizer|input|metrics"
 )
-KINDS = ("convolution", "product", "statistics", "normalization", "resize")
+KINDS = ("convolution", "product", "statistics", "normalization", "resize", "collectives")
 COPY, ELEMENTWISE = "copy", "elementwise"
 _COPIES = {"copy", "copy-start", "transpose", "reshape", "slice", "pad", "concatenate"}
 _FREE = {

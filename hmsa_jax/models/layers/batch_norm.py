@@ -1,18 +1,20 @@
 """Batch normalisation, over the global batch or over groups of images."""
 
 import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
+from hmsa_jax.models.layers import collectives
 from hmsa_jax.models.layers.canvas import FILLED, Canvas
 
 EPSILON = 1e-5
 MOMENTUM = 0.1  # share of the new batch in the running statistics
+MOMENTS = "moments"  # the name of a batch's statistics for policies of rematerialisation
 
 
 class BatchNorm(nnx.Module):
@@ -103,28 +105,75 @@ def normalize_batch(
     """
     split = _Split.of(x.shape, group, shares)
     with jax.named_scope("statistics"):
-        wide = x.astype(scale.dtype)
-        centre = jax.lax.stop_gradient(split.mean(wide))
-        deviation = wide - split.spread(centre)
-        # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
-        rest = split.mean(deviation)
-        within = split.mean(jnp.square(deviation)) - jnp.square(rest)
-        centres, rests, withins = _known_to_all(centre, rest, within)
-        means = centres - centres[:, :1] + rests  # seen from the first share's centre
-        mean = means.mean(1, keepdims=True)
-        between = jnp.square(means - mean).mean(1, keepdims=True)
-        var = jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
+        deviation, own = _about_own_mean(x, split, scale.dtype)
+        of_all = own if split.shares == 1 else collectives.known_to_all(own)
+        of_all = checkpoint_name(of_all, MOMENTS)
+        mean, var = _combined(of_all)
     with jax.named_scope("normalization"):
         factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
-        shift = bias - (mean - (centre - centres[:, :1])) * factor
-        y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
+        values = jnp.concatenate([factor, bias - mean * factor], axis=-1)
+        if split.shares > 1:
+            values = collectives.to_each_share(values, split.shares)
+        y = _normalize_shares(deviation, own, of_all, values, split, dtype)
 
     def move(running, of_groups):
         return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean((0, 1)))
 
+    first = jnp.split(of_all[:, :1], 3, axis=-1)[0]
     count = group * x.size // (x.shape[0] * len(scale))
     unbiased = var * (count / max(count - 1, 1))
-    return y, move(running_mean, centres[:, :1] + mean), move(running_var, unbiased)
+    return y, move(running_mean, first + mean), move(running_var, unbiased)
+
+
+@functools.partial(jax.jit, static_argnames=("split", "dtype"))
+def _about_own_mean(x: jax.Array, split: "_Split", dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
+    """Deviations from a centre of each share, and each share's moments `[groups, shares, 3 x C]`.
+
+    The moments are the centre, the mean and the variance of the deviations.
+    """
+    wide = x.astype(dtype)
+    centre = jax.lax.stop_gradient(split.mean(wide))
+    deviation = wide - split.spread(centre)
+    # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
+    rest = split.mean(deviation)
+    within = split.mean(jnp.square(deviation)) - jnp.square(rest)
+    return deviation, jnp.concatenate([centre, rest, within], axis=-1)
+
+
+@jax.jit
+def _combined(moments: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean, seen from the first share's centre, and variance of each group: `[groups, 1, C]`."""
+    centres, rests, withins = jnp.split(moments, 3, axis=-1)
+    means = centres - centres[:, :1] + rests
+    mean = means.mean(1, keepdims=True)
+    between = jnp.square(means - mean).mean(1, keepdims=True)
+    return mean, jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
+
+
+@functools.partial(jax.jit, static_argnames=("split", "dtype"))
+def _normalize_shares(
+    deviation: jax.Array,
+    own: jax.Array,
+    of_all: jax.Array,
+    values: jax.Array,
+    split: "_Split",
+    dtype: jnp.dtype,
+) -> jax.Array:
+    """Deviation x factor + shift, seen from each share's own centre.
+
+    Args:
+      deviation: `[B, H, W, C]`, from the centre of each share.
+      own: moments of each share.
+      of_all: the same, known to all.
+      values: factor and shift, `[groups, shares, 2 x C]`.
+      split: of the batch.
+      dtype: of the result.
+    """
+    factor, shift = jnp.split(values, 2, axis=-1)
+    if split.shares > 1:
+        centre, first = (jnp.split(m, 3, axis=-1)[0] for m in (own, of_all[:, :1]))
+        shift = shift + jax.lax.stop_gradient(centre - first) * factor
+    return (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
 
 
 def _factor(var, scale):
@@ -147,6 +196,11 @@ class _Split(NamedTuple):
     images: int
     j: int
     rows: int
+
+    @property
+    def shares(self) -> int:
+        """Of a group."""
+        return self.i * self.j
 
     @classmethod
     def of(cls, shape: tuple[int, ...], group: int, shares: tuple[int, int]) -> "_Split":
@@ -183,16 +237,3 @@ class _Split(NamedTuple):
         images = self.i * self.images // i
         values = jnp.broadcast_to(values, (groups, i, images, j, rows, channels))
         return values.reshape(groups * i * images, j * rows, 1, channels)
-
-
-def _known_to_all(*values: jax.Array) -> Sequence[jax.Array]:
-    """Values of each share, `[groups, shares, C]`, on all devices.
-
-    As a sum of what is zero but for the own share, they are one all-reduce.
-    """
-    shares = values[0].shape[1]
-    if shares == 1:
-        return values
-    own = jnp.concatenate(values, axis=-1)
-    is_own = jnp.eye(shares, dtype=bool)[..., None]
-    return jnp.split(jnp.where(is_own, own[:, None], 0).sum(2), len(values), axis=-1)

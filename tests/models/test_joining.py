@@ -1,0 +1,112 @@
+"""Two branches share their collectives, and values and gradients stay the same."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from hmsa_jax.distributed.sharding import make_mesh
+from hmsa_jax.models.joining import joined
+from hmsa_jax.models.layers.batch_norm import normalize_batch
+from hmsa_jax.models.layers.materialization import materialize
+from hmsa_jax.models.remat import POLICIES
+
+BATCH, CHANNELS, DEPTH = 8, 4, 3
+
+
+@jax.custom_vjp
+def doubled(x):
+    """Whose gradient is not that of its value, so that it shows which one is taken."""
+    return 2 * x
+
+
+doubled.defvjp(lambda x: (2 * x, None), lambda _, g: (5 * g,))
+
+
+def branch(weight, x):
+    """Some layers, one of which is shared by what follows, and running statistics."""
+    running = jnp.zeros(CHANNELS)
+    for layer in range(DEPTH):
+        with jax.named_scope(f"layer_{layer}"):
+            y, running, _ = normalize_batch(
+                jnp.tanh(x @ weight),
+                running,
+                jnp.ones(CHANNELS),
+                weight[0],
+                weight[1],
+                BATCH,
+                jnp.dtype("float32"),
+                (BATCH, 1),
+            )
+            x = materialize(doubled(x + y))
+    return x, running
+
+
+def network(policy):
+    def outputs(weights, x):
+        run = branch if policy is None else jax.checkpoint(branch, policy=POLICIES[policy])
+        with jax.named_scope("low"):
+            low, first = run(weights["low"], x[:, ::2])
+        with jax.named_scope("high"):
+            high, second = run(weights["high"], x)
+        total = jnp.square(high).sum() + (low * high[:, ::2]).sum()
+        return total, {"running": (first, second), "constant": jnp.float32(3), "weights": weights}
+
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def on_eight_devices():
+    """Arguments, with an image on each device."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.standard_normal((CHANNELS, CHANNELS), np.float32) for name in ("low", "high")
+    }
+    images = 2 + rng.standard_normal((BATCH, 4, 6, CHANNELS), np.float32)
+    return weights, jax.device_put(images, NamedSharding(make_mesh(8, 1), PartitionSpec("data")))
+
+
+def run(function, arguments):
+    """Value, gradients and auxiliary results, and the text of the program."""
+    step = jax.jit(jax.value_and_grad(function, has_aux=True))
+    program = step.lower(*arguments).compile()
+    return jax.device_get(program(*arguments)), program.as_text()
+
+
+def all_reduces(text):
+    """How many there are of moments and of gradients of vectors, alone or combined."""
+    found = re.findall(r"= (\(?\w+\[[\d,]*\].*?) all-reduce(?:-start)?\(", text)
+    return sum(f"[{CHANNELS},{CHANNELS}]" not in arrays for arrays in found)
+
+
+@pytest.mark.parametrize("policy", [None, "modules"])
+def test_joined_is_the_same_function_with_half_of_the_collectives(on_eight_devices, policy):
+    apart, text_apart = run(network(policy), on_eight_devices)
+    together, text_together = run(joined(network(policy)), on_eight_devices)
+    for got, expected in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-4, atol=1e-4)
+    assert jax.tree.structure(together) == jax.tree.structure(apart)
+    # A layer tells moments forward and gradients backward; the recomputation tells nothing. The
+    # compiler combines few by itself.
+    assert all_reduces(text_apart) > 1.5 * 2 * DEPTH
+    assert all_reduces(text_together) == 2 * DEPTH
+    for scope in ("low", "high"):
+        assert re.search(rf"{scope}[^\"]*layer_2[^\"]*normalization", text_together)
+    assert re.search(r" all-reduce\(.*op_name=\"[^\"]*collectives", text_together)
+
+
+def test_one_device_takes_the_function_as_it_is():
+    """With one share there is nothing to join, and nothing is traced twice."""
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, CHANNELS), np.float32)
+    text = str(
+        jax.make_jaxpr(
+            lambda x: normalize_batch(
+                x, *[jnp.zeros(CHANNELS)] * 4, 2, jnp.dtype("float32"), (1, 1)
+            )
+        )(x)
+    )
+    assert "known_to_all" not in text
+    assert "to_each_share" not in text
