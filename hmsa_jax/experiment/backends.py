@@ -250,6 +250,8 @@ def _write(out: pathlib.Path, facts: dict, rows: Iterable[dict]) -> None:
     write_atomically(out / "backends.svg", memory_figure.to_svg(rows))
     if broken_down := [step_breakdown.to_markdown(row) for row in rows if "breakdown" in row]:
         write_atomically(out / "breakdown.md", "\n".join(["# Where a step goes\n", *broken_down]))
+    else:
+        (out / "breakdown.md").unlink(missing_ok=True)
 
 
 def _style(row: dict) -> str:
