@@ -94,16 +94,25 @@ def ablate(
     return True
 
 
-def report(workdir: pathlib.Path, out: pathlib.Path) -> None:
-    """Writes the page of a workdir's tables.
+def results_in(workdir: pathlib.Path) -> results.Results:
+    """What is known of the tables of a workdir.
 
     Raises:
       ValueError: a file is damaged, or not all networks were scored on the same images.
     """
     config = read_config(workdir)
     assert config is not None
+    return _results(config, workdir)
+
+
+def report(workdir: pathlib.Path, out: pathlib.Path) -> None:
+    """Writes the page of a workdir's tables.
+
+    Raises:
+      ValueError: a file is damaged, or not all networks were scored on the same images.
+    """
     page_file.check(out, "--out")
-    text = page.render(_results(config, workdir), page_file.made_by("report"))
+    text = page.render(results_in(workdir), page_file.made_by("report"))
     page_file.write(out, text, workdir.name)
 
 
