@@ -26,7 +26,9 @@ def main(tables: str, *names: str) -> None:
     columns = {}
     for name in names or [name for name in NETWORKS if name in runs]:
         protocol = protocol_lib.parse(f"{FUSED[NETWORKS[name].method]}:0.5,1,2").name
-        columns[name] = np.mean([class_iou(each.totals[protocol]) for each in runs[name].values()], 0)
+        columns[name] = np.mean(
+            [class_iou(each.totals[protocol]) for each in runs[name].values()], 0
+        )
         classes = next(iter(runs[name].values())).classes
     print(f"| IoU, % | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
     for i, name in enumerate([*classes, "mean"]):

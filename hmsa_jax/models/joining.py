@@ -18,6 +18,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from hmsa_jax.models.layers.collectives import COLLECTIVES
 
 _CALL = "jit"  # the primitive of a jitted function
+_Traced = tuple[str, ClosedJaxpr]  # with the names around it
 _REMAT = "remat2"  # the primitive of `jax.checkpoint`
 _REMAT_SETTINGS = "policy", "prevent_cse"
 
@@ -27,8 +28,8 @@ def joined(function: Callable) -> Callable:
 
     Every operation has a level: the number of collectives on the longest way to it. The operations
     of a level are computed, then all its collectives are done together, their channels side by
-    side. The backward pass, which is derived from this order, has as few. A rematerialised region
-    is joined by itself: the running statistics lead from each scale's to that of the next.
+    side, and so are its rematerialised regions, where those have collectives in them. The backward
+    pass, which is derived from this order, has as few.
 
     Args:
       function: of arrays in trees, which returns arrays in trees. It may close over no tracer.
@@ -36,7 +37,7 @@ def joined(function: Callable) -> Callable:
 
     def run(*arguments):
         traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = _run(traced, jax.tree.leaves(arguments))
+        (results,) = _run([("", traced)], [jax.tree.leaves(arguments)])
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return run
@@ -58,14 +59,31 @@ class _Operation:
     inputs: Sequence[int | Literal]
     outputs: Sequence[int]
 
+    @property
+    def meeting(self) -> Hashable:
+        """Equal where operations may be done together; None of those that are by themselves."""
+        parameters = self.equation.params
+        if _is_collective(self.equation):
+            (source,), (result,) = (
+                [x.aval for x in xs] for xs in (self.equation.invars, self.equation.outvars)
+            )
+            return parameters["name"], source.dtype, result.shape[:2]  # type: ignore[attr-defined]
+        if _waits(self.equation):
+            return tuple(parameters[name] for name in _REMAT_SETTINGS)
+        return None
 
-def _run(traced: ClosedJaxpr, arguments: Sequence[Any], scope: str = "") -> list[Any]:
-    """What a traced function makes of its arguments, its collectives joined."""
-    given = [*traced.consts, *arguments]
-    values: dict[int, Any] = dict(enumerate(given))
+
+def _run(functions: Sequence[_Traced], arguments: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """What each of several functions makes of its arguments, all their collectives joined."""
+    values: dict[int, Any] = {}
     operations: list[_Operation] = []
-    numbers = itertools.count(len(given))
-    returned = _unfold(traced.jaxpr, list(values), scope, operations, numbers)
+    numbers = itertools.count()
+    returned = []
+    for (scope, traced), own in zip(functions, arguments, strict=True):
+        given = [*traced.consts, *own]
+        inputs = list(itertools.islice(numbers, len(given)))
+        values.update(zip(inputs, given, strict=True))
+        returned.append(_unfold(traced.jaxpr, inputs, scope, operations, numbers))
 
     def read(x):
         return x.val if isinstance(x, Literal) else values[x]
@@ -73,15 +91,17 @@ def _run(traced: ClosedJaxpr, arguments: Sequence[Any], scope: str = "") -> list
     for level in _levels(operations):
         together: dict[Hashable, list[_Operation]] = {}
         for operation in level:
-            if _is_collective(operation.equation):
-                together.setdefault(_meeting(operation.equation), []).append(operation)
-            else:
+            if operation.meeting is None:
                 outputs = _compute(operation, [read(x) for x in operation.inputs])
                 values.update(zip(operation.outputs, outputs, strict=True))
+            else:
+                together.setdefault(operation.meeting, []).append(operation)
         for several in together.values():
-            results = _reduce(several[0].equation, [read(o.inputs[0]) for o in several])
-            values.update({o.outputs[0]: x for o, x in zip(several, results, strict=True)})
-    return [read(x) for x in returned]
+            meet = _reduce if _is_collective(several[0].equation) else _compute_again
+            results = meet(several, [[read(x) for x in o.inputs] for o in several])
+            for operation, outputs in zip(several, results, strict=True):
+                values.update(zip(operation.outputs, outputs, strict=True))
+    return [[read(x) for x in each] for each in returned]
 
 
 def _unfold(
@@ -116,9 +136,23 @@ def _unfold(
         else:
             new = list(itertools.islice(numbers, len(equation.outvars)))
             operations.append(_Operation(equation, own, given, new))
-            outputs = new
+            outputs = _passed_on(equation, given, new)
         names.update(zip(equation.outvars, outputs, strict=True))
     return [named(x) for x in jaxpr.outvars]
+
+
+def _passed_on(
+    equation: JaxprEqn, given: Sequence[int | Literal], new: Sequence[int]
+) -> Sequence[int | Literal]:
+    """What an equation returns; what a region only hands on does not wait for it."""
+    if equation.primitive.name != _REMAT:
+        return new
+    inner = equation.params["jaxpr"]
+    sources = dict(zip(inner.invars, given, strict=True))
+    return [
+        y if isinstance(x, Literal) else sources.get(x, y)
+        for x, y in zip(inner.outvars, new, strict=True)
+    ]
 
 
 def _levels(operations: Sequence[_Operation]) -> list[list[_Operation]]:
@@ -130,37 +164,36 @@ def _levels(operations: Sequence[_Operation]) -> list[list[_Operation]]:
         while len(levels) <= level:
             levels.append([])
         levels[level].append(operation)
-        is_further = _is_collective(operation.equation) or _is_region(operation.equation)
-        depth |= dict.fromkeys(operation.outputs, level + is_further)
+        depth |= dict.fromkeys(operation.outputs, level + _waits(operation.equation))
     return levels
 
 
 def _compute(operation: _Operation, inputs: Sequence[Any]) -> Sequence[Any]:
     equation = operation.equation
-    if _is_region(equation):
-        inner = ClosedJaxpr(equation.params["jaxpr"], ())
-        run = functools.partial(_run, inner, scope=operation.scope)
-        settings = {name: equation.params[name] for name in _REMAT_SETTINGS}
-        return jax.checkpoint(run, **settings)(inputs)
     with jax.named_scope(operation.scope), equation.ctx.manager:
         settings = equation.primitive.get_bind_params(equation.params)
         outputs = equation.primitive.bind(*inputs, **settings)
     return outputs if equation.primitive.multiple_results else [outputs]
 
 
-def _meeting(equation: JaxprEqn) -> Hashable:
-    """Equal of collectives that can be one."""
-    (source,), (result,) = ([x.aval for x in xs] for xs in (equation.invars, equation.outvars))
-    return equation.params["name"], source.dtype, result.shape[:2]  # type: ignore[attr-defined]
-
-
-def _reduce(equation: JaxprEqn, inputs: Sequence[jax.Array]) -> Sequence[jax.Array]:
+def _reduce(operations: Sequence[_Operation], inputs: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Several collectives as one, side by side in the channels."""
+    equation = operations[0].equation
     (_, shares, _) = equation.outvars[0].aval.shape  # type: ignore[attr-defined]
     with jax.named_scope("collectives"):
-        together = jnp.concatenate(inputs, axis=-1)
+        together = jnp.concatenate([x for (x,) in inputs], axis=-1)
         together = COLLECTIVES[equation.params["name"]](together, shares)
-        return jax.lax.split(together, [x.shape[-1] for x in inputs], axis=2)
+        return [[x] for x in jax.lax.split(together, [x.shape[-1] for (x,) in inputs], axis=2)]
+
+
+def _compute_again(
+    operations: Sequence[_Operation], inputs: Sequence[Sequence[Any]]
+) -> list[list[Any]]:
+    """Several regions that are rematerialised as one."""
+    functions = [(o.scope, ClosedJaxpr(o.equation.params["jaxpr"], ())) for o in operations]
+    parameters = operations[0].equation.params
+    settings = {name: parameters[name] for name in _REMAT_SETTINGS}
+    return jax.checkpoint(functools.partial(_run, functions), **settings)(inputs)
 
 
 def _is_call(equation: JaxprEqn) -> bool:
@@ -171,9 +204,10 @@ def _is_collective(equation: JaxprEqn) -> bool:
     return _is_call(equation) and equation.params["name"] in COLLECTIVES
 
 
-def _is_region(equation: JaxprEqn) -> bool:
-    """Whether it is rematerialised, with collectives in it."""
-    return equation.primitive.name == _REMAT and _has_collective(equation)
+def _waits(equation: JaxprEqn) -> bool:
+    """Whether what follows is a level further: a collective, or a region with some in it."""
+    is_region = equation.primitive.name == _REMAT
+    return _is_collective(equation) or (is_region and _has_collective(equation))
 
 
 def _has_collective(equation: JaxprEqn) -> bool:

@@ -16,7 +16,7 @@ from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.initialization import draw_as_published
 from hmsa_jax.models.joining import joined
-from hmsa_jax.models.layers.batch_norm import BatchNorm
+from hmsa_jax.models.layers.batch_norm import MOMENTUM, BatchNorm
 from hmsa_jax.models.layers.canvas import FILLED, Canvas, ScaledSize, resize
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.remat import with_policy
@@ -130,7 +130,7 @@ class MultiscaleNetwork(nnx.Module):
     ) -> dict[float, ScaleOutput]:
         """Runs the scales one after the other, the lowest first.
 
-        In training the running statistics so move once for every scale, in that order.
+        In training the running statistics move once for every scale, in that order.
 
         Args:
           images: `[B, H, W, 3]`, normalised, at scale 1.
@@ -148,6 +148,7 @@ class MultiscaleNetwork(nnx.Module):
         pixels: dict[float, jax.Array] = {}
         canvas = Canvas(images.shape[1:3], sizes)
         canvases = {scale: canvas.scaled(scale, scaled_size) for scale in scales}
+        statistics = _RunningStatistics(self)
         for i, scale in enumerate(sorted(scales)):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
             with jax.named_scope(f"scale_{scale:g}"):
@@ -155,6 +156,10 @@ class MultiscaleNetwork(nnx.Module):
                 outputs[scale], pixels[scale] = self.run_scale(
                     scaled, train=train, dropout_key=key, canvas=canvases[scale]
                 )
+            if train:
+                statistics.take()
+        if train:
+            statistics.give()
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
             for scale, share in self.weigh_scales(pixels, canvases, train=train).items():
                 outputs[scale] = dataclasses.replace(outputs[scale], attention=share)
@@ -224,6 +229,40 @@ class MultiscaleNetwork(nnx.Module):
         logits = self.attention_head(together, train=train, canvas=canvases[1.0])
         shares = jax.nn.softmax(logits, axis=-1)
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
+
+
+class _RunningStatistics:
+    """Those of a network, moved by one scale after the other.
+
+    Every scale is given what the network had at first, so that none waits for another, and what it
+    has moved is added up: old' = (1 - m) old + m new for the first scale, and so on.
+
+    Args:
+      network: before the first scale.
+    """
+
+    def __init__(self, network: nnx.Module):
+        layers = [each for _, each in nnx.iter_modules(network) if isinstance(each, BatchNorm)]
+        self._variables = [each for layer in layers for each in (layer.mean, layer.var)]
+        self._first = [each.get_value() for each in self._variables]
+        self._moved: list[Any] = []
+
+    def take(self) -> None:
+        """Takes those that a scale has moved, and gives the network the first ones again."""
+        own, rest = [each.get_value() for each in self._variables], 1 - MOMENTUM
+        if self._moved:
+            three = zip(self._moved, own, self._first, strict=True)
+            own = [rest * moved + (x - rest * first) for moved, x, first in three]
+        self._moved = own
+        self._set(self._first)
+
+    def give(self) -> None:
+        """Gives the network those that all scales have moved."""
+        self._set(self._moved)
+
+    def _set(self, values: list[Any]) -> None:
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.set_value(value)
 
 
 def initialize(

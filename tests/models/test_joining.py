@@ -54,10 +54,34 @@ def branches(weights, x):
     return low, high
 
 
-def network(policy):
+def handing_on(weight, x):
+    """A branch that returns its weight as well, as modules return all of their parameters."""
+    return *branch(weight, x), weight
+
+
+def in_regions(weights, x):
+    """Both rematerialised by themselves; the second takes what the first has handed on."""
+    again = jax.checkpoint(handing_on, policy=POLICIES["modules"])
+    with jax.named_scope("low"):
+        low, first, handed_on = again(weights["low"], x[:, ::2])
+    with jax.named_scope("high"):
+        high, second, _ = again(weights["high"] + 0 * handed_on, x)
+    return (low, first), (high, second)
+
+
+RUNS = {
+    "as they are": branches,
+    "in one region": jax.checkpoint(
+        branches,
+        policy=POLICIES["modules"],
+    ),
+    "in two regions": in_regions,
+}
+
+
+def network(run):
     def outputs(weights, x):
-        run = branches if policy is None else jax.checkpoint(branches, policy=POLICIES[policy])
-        (low, first), (high, second) = run(weights, x)
+        (low, first), (high, second) = RUNS[run](weights, x)
         total = jnp.square(high).sum() + (low * high[:, ::2]).sum()
         return total, {"running": (first, second), "constant": jnp.float32(3), "weights": weights}
 
@@ -88,10 +112,10 @@ def all_reduces(text):
     return sum(f"[{CHANNELS},{CHANNELS}]" not in arrays for arrays in found)
 
 
-@pytest.mark.parametrize("policy", [None, "modules"])
-def test_joined_is_the_same_function_with_half_of_the_collectives(on_eight_devices, policy):
-    apart, text_apart = run(network(policy), on_eight_devices)
-    together, text_together = run(joined(network(policy)), on_eight_devices)
+@pytest.mark.parametrize("way", RUNS)
+def test_joined_is_the_same_function_with_half_of_the_collectives(on_eight_devices, way):
+    apart, text_apart = run(network(way), on_eight_devices)
+    together, text_together = run(joined(network(way)), on_eight_devices)
     for got, expected in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-4, atol=1e-4)
     assert jax.tree.structure(together) == jax.tree.structure(apart)
