@@ -9,10 +9,14 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax.distributed.sharding import make_mesh
+from hmsa_jax.models import multiscale
 from hmsa_jax.models.joining import joined
 from hmsa_jax.models.layers.batch_norm import normalize_batch
+from hmsa_jax.models.layers.collectives import COLLECTIVES
 from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.remat import POLICIES
+from hmsa_jax.models.trunks import TRUNKS
+from tests import least_networks
 
 BATCH, CHANNELS, DEPTH = 8, 4, 3
 
@@ -140,3 +144,48 @@ def test_one_device_takes_the_function_as_it_is():
     )
     assert "known_to_all" not in text
     assert "to_each_share" not in text
+
+
+def collectives(jaxpr):
+    """How many there are in a traced function, and in those inside of it."""
+    count = 0
+    for equation in jaxpr.eqns:
+        if equation.params.get("name") in COLLECTIVES:
+            count += 1
+            continue
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(value, "jaxpr", value)
+            count += collectives(inner) if hasattr(inner, "eqns") else 0
+    return count
+
+
+@pytest.mark.parametrize("remat", ["none", "modules"])
+def test_two_scales_of_a_network_have_the_collectives_of_one(remat):
+    """Neither running statistics nor what rematerialised modules return chains the scales."""
+    with TRUNKS.holding("least", least_networks.HRNET):
+        architecture = multiscale.Architecture(
+            "least", 5, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.0
+        )
+        graphdef, *values = multiscale.initialize(
+            architecture, dtype="float32", remat=remat, seed=0
+        )
+
+    def traced(scales):
+        def forward(params, batch_stats, images):
+            return multiscale.apply(
+                graphdef,
+                params,
+                batch_stats,
+                images,
+                scales,
+                train=True,
+                dropout_key=jax.random.key(0),
+                shares=(8, 1),
+            )
+
+        images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.float32)
+        return collectives(jax.make_jaxpr(forward)(*values, images).jaxpr)
+
+    both = traced((0.5, 1.0))
+    assert both == traced((1.0,)) == traced((0.5,))
+    assert both > 20
