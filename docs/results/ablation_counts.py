@@ -3,7 +3,8 @@
     python docs/results/ablation_counts.py TABLES KEPT
 
 Of each trained network KEPT has the counts by image, the controls and the record of its training,
-without its weights; beside them the settings, what steps cost, and both tables. Networks that KEPT
+without its weights; beside them the settings, what steps cost, and the tables as JSON. Prints them
+as Markdown. Networks that KEPT
 has already, of other commands or machines, stay; those in TABLES replace their namesakes.
 `python main.py report --workdir=KEPT --out=PAGE.html` shows it as a page.
 """
@@ -44,7 +45,7 @@ def main(tables: pathlib.Path, kept: pathlib.Path) -> None:
                 print(f"{name}, seed {seed}")
     found = ablate.results_in(kept)
     write_atomically(kept / "tables.json", results.to_json(found))
-    write_atomically(kept / "tables.md", results.to_markdown(found))
+    print(results.to_markdown(found))
 
 
 def copy(run: pathlib.Path, kept: pathlib.Path) -> None:
