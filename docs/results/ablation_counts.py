@@ -3,10 +3,9 @@
     python docs/results/ablation_counts.py TABLES KEPT
 
 Of each trained network KEPT has the counts by image, the controls and the record of its training,
-without its weights; beside them the settings, what steps cost, and the tables as JSON. Prints them
-as Markdown. Networks that KEPT
-has already, of other commands or machines, stay; those in TABLES replace their namesakes.
-`python main.py report --workdir=KEPT --out=PAGE.html` shows it as a page.
+without its weights; beside them the settings, what steps cost, and the tables as JSON. They are
+printed as Markdown. Networks that KEPT has already, of other commands or machines, stay; those in
+TABLES replace their namesakes. `python main.py report --workdir=KEPT --out=PAGE.html` shows a page.
 """
 
 import json
