@@ -2,6 +2,10 @@
 
 import re
 
+import jax
+
+from hmsa_jax.models.layers.collectives import COLLECTIVES
+
 _KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
 _EXCHANGE = re.compile(rf"= (.+?) ({_KINDS})(?:-start)?\(")
 
@@ -32,3 +36,16 @@ def assert_edges_and_sums_only(program, params, *, narrow, rows):
     # Kernels, and vectors: no features.
     kernels = {x.shape for x in params if x.ndim == 4}
     assert {shape for kind, shape in found if kind == "all-reduce" and len(shape) > 3} <= kernels
+
+
+def count_collectives(jaxpr):
+    """How many collectives of BatchNorm a traced function has, with those of functions inside."""
+    count = 0
+    for equation in jaxpr.eqns:
+        if equation.params.get("name") in COLLECTIVES:
+            count += 1
+            continue
+        for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
+            inner = getattr(value, "jaxpr", value)
+            count += count_collectives(inner) if hasattr(inner, "eqns") else 0
+    return count

@@ -7,7 +7,6 @@ Traces the train step for eight devices; nothing is compiled. Of the two collect
 that half of those in the traced step are all-reduces. Prints a markdown table.
 """
 
-import collections
 import os
 import pathlib
 import sys
@@ -16,13 +15,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
-import jax
-
 from configs import base
 from hmsa_jax.config import schema
 from hmsa_jax.experiment import compile_report, experiment
 from hmsa_jax.models import multiscale
-from hmsa_jax.models.layers.collectives import COLLECTIVES
+from tests.exchanges import count_collectives
 
 TRUNKS = ("tiny", "w18", "w48", "resnet50")
 JOINED = multiscale.joined
@@ -47,22 +44,7 @@ def all_reduces(trunk: str) -> int:
     config = schema.override(base.get_config(), changes)
     program = compile_report.train_program(experiment.assemble(config), 1)
     traced = program.step.trace(*program.arguments)
-    return sum(collective_names(traced.jaxpr.jaxpr).values()) // 2
-
-
-def collective_names(jaxpr) -> collections.Counter:
-    """The collectives of a traced function by name, those of functions inside of it included."""
-    found: collections.Counter = collections.Counter()
-    for equation in jaxpr.eqns:
-        name = equation.params.get("name")
-        if name in COLLECTIVES:
-            found[name] += 1
-            continue
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(inner, "jaxpr", inner)
-            if hasattr(inner, "eqns"):
-                found += collective_names(inner)
-    return found
+    return count_collectives(traced.jaxpr.jaxpr) // 2
 
 
 if __name__ == "__main__":

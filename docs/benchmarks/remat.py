@@ -78,7 +78,7 @@ def compile_step(policy: str, device: jax.Device) -> jax.stages.Compiled:
         "label": jax.ShapeDtypeStruct((1, *CROP), jnp.uint8),
     }
     objective = Objective(scale_weight=0.05)
-    step = make_train_step(graphdef, sgd, mesh, scales=(0.5, 1.0), objective=objective)
+    step = make_train_step(graphdef, make_sgd, mesh, scales=(0.5, 1.0), objective=objective)
     return step.lower(state, numbers, batch).compile()
 
 

@@ -148,7 +148,7 @@ class MultiscaleNetwork(nnx.Module):
         pixels: dict[float, jax.Array] = {}
         canvas = Canvas(images.shape[1:3], sizes)
         canvases = {scale: canvas.scaled(scale, scaled_size) for scale in scales}
-        statistics = _RunningStatistics(self)
+        statistics = _RunningStatistics(self) if train else None
         for i, scale in enumerate(sorted(scales)):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, i)
             with jax.named_scope(f"scale_{scale:g}"):
@@ -156,9 +156,9 @@ class MultiscaleNetwork(nnx.Module):
                 outputs[scale], pixels[scale] = self.run_scale(
                     scaled, train=train, dropout_key=key, canvas=canvases[scale]
                 )
-            if train:
+            if statistics is not None:
                 statistics.take()
-        if train:
+        if statistics is not None:
             statistics.give()
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
             for scale, share in self.weigh_scales(pixels, canvases, train=train).items():

@@ -12,11 +12,11 @@ from hmsa_jax.distributed.sharding import make_mesh
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.joining import joined
 from hmsa_jax.models.layers.batch_norm import normalize_batch
-from hmsa_jax.models.layers.collectives import COLLECTIVES
 from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.remat import POLICIES
 from hmsa_jax.models.trunks import TRUNKS
 from tests import least_networks
+from tests.exchanges import count_collectives
 
 BATCH, CHANNELS, DEPTH = 8, 4, 3
 
@@ -146,19 +146,6 @@ def test_one_device_takes_the_function_as_it_is():
     assert "to_each_share" not in text
 
 
-def collectives(jaxpr):
-    """How many there are in a traced function, and in those inside of it."""
-    count = 0
-    for equation in jaxpr.eqns:
-        if equation.params.get("name") in COLLECTIVES:
-            count += 1
-            continue
-        for value in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns")):
-            inner = getattr(value, "jaxpr", value)
-            count += collectives(inner) if hasattr(inner, "eqns") else 0
-    return count
-
-
 @pytest.mark.parametrize("remat", ["none", "modules"])
 def test_two_scales_of_a_network_have_the_collectives_of_one(remat):
     """Neither running statistics nor what rematerialised modules return chains the scales."""
@@ -184,7 +171,7 @@ def test_two_scales_of_a_network_have_the_collectives_of_one(remat):
             )
 
         images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.float32)
-        return collectives(jax.make_jaxpr(forward)(*values, images).jaxpr)
+        return count_collectives(jax.make_jaxpr(forward)(*values, images).jaxpr)
 
     both = traced((0.5, 1.0))
     assert both == traced((1.0,)) == traced((0.5,))
