@@ -1,4 +1,4 @@
-"""How often the devices of a training wait for each other's moments, layer by layer and joined.
+"""How often the devices of a training wait for each other's moments, layer by layer and merged.
 
     python docs/benchmarks/collectives.py
 
@@ -22,15 +22,15 @@ from hmsa_jax.models import multiscale
 from tests.exchanges import count_collectives
 
 TRUNKS = ("tiny", "w18", "w48", "resnet50")
-JOINED = multiscale.joined
+MERGED = multiscale.merged
 
 
 def main() -> None:
-    print("| trunk | each layer by itself | joined |\n|---|---:|---:|")
+    print("| trunk | each layer by itself | merged |\n|---|---:|---:|")
     for trunk in TRUNKS:
         counts = []
-        for join in (lambda function: function, JOINED):
-            multiscale.joined = join
+        for merge in (lambda function: function, MERGED):
+            multiscale.merged = merge
             counts.append(all_reduces(trunk))
         print(f"| {trunk} | {counts[0]} | {counts[1]} |", flush=True)
 

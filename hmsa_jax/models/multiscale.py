@@ -15,10 +15,10 @@ from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
 from hmsa_jax.models.fusion import scaled_size
 from hmsa_jax.models.initialization import draw_as_published
-from hmsa_jax.models.joining import joined
 from hmsa_jax.models.layers.batch_norm import MOMENTUM, BatchNorm
 from hmsa_jax.models.layers.canvas import FILLED, Canvas, ScaledSize, resize
 from hmsa_jax.models.layers.layer import Layer
+from hmsa_jax.models.merging import merged
 from hmsa_jax.models.remat import with_policy
 from hmsa_jax.models.trunks import TRUNKS
 
@@ -333,7 +333,7 @@ def apply(
         return outputs, _split(network)[2]
 
     if train and math.prod(shares) > 1:
-        run = joined(run)
+        run = merged(run)
     return run(params, batch_stats, images, dropout_key, sizes)
 
 

@@ -1,6 +1,6 @@
 """What devices tell each other of their shares of a batch: all that BatchNorm needs.
 
-In the backward pass either function turns into the other. `models.joining` finds them by their
+In the backward pass either function turns into the other. `models.merging` finds them by their
 names in a traced network, and does those together that do not wait for each other.
 """
 

@@ -10,9 +10,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax.distributed.sharding import make_mesh
 from hmsa_jax.models import multiscale
-from hmsa_jax.models.joining import joined
 from hmsa_jax.models.layers.batch_norm import normalize_batch
 from hmsa_jax.models.layers.materialization import materialize
+from hmsa_jax.models.merging import merged
 from hmsa_jax.models.remat import POLICIES
 from hmsa_jax.models.trunks import TRUNKS
 from tests import least_networks
@@ -117,9 +117,9 @@ def all_reduces(text):
 
 
 @pytest.mark.parametrize("way", RUNS)
-def test_joined_is_the_same_function_with_half_of_the_collectives(on_eight_devices, way):
+def test_merged_is_the_same_function_with_half_of_the_collectives(on_eight_devices, way):
     apart, text_apart = run(network(way), on_eight_devices)
-    together, text_together = run(joined(network(way)), on_eight_devices)
+    together, text_together = run(merged(network(way)), on_eight_devices)
     for got, expected in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-4, atol=1e-4)
     assert jax.tree.structure(together) == jax.tree.structure(apart)
@@ -133,7 +133,7 @@ def test_joined_is_the_same_function_with_half_of_the_collectives(on_eight_devic
 
 
 def test_one_device_takes_the_function_as_it_is():
-    """With one share there is nothing to join, and nothing is traced twice."""
+    """With one share there is nothing to merge, and nothing is traced twice."""
     x = np.random.default_rng(0).standard_normal((2, 4, 6, CHANNELS), np.float32)
     text = str(
         jax.make_jaxpr(

@@ -2,7 +2,7 @@
 
 A network walks its branches and its scales one after the other, so that every layer tells the other
 devices of its moments by itself: HRNet-W48 at two scales more than six hundred times, forward
-alone. Most of these do not wait for each other. `joined` traces the network and does them together.
+alone. Most of these do not wait for each other. `merged` traces the network and does them together.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _REMAT = "remat2"  # the primitive of `jax.checkpoint`
 _REMAT_SETTINGS = "policy", "prevent_cse"
 
 
-def joined(function: Callable) -> Callable:
+def merged(function: Callable) -> Callable:
     """The same function, in which collectives that do not wait for each other are one.
 
     Every operation has a level: the number of collectives on the longest way to it. The operations
@@ -74,7 +74,7 @@ class _Operation:
 
 
 def _run(functions: Sequence[_Traced], arguments: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """What each of several functions makes of its arguments, all their collectives joined."""
+    """What each of several functions makes of its arguments, all their collectives merged."""
     values: dict[int, Any] = {}
     operations: list[_Operation] = []
     numbers = itertools.count()
