@@ -136,7 +136,7 @@ def test_a_step_trains_and_the_network_is_scored(assembled):
     }
     state, metrics = assembled.train_step()(
         assembled.initial_state(),
-        assembled.numbers(),
+        assembled.hyperparameters_on_devices(),
         sharding.put_batch(batch, sharding.training_batch(assembled.mesh)),
     )
     assert {"loss", "main", "scales", "grad_norm"} == metrics.keys()

@@ -144,7 +144,8 @@ def our_jobs(args: argparse.Namespace):
         tensors, assembled.params, assembled.batch_stats, assembled.architecture
     )
     state = checkpoint.with_weights(assembled.initial_state(), *ours)
-    weights, numbers = (state.params, state.batch_stats), assembled.numbers()
+    weights = state.params, state.batch_stats
+    numbers = assembled.hyperparameters_on_devices()
     host = dict(np.load(args.folder / "batch.npz"))
     batch = sharding.put_batch(host, sharding.training_batch(assembled.mesh))
     images = {"image": sharding.whole_images(assembled.mesh)}

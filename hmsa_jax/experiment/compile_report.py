@@ -144,13 +144,18 @@ def train_program(experiment: Experiment, images_per_device: int) -> Program:
     experiment = dataclasses.replace(experiment, config=config)
     experiment.check_batch()
     batch = _batch(images, config, sharding.training_batch(mesh))
-    numbers = functools.cache(experiment.numbers)  # where they are only described there are none
+    # Where arrays are only described there are none.
+    hyperparameters = functools.cache(experiment.hyperparameters_on_devices)
     return Program(
         step=experiment.train_step(),
         useful=experiment.without_recomputation().train_step(),
-        arguments=(*map(jax.eval_shape, (experiment.initial_state, experiment.numbers)), batch),
+        arguments=(
+            jax.eval_shape(experiment.initial_state),
+            jax.eval_shape(experiment.hyperparameters_on_devices),
+            batch,
+        ),
         images=images,
-        run=lambda step, state, batch: step(state, numbers(), batch),
+        run=lambda step, state, batch: step(state, hyperparameters(), batch),
     )
 
 

@@ -87,8 +87,8 @@ class Experiment:
             ema=self.config.optimizer.ema_decay > 0,
         )
 
-    def numbers(self) -> Hyperparameters:
-        """The hyperparameters on all devices, as the train step takes them."""
+    def hyperparameters_on_devices(self) -> Hyperparameters:
+        """As the train step takes them."""
         return self.hyperparameters.on(sharding.replicated(self.mesh))
 
     def network_for(

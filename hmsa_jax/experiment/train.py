@@ -235,13 +235,14 @@ def _compile_step(experiment, state, batch):
     begin = time.monotonic()
     train_step = experiment.train_step()
     with jax.transfer_guard("allow"):
-        numbers = experiment.numbers()
-        shapes = jax.tree.map(_shape, (state, numbers, batch))  # the first step takes the arrays
+        hyperparameters = experiment.hyperparameters_on_devices()
+        # The first step takes the arrays themselves.
+        shapes = jax.tree.map(_shape, (state, hyperparameters, batch))
         traced = train_step.trace(*shapes)
         work = Background(functools.partial(experiment.step_work, traced, *shapes))
         compiled = traced.lower().compile()
     tell(f"Compiled in {time.monotonic() - begin:.0f} s.")
-    return lambda state, batch: compiled(state, numbers, batch), work
+    return lambda state, batch: compiled(state, hyperparameters, batch), work
 
 
 def _shape(array: jax.Array) -> jax.ShapeDtypeStruct:

@@ -279,7 +279,8 @@ def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
     before = bytes_on_devices()
     with TRUNKS.holding("least", least_networks.HRNET):
         assembled = experiment.assemble(config)
-    state, numbers = map(jax.eval_shape, (assembled.initial_state, assembled.numbers))
+    state = jax.eval_shape(assembled.initial_state)
+    numbers = jax.eval_shape(assembled.hyperparameters_on_devices)
     shape = (EXPECTED[name]["data.batch_size"], *EXPECTED[name]["data.crop_size"])
     batch = {
         "image": jax.ShapeDtypeStruct((*shape, 3), jnp.uint8),
