@@ -34,6 +34,8 @@ def render(results: Results, foot: str) -> str:
 
 
 def _pieces(results: Results, each: Table) -> list[Markup]:
+    if not results.is_scored(each):
+        return [page.text(results_lib.UNSCORED)]
     head, rows = results_lib.head(each), results_lib.cells(results, each)
     drawn = [
         charts.Interval(
@@ -45,10 +47,11 @@ def _pieces(results: Results, each: Table) -> list[Markup]:
         for row in each.rows
         if (figure := results.figure(row)) is not None
     ]
-    pieces = [table.table(each.title, head, rows, names=2)]
-    if drawn:
-        pieces.append(charts.intervals(f"{each.title}: mean IoU, %", drawn))
-    return [*pieces, page.text(f"The paper's figures are of {each.paper}.")]
+    return [
+        table.table(each.title, head, rows, names=2),
+        charts.intervals(f"{each.title}: mean IoU, %", drawn),
+        page.text(f"The paper's figures are of {each.paper}."),
+    ]
 
 
 def _claims(results: Results) -> list[Markup]:

@@ -43,6 +43,10 @@ class Results:
         seeds = self.scores.seeds(side)
         return self.scores.of(side, seeds) if seeds else None
 
+    def is_scored(self, table: Table) -> bool:
+        """Whether any row of a table has a figure."""
+        return any(self.figure(row) for row in table.rows)
+
     def cost(self, row: Row) -> Cost | None:
         """What a training step of a row costs, if that is measured."""
         return self.costs.of[NETWORKS[row.network].method] if self.costs else None
@@ -87,6 +91,9 @@ def cells(results: Results, table: Table) -> list[list[str]]:
     """The rows of a table, a text for each heading; '-' where there is nothing."""
     return [_cells(results, table, row) for row in table.rows]
 
+
+UNSCORED = "None of its networks is scored."
+"""Stands in place of a table without a figure."""
 
 CLAIMS_HEAD = ["claim of the paper", "paper, points", "here, points", "interval", "verdict"]
 
@@ -147,8 +154,12 @@ def to_markdown(results: Results) -> str:
     """The tables and the claims, as Markdown."""
     parts = [*(f"- {name}: {text}" for name, text in results.facts.items()), ""]
     for table in TABLES:
-        parts += [f"## {table.title}", "", f"The paper's figures are of {table.paper}.", ""]
-        parts += [*_markdown(head(table), cells(results, table), 2), ""]
+        parts += [f"## {table.title}", ""]
+        if results.is_scored(table):
+            parts += [f"The paper's figures are of {table.paper}.", ""]
+            parts += [*_markdown(head(table), cells(results, table), 2), ""]
+        else:
+            parts += [UNSCORED, ""]
     parts += ["## Claims", "", *_markdown(CLAIMS_HEAD, claims_cells(results), 1), ""]
     if results.controls:
         rows = controls_cells(results)
@@ -158,7 +169,7 @@ def to_markdown(results: Results) -> str:
 
 def to_tables(results: Results) -> Iterator[rich.table.Table]:
     """The tables and the claims, for a terminal."""
-    for table in TABLES:
+    for table in filter(results.is_scored, TABLES):
         yield _rich(table.title, head(table), cells(results, table), 2)
     yield _rich("Claims", CLAIMS_HEAD, claims_cells(results), 1)
     if results.controls:
