@@ -54,7 +54,6 @@ def serving():
         "GCE_METADATA_ROOT": "127.0.0.1:1",
         "NO_GCE_CHECK": "true",
         "FSSPEC_GCS_TOKEN": "anon",
-        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
     }
     with (
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server,

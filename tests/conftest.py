@@ -19,6 +19,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
+# Read once, by whichever test imports gcsfs first: a bucket of a kind that gcsfs looked up would be
+# asked for at Google's, for a minute each.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
 # Programs that several tests compile are compiled once, by whichever process is first; those of
 # earlier runs do not count.
 if "PYTEST_XDIST_WORKER" not in os.environ:
