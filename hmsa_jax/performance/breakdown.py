@@ -4,9 +4,9 @@ import collections
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from hmsa_jax.performance import hlo
+from hmsa_jax.performance import flops, hlo
 from hmsa_jax.performance.modelled_time import cycles
 
 # The named scopes that the network, the losses and the step open.
@@ -30,7 +30,8 @@ _FREE = {
     "iota",
 }
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
-_LABELS = re.compile(r"dim_labels=[^_]+_([^-]+)->")
+_LABELS = re.compile(r"dim_labels=([^_]+)_([^-]+)->([^,\s]+)")
+_WINDOW = re.compile(r"window=\{([^}]*)\}")
 _CONTRACTED = re.compile(r'lhs_contracting_dim(?:s=\{|ensions":\[)([\d,"]*)')
 # What calls of libraries on a GPU are named.
 _GEMM, _BACKWARD_INPUT, _BACKWARD_FILTER = "__cublas$", "convBackwardInput", "convBackwardFilter"
@@ -45,7 +46,7 @@ class Work:
     Attributes:
       cycles: that the compiler expects, 0 where it has no model.
       bytes: read from and written to the device's memory, every operand and every result once.
-      flops: of convolutions and matrix products, two for each product, padding included.
+      flops: of convolutions and matrix products, two for each product; none with padding.
       count: of instructions.
     """
 
@@ -173,14 +174,16 @@ class _Reader:
 
     def _products(self, instruction: hlo.Instruction) -> int:
         """The operations of a convolution or a matrix product, 0 for anything else."""
-        if labels := _LABELS.search(instruction.rest):  # those of the kernel
+        if labels := _LABELS.search(instruction.rest):
             result, first, second = map(self._shape, (instruction.name, *instruction.operands[:2]))
+            if instruction.opcode == "convolution":
+                return _of_convolution(instruction, labels.groups(), (first, second, result))
             output, kernel = result, second
             if _BACKWARD_INPUT in instruction.rest:  # of the output's gradient and the kernel
                 output = first
             elif _BACKWARD_FILTER in instruction.rest:  # of the input and the output's gradient
                 output, kernel = second, result
-            channels = dict(zip(labels[1], kernel, strict=False)).get("o", 1)
+            channels = dict(zip(labels[2], kernel, strict=False)).get("o", 1)
             return 2 * math.prod(output) * math.prod(kernel) // max(channels, 1)
         contracted = _CONTRACTED.search(instruction.rest)
         if contracted and (instruction.opcode == "dot" or _GEMM in instruction.rest):
@@ -192,6 +195,42 @@ class _Reader:
     def _shape(self, name: str) -> tuple[int, ...]:
         arrays = hlo.arrays_of(self._named[name].result) if name in self._named else []
         return arrays[0].shape if arrays else ()
+
+
+def _of_convolution(
+    instruction: hlo.Instruction, axes: Sequence[str], shapes: Sequence[tuple[int, ...]]
+) -> int:
+    """The operations of a convolution in which a tap meets a number of the image.
+
+    A TPU's compiler writes a matrix product as a convolution whose taps are nearly all on padding,
+    and the chip leaves those out.
+
+    Args:
+      instruction: the convolution.
+      axes: of image, kernel and result: a letter, or the number of a spatial one, for each axis.
+      shapes: of the three.
+    """
+    image, kernel, result = (
+        dict(zip(*each, strict=True)) for each in zip(axes, shapes, strict=True)
+    )
+    window = _WINDOW.search(instruction.rest)
+    settings = dict(part.split("=", 1) for part in (window[1].split() if window else ()))
+    operations = 2 * result["b"] * result["f"] * kernel["i"]
+    for number, axis in enumerate(sorted(set(result) - {"b", "f"})):
+
+        def setting(name, default, number=number):
+            return settings[name].split("x")[number] if name in settings else default
+
+        operations *= flops.taps(
+            image[axis],
+            kernel[axis],
+            result[axis],
+            int(setting("stride", 1)),
+            int(setting("pad", "0_0").split("_")[0]),
+            int(setting("lhs_dilate", 1)),
+            int(setting("rhs_dilate", 1)),
+        )
+    return operations
 
 
 def _op_name(instruction: hlo.Instruction) -> str | None:

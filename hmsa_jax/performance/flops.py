@@ -96,8 +96,8 @@ def _of_convolution(equation: core.JaxprEqn) -> int:
     result = _shape(equation.outvars[0])
     p = equation.params
     numbers = p["dimension_numbers"]
-    taps = math.prod(
-        _taps(
+    met = math.prod(
+        taps(
             image[numbers.lhs_spec[2 + i]],
             kernel[numbers.rhs_spec[2 + i]],
             result[numbers.out_spec[2 + i]],
@@ -110,7 +110,7 @@ def _of_convolution(equation: core.JaxprEqn) -> int:
     )
     batch, channels = (result[numbers.out_spec[i]] for i in (0, 1))
     # The kernel's input channels are those of one group already.
-    return 2 * batch * channels * kernel[numbers.rhs_spec[1]] * taps
+    return 2 * batch * channels * kernel[numbers.rhs_spec[1]] * met
 
 
 def _shape(variable: Any) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def _shape(variable: Any) -> tuple[int, ...]:
 
 
 @functools.cache
-def _taps(
+def taps(
     size: int,
     kernel: int,
     result: int,

@@ -12,7 +12,7 @@ its result. *Backward* is what the gradient needs, computing again what was not 
 Traffic is every operand and every result of an instruction once, from and to the memory of the
 device; *at full bandwidth* and *at peak* are the milliseconds that the published figures of the
 chip leave for traffic and operations, the longer of which is a limit for this program. Operations
-are those of convolutions and matrix products, padding included."""
+are those of convolutions and matrix products, those with padding left out."""
 _TITLES = {"kind": "By kind", "layer": "By layer"}
 _UNNAMED = "(elsewhere)"
 
