@@ -34,8 +34,6 @@ CASES = {  # of one image of 512 x 1024, unless said: input, outputs, further se
     "branch of 96": ((1, 64, 128, 96), 96, {}),
     "branch of 192": ((1, 32, 64, 192), 192, {}),
     "branch of 384": ((1, 16, 32, 384), 384, {}),
-    "exchange, 48 to 96, stride 2": ((1, 128, 256, 48), 96, {"stride": 2}),
-    "exchange, 96 to 192, stride 2": ((1, 64, 128, 96), 192, {"stride": 2}),
     "OCR, 720 to 512": ((1, 128, 256, 720), 512, {}),
     "head, 512 to 256": ((1, 128, 256, 512), 256, {}),
     "pyramid, 2048 to 256, dilation 12": ((1, 64, 128, 2048), 256, {"dilation": 12}),

@@ -107,48 +107,17 @@ def gradients_of_rows(
     x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
 ) -> tuple[jax.Array, jax.Array]:
     """The gradients of x and kernel, given the gradient `g` of the result of `of_rows`."""
+    run = functools.partial(of_rows, stride=stride, dilation=dilation)
     # Else the compiler would keep the shifted rows of x from the forward pass on, twice its size.
     x, g = jax.lax.optimization_barrier((x, g))
-    run = functools.partial(of_rows, x, stride=stride, dilation=dilation)
-    return _input_gradient(x.shape, kernel, g, stride, dilation), jax.vjp(run, kernel)[1](g)[0]
+    if stride > 1:
+        return jax.vjp(run, x, kernel)[1](g)
+    return run(g, _turned(kernel)), jax.vjp(functools.partial(run, x), kernel)[1](g)[0]
 
 
-def _input_gradient(shape, kernel, g, stride, dilation):
-    """The gradient of the input of `of_rows`, by rows as images, too.
-
-    Rows that lie `stride` apart are computed together, for the same taps of the kernel reach them:
-    of a window of three at stride 2 every second row is reached by the middle tap alone.
-    """
-    size, padding = len(kernel), len(kernel) // 2 * dilation
-    interleaved = []
-    for first in range(stride):
-        steps = [first + padding - tap * dilation for tap in range(size)]
-        taps = [tap for tap, step in enumerate(steps) if step % stride == 0]
-        windows = [_rows_from(g, steps[tap] // stride, 1) for tap in taps]
-        interleaved.append(_columns_back(shape, kernel, taps, windows, stride, dilation))
-    return jnp.stack(interleaved, axis=2).reshape(shape[0], -1, *shape[2:])[:, : shape[1]]
-
-
-def _columns_back(shape, kernel, taps, windows, stride, dilation):
-    """What some rows of the window send back: `[B, h, W, C]` from `[B, h, w, D]` of each."""
-    batch, _, columns, inputs = shape
-    if not taps:
-        return jnp.zeros((batch, -(-shape[1] // stride), columns, inputs), kernel.dtype)
-    padding = len(kernel) // 2 * dilation
-    before = (len(kernel) - 1) * dilation - padding
-    after = columns - 1 - (windows[0].shape[2] - 1) * stride + padding
-    together = jnp.concatenate(windows, axis=-1)
-    turned = jnp.concatenate([kernel[tap, ::-1].swapaxes(1, 2) for tap in taps], axis=1)
-    y = jax.lax.conv_general_dilated(
-        together.reshape(-1, *together.shape[2:]),
-        turned,
-        window_strides=(1,),
-        padding=[(before, after)],
-        lhs_dilation=(stride,),
-        rhs_dilation=(dilation,),
-        dimension_numbers=("NWC", "WIO", "NWC"),
-    )
-    return y.reshape(batch, -1, columns, inputs)
+def _turned(kernel: jax.Array) -> jax.Array:
+    """The kernel that maps the gradient of a result of stride 1 to the gradient of its input."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def _rows_from(x: jax.Array, start: int, stride: int) -> jax.Array:
