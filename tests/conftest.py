@@ -19,8 +19,8 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
-# Read once, by whichever test imports gcsfs first: a bucket of a kind that gcsfs looked up would be
-# asked for at Google's, for a minute each.
+# gcsfs reads it once, when the first test imports it. By default it asks Google of what kind each
+# bucket is, and waits for a minute.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 # Programs that several tests compile are compiled once, by whichever process is first; those of

@@ -18,9 +18,7 @@ from hmsa_jax.experiment import (
     evaluation,
     page_file,
     run_directory,
-    start,
     train,
-    train_input,
 )
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
@@ -79,10 +77,12 @@ def ablate(
     trained = _with_teacher(networks, teacher)
     if any(network.pool == "auto" for network in networks):
         _check_pool(config)
+    settings = _settings(config, teacher, threshold)
+    _has_equal(workdir, settings)
     for seed in seeds:
         for network in trained:
             _check(config_of(config, network, workdir, seed), network, workdir, seed)
-    _claim(workdir, config, teacher, threshold)
+    _claim(workdir, settings)
     for seed in seeds:
         for network in trained:
             if not _train(config, workdir, network, seed, teacher, threshold):
@@ -143,10 +143,9 @@ def _with_teacher(networks: Sequence[Network], teacher: str) -> list[Network]:
 def _check(config: ConfigDict, network: Network, workdir: pathlib.Path, seed: int) -> None:
     """Makes sure that a network can be trained, before anything is written."""
     data = config.data
-    label_spec = start.check_run(config, directory_of(workdir, network.name, seed))
     registry.check_there(data.name, data.dir, data.cache_dir, data.built)
-    if network.pool != "auto":  # whose labels are made yet
-        train_input.check_pool(data, label_spec)
+    # The labels of the teacher are not made yet.
+    train.check(config, directory_of(workdir, network.name, seed), has_pool=network.pool != "auto")
 
 
 def _check_pool(config: ConfigDict) -> None:
@@ -197,18 +196,14 @@ def _label(
     return autolabel.autolabel(own, run, images, out, threshold=threshold)
 
 
-def _claim(workdir: pathlib.Path, config: ConfigDict, teacher: str, threshold: float) -> None:
+def _claim(workdir: pathlib.Path, ours: Mapping[str, Any]) -> None:
     """Writes what the networks have in common into a workdir that has none.
 
     Raises:
       ValueError: it has another one, and all that differs is listed; or it cannot be one.
     """
-    ours = _settings(config, teacher, threshold)
     with hosts.first_before_others("workdir"):
-        theirs = _read(workdir)
-        if theirs is not None:
-            _refuse_other(workdir, theirs, ours)
-        elif jax.process_index() == 0:
+        if not _has_equal(workdir, ours) and jax.process_index() == 0:
             storage.check_place(workdir, "--workdir")
             if run_directory.exists(workdir):
                 raise ValueError(f"--workdir is {workdir}, a run; name a directory for the tables")
@@ -222,9 +217,16 @@ def _settings(config: ConfigDict, teacher: str, threshold: float) -> dict[str, A
     )
 
 
-def _refuse_other(
-    workdir: pathlib.Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]
-) -> None:
+def _has_equal(workdir: pathlib.Path, ours: Mapping[str, Any]) -> bool:
+    """Whether a workdir has settings; raises ValueError, and lists what differs, if it has others.
+
+    Args:
+      workdir: of the tables.
+      ours: as from `_settings`.
+    """
+    theirs = _read(workdir)
+    if theirs is None:
+        return False
     fields = {name for name in ours["config"] if not schema.FIELDS[name].free and name != "seed"}
     differing = [
         f"{name}: {theirs['config'].get(name)!r} there, {ours['config'][name]!r} here"
@@ -241,6 +243,7 @@ def _refuse_other(
             f"{workdir} belongs to other tables; name another --workdir, or undo:\n  "
             + "\n  ".join(differing)
         )
+    return True
 
 
 def _read(workdir: pathlib.Path) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from jax.sharding import NamedSharding
 
 from hmsa_jax.config import schema
 from hmsa_jax.distributed import sharding
-from hmsa_jax.experiment.experiment import Experiment, assemble
+from hmsa_jax.experiment.experiment import Experiment, assemble, check_batch
 from hmsa_jax.performance import breakdown, compiled, flops, hlo
 from hmsa_jax.performance import target as target_lib
 from hmsa_jax.performance.modelled_time import modelled_seconds
@@ -141,8 +141,8 @@ def train_program(experiment: Experiment, images_per_device: int) -> Program:
     config, mesh = copy.deepcopy(experiment.config), experiment.mesh
     images = images_per_device * mesh.shape["data"] * config.optimizer.accumulate
     config.data.batch_size = images
+    check_batch(config, mesh)
     experiment = dataclasses.replace(experiment, config=config)
-    experiment.check_batch()
     batch = _batch(images, config, sharding.training_batch(mesh))
     # Where arrays are only described there are none.
     hyperparameters = functools.cache(experiment.hyperparameters_on_devices)

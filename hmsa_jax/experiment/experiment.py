@@ -26,6 +26,7 @@ from hmsa_jax.losses.objective import RMI, Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.layers.conv import Conv
+from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.performance import flops
 from hmsa_jax.performance.efficiency import StepWork
 from hmsa_jax.training.hyperparameters import Hyperparameters
@@ -112,15 +113,6 @@ class Experiment:
         network.set_attributes(Conv, features_by_rows=features_by_rows)
         return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
-    def check_batch(self) -> None:
-        """Raises ValueError, naming the field, unless the devices can divide a training batch."""
-        data, count = self.config.data, self.config.optimizer.accumulate
-        name = "data.batch_size" if count == 1 else "data.batch_size / optimizer.accumulate"
-        sharding.check_batch_size(name, data.batch_size // count, self.mesh)
-        smallest = min(self.config.objective.scales)
-        stride = math.ceil(self.architecture.coarsest_stride / smallest)
-        sharding.check_rows("data.crop_size", data.crop_size[0], stride, self.mesh)
-
     def train_step(self) -> Wrapped:
         """The train step, as `make_train_step` returns it."""
         optimization = self.config.optimizer
@@ -198,6 +190,17 @@ class Experiment:
         """The same experiment, whose network does useful work only."""
         graphdef = flops.without_recomputation(self.graphdef, self.params, self.batch_stats)
         return dataclasses.replace(self, graphdef=graphdef)
+
+
+def check_batch(config: ConfigDict, mesh: Mesh) -> None:
+    """Raises ValueError, naming the field, unless the devices can divide a training batch."""
+    data, count = config.data, config.optimizer.accumulate
+    name = "data.batch_size" if count == 1 else "data.batch_size / optimizer.accumulate"
+    sharding.check_batch_size(name, data.batch_size // count, mesh)
+    stride = math.ceil(
+        TRUNKS.get(config.model.trunk).coarsest_stride / min(config.objective.scales)
+    )
+    sharding.check_rows("data.crop_size", data.crop_size[0], stride, mesh)
 
 
 def assemble(

@@ -9,9 +9,9 @@ import time
 import jax
 import ml_collections
 
-from data.label_spec import differing_names
+from data.label_spec import LabelSpec, differing_names
 from hmsa_jax.config import schema
-from hmsa_jax.distributed import hosts
+from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import (
     evaluation,
@@ -23,7 +23,7 @@ from hmsa_jax.experiment import (
     start,
     train_input,
 )
-from hmsa_jax.experiment.experiment import assemble
+from hmsa_jax.experiment.experiment import assemble, check_batch
 from hmsa_jax.performance.profiling import Profile
 from hmsa_jax.runtime import journal
 from hmsa_jax.runtime.background import Background
@@ -60,19 +60,8 @@ def train(
       FileNotFoundError: there is no such data, no such run to start from, or no such checkpoint.
       FloatingPointError: a loss, gradient or weight is not finite; the message names the step.
     """
-    label_spec = start.check_run(config, workdir)
-    evaluation.check_writable(workdir)
-    if jax.process_index() == 0:
-        boards.check(config.writers, workdir)
-    monitoring.check(config)
-    train_input.check_pool(config.data, label_spec)
-    steps = checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
-    if steps or step is not None:
-        checkpoint_reading.find_step(workdir, "--workdir", step)
-    else:
-        _check_origin(config, workdir)
+    label_spec = check(config, workdir, step)
     protocols.tell_left_out(config)
-    feasibility.check_training(config)
     builder = start.build_data(config)
     scored = evaluation.open_scored(config, builder)
     read = train_input.open_sources(config.data, builder)
@@ -82,9 +71,8 @@ def train(
     length = monitoring.length_of(config, len(read["data.train_split"]))
     monitoring.check_length(workdir, config, length)
     experiment = assemble(_with_steps(config, length.steps), label_spec=label_spec)
-    experiment.check_batch()
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
-    first = None if steps else _first_state(experiment)
+    first = None if _steps_in(workdir) else _first_state(experiment)
     run_directory.claim(workdir, config, label_spec)
     lock = occupied(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     log = workdir / "logs" / f"host-{jax.process_index()}.log"
@@ -98,6 +86,48 @@ def train(
         return _run(
             experiment, workdir, scored, batches_from, state, step, plan, record, preemption
         )
+
+
+def check(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    step: int | None = None,
+    *,
+    has_pool: bool = True,
+) -> LabelSpec:
+    """Makes sure, before data are built or anything is written, that a run can be trained.
+
+    Args:
+      config: of the experiment.
+      workdir: as for `train`.
+      step: as for `train`.
+      has_pool: whether the images of `data.pool` are there yet.
+
+    Returns:
+      The classes.
+
+    Raises:
+      ValueError: as for `train`.
+      FileNotFoundError: as for `train`.
+    """
+    label_spec = start.check_run(config, workdir)
+    evaluation.check_writable(workdir)
+    if jax.process_index() == 0:
+        boards.check(config.writers, workdir)
+    monitoring.check(config)
+    if has_pool:
+        train_input.check_pool(config.data, label_spec)
+    if step is not None or _steps_in(workdir):
+        checkpoint_reading.find_step(workdir, "--workdir", step)
+    else:
+        _check_origin(config, workdir)
+    feasibility.check_training(config)
+    check_batch(config, sharding.make_mesh(config.mesh.data, config.mesh.spatial))
+    return label_spec
+
+
+def _steps_in(workdir: pathlib.Path) -> list[int]:
+    return checkpoint_reading.steps_in(checkpoint_reading.directory_of(workdir, "--workdir"))
 
 
 def _with_steps(config: ml_collections.ConfigDict, steps: int) -> ml_collections.ConfigDict:

@@ -215,22 +215,20 @@ def _of_convolution(
     )
     window = _WINDOW.search(instruction.rest)
     settings = dict(part.split("=", 1) for part in (window[1].split() if window else ()))
-    operations = 2 * result["b"] * result["f"] * kernel["i"]
-    for number, axis in enumerate(sorted(set(result) - {"b", "f"})):
+    spatial = sorted(set(result) - {"b", "f"})
 
-        def setting(name, default, number=number):
-            return settings[name].split("x")[number] if name in settings else default
+    def along_axes(name, default):
+        """A setting along each spatial axis; of two numbers the first, such as of a padding."""
+        values = settings[name].split("x") if name in settings else [default] * len(spatial)
+        return [int(value.split("_")[0]) for value in values]
 
-        operations *= flops.taps(
-            image[axis],
-            kernel[axis],
-            result[axis],
-            int(setting("stride", 1)),
-            int(setting("pad", "0_0").split("_")[0]),
-            int(setting("lhs_dilate", 1)),
-            int(setting("rhs_dilate", 1)),
-        )
-    return operations
+    names = {"stride": "1", "pad": "0", "lhs_dilate": "1", "rhs_dilate": "1"}
+    windows = zip(*(along_axes(*each) for each in names.items()), strict=True)
+    met = (
+        flops.taps(image[axis], kernel[axis], result[axis], *window)
+        for axis, window in zip(spatial, windows, strict=True)
+    )
+    return 2 * result["b"] * result["f"] * kernel["i"] * math.prod(met)
 
 
 def _op_name(instruction: hlo.Instruction) -> str | None:

@@ -187,6 +187,12 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path):
     absent = {"data.name": "camvid", "data.cache_dir": str(tmp_path / "cache")}
     with pytest.raises(ValueError, match="camvid is built from a directory"):
         given(schema.override(copy.deepcopy(config), absent), tmp_path / "tables")
+    odd = {"data.batch_size": 4}  # of eight devices
+    with pytest.raises(ValueError, match=r"data\.batch_size is 4; it must be a multiple of the 8"):
+        given(schema.override(copy.deepcopy(config), odd), tmp_path / "tables")
+    nowhere = {"init_from": str(tmp_path / "nowhere")}
+    with pytest.raises(FileNotFoundError, match=r"nowhere, which holds no checkpoint"):
+        given(schema.override(copy.deepcopy(config), nowhere), tmp_path / "tables")
     schema.override(config, {"optimizer.learning_rate": -1.0})
     with pytest.raises(ValueError, match=r"optimizer\.learning_rate is -1\.0"):
         given(config, tmp_path / "tables")
