@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from hmsa_jax.inference import protocol as protocol_lib
+from hmsa_jax.losses.objective import LOSSES
 from hmsa_jax.models.attentions import ATTENTIONS
 from hmsa_jax.models.decoders import DECODERS
 from hmsa_jax.models.decoders.decoder import Decoder
@@ -69,13 +70,19 @@ def _of_batch(config: ConfigDict) -> list[str]:
 
 
 def _of_losses(config: ConfigDict) -> list[str]:
-    trunk, weight = config.model.trunk, config.objective.aux_weight
-    if not weight or _decoder(trunk).has_auxiliary_head:
-        return []
-    return [
-        f"objective.aux_weight is {weight}, but {trunk} has no auxiliary head; set"
-        " objective.aux_weight=0.0"
-    ]
+    trunk, objective = config.model.trunk, config.objective
+    problems = []
+    if objective.aux_weight and not _decoder(trunk).has_auxiliary_head:
+        problems.append(
+            f"objective.aux_weight is {objective.aux_weight}, but {trunk} has no auxiliary head;"
+            " set objective.aux_weight=0.0"
+        )
+    if objective.class_weights and not LOSSES.get(objective.main_loss).takes_class_weights:
+        problems.append(
+            f"objective.class_weights is {objective.class_weights}, but {objective.main_loss} takes"
+            " no weights; set objective.main_loss='cross_entropy', or objective.class_weights=()"
+        )
+    return problems
 
 
 def _too_few_for_batch_norm(config: ConfigDict) -> list[str]:

@@ -82,6 +82,12 @@ def _read_workers(text: str) -> int | str:
     return text if text == worker_count.AUTO else int(text)
 
 
+def _are_class_weights(weights: tuple) -> bool:
+    return all(is_number(weight) and weight >= 0 for weight in weights) and (
+        not weights or any(weights)
+    )
+
+
 def _are_names(names: tuple) -> bool:
     return all(isinstance(name, str) for name in names)
 
@@ -446,6 +452,16 @@ FIELDS: dict[str, Field] = {
         _AT_LEAST_ZERO,
         "Weight of each scale's own loss (published code: 0.05 on Cityscapes). That is the main"
         " loss, but binary cross-entropy alone where the main loss is 'rmi'.",
+    ),
+    "objective.class_weights": Field(
+        (),
+        tuple_of(
+            float, "a tuple of numbers, 0 or more and not all 0, or () for none", _are_class_weights
+        ),
+        "How much a pixel of each class counts in 'cross_entropy', one number a class in the order"
+        " of the classes; () counts all the same. Only ratios matter, for the sum is divided by"
+        " that of the weights of the labelled pixels.",
+        before=(),
     ),
     "objective.mean_over": Field(
         "images",

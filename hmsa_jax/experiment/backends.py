@@ -77,8 +77,9 @@ def backends(
     """
     schema.check(config)
     data = config.data
-    registry.get(data.name, data.dir or None, data.cache_dir, data.built)
+    dataset = registry.get(data.name, data.dir or None, data.cache_dir, data.built)
     feasibility.check_widths(config.model)
+    feasibility.check_class_weights(config, dataset.label_spec)
     wanted = [(t, s) for t in target_lib.parse_all(targets) for s in _parse_steps(steps)]
     if images_per_device < 1:
         raise ValueError(f"--images_per_device is {images_per_device}; expected 1 or more")

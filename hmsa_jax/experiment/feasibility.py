@@ -20,6 +20,7 @@ from fractions import Fraction
 import jax
 import ml_collections
 
+from data.label_spec import LabelSpec
 from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.input import decoding, resampling
 from hmsa_jax.input.decoding import Record
@@ -155,6 +156,16 @@ def check_crop(config: ml_collections.ConfigDict) -> None:
         check(config.data.crop_size, config.objective)
     except ValueError as error:
         raise ValueError(f"data.crop_size, {error}") from error
+
+
+def check_class_weights(config: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
+    """Raises ValueError, naming the fields, unless every class has a weight, or none has."""
+    weights, names = config.objective.class_weights, label_spec.names
+    if weights and len(weights) != len(names):
+        raise ValueError(
+            f"objective.class_weights has {len(weights)} numbers, but {config.data.name} has"
+            f" {len(names)} classes; give one for each of {', '.join(names)}, or ()."
+        )
 
 
 def check_any_device(what: str, images: int, size: Size, scales: Iterable[float]) -> None:

@@ -122,6 +122,7 @@ def check(
     else:
         _check_origin(config, workdir)
     feasibility.check_training(config)
+    feasibility.check_class_weights(config, label_spec)
     check_batch(config, sharding.make_mesh(config.mesh.data, config.mesh.spatial))
     return label_spec
 

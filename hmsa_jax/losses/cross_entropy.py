@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def cross_entropy(
+    logits: jax.Array, labels: jax.Array, class_weights: tuple[float, ...] = ()
+) -> jax.Array:
     """The mean of -log softmax(logits)[label] over all labelled pixels of the (global) batch.
 
     Args:
       logits: `[B, H, W, C]` float32.
       labels: `[B, H, W]` integers; a pixel whose label is not below C is ignored.
+      class_weights: how much a pixel of each of the C classes counts in the mean; () for all the
+        same.
 
     Returns:
       A float32 scalar; 0 if no pixel is labelled.
@@ -25,6 +29,12 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     valid = labels < classes
     target = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
     per_pixel = jax.nn.logsumexp(logits, axis=-1) - (logits * target).sum(-1)
+    if class_weights:
+        weight = (target * jnp.asarray(class_weights, logits.dtype)).sum(-1)
+        total = jnp.where(valid, weight * per_pixel, 0).sum()
+        # A weight of no pixel is 0, and 0 / 1 is what nothing labelled costs.
+        summed = weight.sum()
+        return total / jnp.where(summed > 0, summed, 1)
     total = jnp.where(valid, per_pixel, 0).sum()
     return total / jnp.maximum(valid.sum(), 1).astype(logits.dtype)
 

@@ -1,6 +1,7 @@
 """What training minimises: the fused prediction, the auxiliary head and each scale by itself."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -57,6 +58,8 @@ class Objective:
       mean_over: one of `MEANS`. `images`: the losses of the images by themselves are averaged, as
         where each of many GPUs has one image, so that few labelled pixels weigh more. `pixels`: all
         labelled pixels of the (global) batch weigh the same. RMI is a mean over images either way.
+      class_weights: how much a pixel of each class counts in those losses that take weights,
+        `cross_entropy`; () for all the same.
     """
 
     main_loss: str = "rmi"
@@ -67,6 +70,7 @@ class Objective:
     fuse: Callable[..., jax.Array] = fusion.hierarchical
     rmi: RMI = RMI()
     mean_over: str = "pixels"
+    class_weights: tuple[float, ...] = ()
 
     def __call__(
         self, outputs: dict[float, ScaleOutput], labels: jax.Array
@@ -87,7 +91,7 @@ class Objective:
             with jax.named_scope("aux"):
                 aux_logits = {scale: output.aux_logits for scale, output in outputs.items()}
                 fused = self._fused(aux_logits, outputs, labels.shape[1:3])
-                terms["aux"] = self.mean_of(LOSSES.get(self.aux_loss).function, fused, labels)
+                terms["aux"] = self.mean_of(self._function(self.aux_loss), fused, labels)
             loss = loss + self.aux_weight * terms["aux"]
         if self.scale_weight:
             with jax.named_scope("scales"):
@@ -107,14 +111,20 @@ class Objective:
         loss = LOSSES.get(self.main_loss)
         if loss.with_terms is not None:
             return loss.with_terms(self, logits, labels)
-        main = self.mean_of(loss.function, logits, labels)
+        main = self.mean_of(self._function(self.main_loss), logits, labels)
         return main, {"main": main}
 
     def _scales(self, logits, labels):
         """The sum of all scales' own losses."""
-        function = LOSSES.get(self.main_loss).function
+        function = self._function(self.main_loss)
         each = fusion.each_resized(logits, labels.shape[1:3], resolution=self.fusion_resolution)
         return sum(self.mean_of(function, own, labels) for own in each)
+
+    def _function(self, name: str) -> LossFunction:
+        loss = LOSSES.get(name)
+        if self.class_weights and loss.takes_class_weights:
+            return functools.partial(loss.function, class_weights=self.class_weights)
+        return loss.function
 
     def mean_of(self, function: LossFunction, logits: jax.Array, labels: jax.Array) -> jax.Array:
         """A loss of the batch, or the mean of the images' own: `mean_over` says which."""
@@ -134,6 +144,7 @@ class Loss:
       with_terms: `(objective, logits, labels) -> (loss, terms)`, the main loss where that is more
         than `function`.
       is_auxiliary: whether it may be the auxiliary loss.
+      takes_class_weights: whether `function` takes `class_weights`, a number for each class.
       check_crop: `(size, config group objective)`; raises ValueError, naming fields, if crops of
         that size are too small for it.
     """
@@ -141,6 +152,7 @@ class Loss:
     function: LossFunction
     with_terms: Callable | None = None
     is_auxiliary: bool = True
+    takes_class_weights: bool = False
     check_crop: Callable | None = None
 
 
@@ -169,8 +181,8 @@ LOSSES: Registry[Loss] = Registry(
     "loss",
     {
         # Each scale by itself goes without its regions: they are heavy.
-        "rmi": Loss(binary_cross_entropy, _rmi_with_terms, False, _check_window),
-        "cross_entropy": Loss(cross_entropy),
+        "rmi": Loss(binary_cross_entropy, _rmi_with_terms, False, check_crop=_check_window),
+        "cross_entropy": Loss(cross_entropy, takes_class_weights=True),
         "image_weighted_cross_entropy": Loss(image_weighted_cross_entropy),
         "binary_cross_entropy": Loss(binary_cross_entropy),
     },

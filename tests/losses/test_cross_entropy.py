@@ -53,6 +53,32 @@ def test_mean_is_over_the_pixels_of_the_batch_not_over_images():
     np.testing.assert_allclose(value, np.average(by_image, weights=[7, 35]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("ignored", [4, 255])
+def test_weighted_mean_of_classes(ignored):
+    """The definition of PyTorch's CrossEntropyLoss(weight): sum of w x loss over the sum of w."""
+    logits, labels = random_case()
+    labels[:, 1:3] = ignored
+    weights = (0.5, 0.0, 3.0, 10.0)
+    shifted = logits - logits.max(-1, keepdims=True)
+    per_class = np.log(np.exp(shifted).sum(-1, keepdims=True)) - shifted
+    total = weight = 0.0
+    for place in zip(*np.nonzero(labels < 4), strict=True):
+        label = labels[place]
+        total += weights[label] * per_class[(*place, label)]
+        weight += weights[label]
+    run = jax.jit(jax.value_and_grad(cross_entropy), static_argnames="class_weights")
+    value, gradient = run(logits, labels, class_weights=weights)
+    np.testing.assert_allclose(value, total / weight, rtol=1e-5)
+    np.testing.assert_array_equal(gradient[labels == 1], 0)
+    assert (gradient[labels == 3] != 0).all()
+    same, _ = run(logits, labels, class_weights=(2.0,) * 4)
+    np.testing.assert_allclose(same, cross_entropy(logits, labels), rtol=1e-6)
+    for nothing in (np.full_like(labels, 255), np.ones_like(labels)):  # unlabelled, of no weight
+        value, gradient = run(logits, nothing, class_weights=weights)
+        assert value == 0
+        np.testing.assert_array_equal(gradient, 0)
+
+
 def test_nothing_labelled_is_zero_with_zero_gradient():
     logits, labels = random_case()
     value, gradient = value_and_grad(logits, np.full_like(labels, 255))

@@ -106,6 +106,21 @@ def test_network_without_auxiliary_head(labels):
     assert loss == expected == terms["main"]
 
 
+def test_class_weights_are_those_of_all_cross_entropies(labels):
+    """A weight of one class alone: the others are as if they were not labelled."""
+    outputs = random_outputs((0.5, 1.0))
+    fields = {"aux_loss": "cross_entropy", "scale_weight": 0.3}
+    _, weighted = objective(outputs, labels, **fields, class_weights=(0.0, 0.0, 2.0, 0.0))
+    _, alone = objective(outputs, np.where(labels == 2, labels, 255).astype(np.uint8), **fields)
+    assert weighted.keys() == {"main", "aux", "scales"}
+    for name, term in weighted.items():
+        np.testing.assert_allclose(term, alone[name], rtol=1e-5)
+    fields |= {"aux_loss": "binary_cross_entropy"}
+    _, other = objective(outputs, labels, **fields, class_weights=(0.0, 0.0, 2.0, 0.0))
+    _, without = objective(outputs, labels, **fields)
+    assert other["aux"] == without["aux"]
+
+
 @pytest.mark.parametrize("resolution", ["features", "image"])
 def test_explicit_shares(resolution, labels):
     """At the image: the mean of the enlarged logits, weighted by the enlarged shares."""

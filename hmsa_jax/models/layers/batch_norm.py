@@ -106,74 +106,75 @@ def normalize_batch(
     split = _Split.of(x.shape, group, shares)
     with jax.named_scope("statistics"):
         deviation, own = _about_own_mean(x, split, scale.dtype)
-        of_all = own if split.shares == 1 else collectives.known_to_all(own)
-        of_all = checkpoint_name(of_all, MOMENTS)
+        of_all = own if split.shares == 1 else _known_to_all(own)
+        of_all = _Moments(*(checkpoint_name(each, MOMENTS) for each in of_all))
         mean, var = _combined(of_all)
     with jax.named_scope("normalization"):
         factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
-        values = jnp.concatenate([factor, bias - mean * factor], axis=-1)
+        shift = bias - mean * factor
         if split.shares > 1:
-            values = collectives.to_each_share(values, split.shares)
-        y = _normalize_shares(deviation, own, of_all, values, split, dtype)
+            factor, shift = _to_each_share(factor, shift, own, of_all, split)
+        y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
 
     def move(running, of_groups):
         return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean((0, 1)))
 
-    first = jnp.split(of_all[:, :1], 3, axis=-1)[0]
     count = group * x.size // (x.shape[0] * len(scale))
     unbiased = var * (count / max(count - 1, 1))
-    return y, move(running_mean, first + mean), move(running_var, unbiased)
+    return y, move(running_mean, of_all.centre[:, :1] + mean), move(running_var, unbiased)
+
+
+class _Moments(NamedTuple):
+    """Of each channel in each share, `[groups, shares, C]` each.
+
+    Attributes:
+      centre: what the others are seen from, about the mean.
+      rest: mean of the deviations from the centre.
+      within: variance of the deviations.
+    """
+
+    centre: jax.Array
+    rest: jax.Array
+    within: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("split", "dtype"))
-def _about_own_mean(x: jax.Array, split: "_Split", dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
-    """Deviations from a centre of each share, and each share's moments `[groups, shares, 3 x C]`.
-
-    The moments are the centre, the mean and the variance of the deviations.
-    """
+def _about_own_mean(x: jax.Array, split: "_Split", dtype: jnp.dtype) -> tuple[jax.Array, _Moments]:
+    """Deviations from a centre of each share, and each share's moments."""
     wide = x.astype(dtype)
     centre = jax.lax.stop_gradient(split.mean(wide))
     deviation = wide - split.spread(centre)
     # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
     rest = split.mean(deviation)
     within = split.mean(jnp.square(deviation)) - jnp.square(rest)
-    return deviation, jnp.concatenate([centre, rest, within], axis=-1)
+    return deviation, _Moments(centre, rest, within)
 
 
 @jax.jit
-def _combined(moments: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _combined(moments: _Moments) -> tuple[jax.Array, jax.Array]:
     """Mean, seen from the first share's centre, and variance of each group: `[groups, 1, C]`."""
-    centres, rests, withins = jnp.split(moments, 3, axis=-1)
-    means = centres - centres[:, :1] + rests
+    centre, rest, within = moments
+    if centre.shape[1] == 1:
+        return rest, jnp.maximum(within, 0)
+    means = centre - centre[:, :1] + rest
     mean = means.mean(1, keepdims=True)
     between = jnp.square(means - mean).mean(1, keepdims=True)
-    return mean, jnp.maximum(withins.mean(1, keepdims=True) + between, 0)
+    return mean, jnp.maximum(within.mean(1, keepdims=True) + between, 0)
 
 
-@functools.partial(jax.jit, static_argnames=("split", "dtype"))
-def _normalize_shares(
-    deviation: jax.Array,
-    own: jax.Array,
-    of_all: jax.Array,
-    values: jax.Array,
-    split: "_Split",
-    dtype: jnp.dtype,
-) -> jax.Array:
-    """Deviation x factor + shift, seen from each share's own centre.
+def _known_to_all(own: _Moments) -> _Moments:
+    """The moments of all shares on all devices, in one exchange."""
+    of_all = collectives.known_to_all(jnp.concatenate(own, axis=-1))
+    return _Moments(*jnp.split(of_all, len(own), axis=-1))
 
-    Args:
-      deviation: `[B, H, W, C]`, from the centre of each share.
-      own: moments of each share.
-      of_all: the same, known to all.
-      values: factor and shift, `[groups, shares, 2 x C]`.
-      split: of the batch.
-      dtype: of the result.
-    """
+
+def _to_each_share(
+    factor: jax.Array, shift: jax.Array, own: _Moments, of_all: _Moments, split: "_Split"
+) -> tuple[jax.Array, jax.Array]:
+    """Factor and shift of each share, `[groups, shares, C]`; the shift is from its own centre."""
+    values = collectives.to_each_share(jnp.concatenate([factor, shift], axis=-1), split.shares)
     factor, shift = jnp.split(values, 2, axis=-1)
-    if split.shares > 1:
-        centre, first = (jnp.split(m, 3, axis=-1)[0] for m in (own, of_all[:, :1]))
-        shift = shift + jax.lax.stop_gradient(centre - first) * factor
-    return (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
+    return factor, shift + jax.lax.stop_gradient(own.centre - of_all.centre[:, :1]) * factor
 
 
 def _factor(var, scale):

@@ -87,37 +87,64 @@ def gradients_of_windows(
 
 def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
     """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns."""
-    size, _, inputs, outputs = kernel.shape
-    padding = size // 2 * dilation
-    shifted = [_rows_from(x, tap * dilation - padding, stride) for tap in range(size)]
-    windows = jnp.concatenate(shifted, axis=-1)
-    batch, rows, columns, channels = windows.shape
-    y = jax.lax.conv_general_dilated(
-        windows.reshape(batch * rows, columns, channels),
-        kernel.swapaxes(0, 1).reshape(size, size * inputs, outputs),
-        window_strides=(stride,),
-        padding=[(padding, padding)],
-        rhs_dilation=(dilation,),
-        dimension_numbers=("NWC", "WIO", "NWC"),
-    )
-    return y.reshape(batch, rows, -1, outputs)
+    windows = _windows(x, len(kernel), stride, dilation)
+    return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
 
 def gradients_of_rows(
     x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
 ) -> tuple[jax.Array, jax.Array]:
     """The gradients of x and kernel, given the gradient `g` of the result of `of_rows`."""
-    run = functools.partial(of_rows, stride=stride, dilation=dilation)
-    # Else the compiler would keep the shifted rows of x from the forward pass on, twice its size.
-    x, g = jax.lax.optimization_barrier((x, g))
     if stride > 1:
+        # Else the compiler would keep the shifted rows of x from the forward pass, twice its size.
+        x, g = jax.lax.optimization_barrier((x, g))
+        run = functools.partial(of_rows, stride=stride, dilation=dilation)
         return jax.vjp(run, x, kernel)[1](g)
-    return run(g, _turned(kernel)), jax.vjp(functools.partial(run, x), kernel)[1](g)[0]
+    # Both gradients read the same rows of g side by side; none of x are needed.
+    windows = _windows(g, len(kernel), 1, dilation)
+    of_x = _along_columns(windows, _by_columns(_turned(kernel)), 1, dilation)
+    size, _, inputs, outputs = kernel.shape
+
+    def run(kernels):
+        return _along_columns(x, kernels, 1, dilation)
+
+    shape = jax.ShapeDtypeStruct((size, inputs, size * outputs), kernel.dtype)
+    (of_kernels,) = jax.linear_transpose(run, shape)(windows)
+    of_kernel = of_kernels.reshape(size, inputs, size, outputs)
+    # Row i of a window of g is where row -i of the kernel meets x.
+    return of_x, jnp.moveaxis(of_kernel, 2, 0)[::-1]
 
 
 def _turned(kernel: jax.Array) -> jax.Array:
     """The kernel that maps the gradient of a result of stride 1 to the gradient of its input."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _windows(x: jax.Array, size: int, stride: int, dilation: int) -> jax.Array:
+    """The `size` rows of each window side by side in the channels."""
+    starts = [(tap - size // 2) * dilation for tap in range(size)]
+    return jnp.concatenate([_rows_from(x, start, stride) for start in starts], axis=-1)
+
+
+def _by_columns(kernel: jax.Array) -> jax.Array:
+    """`[k, k, C, D]` as `[k, k C, D]`: its columns, with the rows side by side in the channels."""
+    size, _, inputs, outputs = kernel.shape
+    return kernel.swapaxes(0, 1).reshape(size, size * inputs, outputs)
+
+
+def _along_columns(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """Convolves each row of `[B, H, W, C]` by itself, with a kernel `[k, C, D]` of columns."""
+    batch, rows, columns, channels = x.shape
+    padding = len(kernel) // 2 * dilation
+    y = jax.lax.conv_general_dilated(
+        x.reshape(batch * rows, columns, channels),
+        kernel,
+        window_strides=(stride,),
+        padding=[(padding, padding)],
+        rhs_dilation=(dilation,),
+        dimension_numbers=("NWC", "WIO", "NWC"),
+    )
+    return y.reshape(batch, rows, *y.shape[1:])
 
 
 def _rows_from(x: jax.Array, start: int, stride: int) -> jax.Array:
