@@ -84,6 +84,15 @@ def test_deeplab_has_no_auxiliary_head():
     schema.check(config)
 
 
+def test_class_weights_need_a_loss_that_takes_them():
+    config = load()
+    config.objective.class_weights = (1.0, 2.0)
+    with pytest.raises(ValueError, match=r"class_weights is \(1\.0, 2\.0\), but rmi takes no"):
+        schema.check(config)
+    config.objective.main_loss = "cross_entropy"
+    schema.check(config)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

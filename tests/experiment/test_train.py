@@ -331,6 +331,11 @@ def test_errors_come_before_anything_expensive(command, tmp_path, capsys):
     assert status == 2
     assert "--config.optimizer.learning_rat: no such field" in output
     assert "did you mean optimizer.learning_rate?" in output
+    weights = {"objective__class_weights": (1.0, 2.0), "objective__main_loss": "cross_entropy"}
+    status, output = refused(command, capsys, "train", workdir, **weights)
+    assert status == 1
+    assert "class_weights has 2 numbers, but camvid has 11 classes" in output
+    assert not workdir.exists()
     status, output = refused(command, capsys, "train", workdir, data__dir="/nowhere")
     assert status == 1
     assert "/nowhere" in output
