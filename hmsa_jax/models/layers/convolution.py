@@ -7,6 +7,7 @@ docs/results/tpu_speed.md has the measurements.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,8 @@ def gradients_of_windows(
 
 def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
     """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns."""
-    windows = _windows(x, len(kernel), stride, dilation)
+    before = len(kernel) // 2
+    windows = _windows(x, range(-before, before + 1), stride, dilation)
     return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
 
@@ -100,30 +102,20 @@ def gradients_of_rows(
         x, g = jax.lax.optimization_barrier((x, g))
         run = functools.partial(of_rows, stride=stride, dilation=dilation)
         return jax.vjp(run, x, kernel)[1](g)
-    # Both gradients read the same rows of g side by side; none of x are needed.
-    windows = _windows(g, len(kernel), 1, dilation)
-    of_x = _along_columns(windows, _by_columns(_turned(kernel)), 1, dilation)
+    # Convolved by its columns, x gives what each row of the kernel adds to y, which is shifted and
+    # added up. So both gradients read the shifted rows of g, and none of x.
     size, _, inputs, outputs = kernel.shape
-
-    def run(kernels):
-        return _along_columns(x, kernels, 1, dilation)
-
-    shape = jax.ShapeDtypeStruct((size, inputs, size * outputs), kernel.dtype)
-    (of_kernels,) = jax.linear_transpose(run, shape)(windows)
-    of_kernel = of_kernels.reshape(size, inputs, size, outputs)
-    # Row i of a window of g is where row -i of the kernel meets x.
-    return of_x, jnp.moveaxis(of_kernel, 2, 0)[::-1]
+    windows = _windows(g, range(size // 2, -(size // 2) - 1, -1), 1, dilation)
+    kernels = jnp.moveaxis(kernel, 0, 2).reshape(size, inputs, size * outputs)
+    run = functools.partial(_along_columns, stride=1, dilation=dilation)
+    of_x, of_kernels = jax.vjp(run, x, kernels)[1](windows)
+    return of_x, jnp.moveaxis(of_kernels.reshape(size, inputs, size, outputs), 2, 0)
 
 
-def _turned(kernel: jax.Array) -> jax.Array:
-    """The kernel that maps the gradient of a result of stride 1 to the gradient of its input."""
-    return kernel[::-1, ::-1].swapaxes(2, 3)
-
-
-def _windows(x: jax.Array, size: int, stride: int, dilation: int) -> jax.Array:
-    """The `size` rows of each window side by side in the channels."""
-    starts = [(tap - size // 2) * dilation for tap in range(size)]
-    return jnp.concatenate([_rows_from(x, start, stride) for start in starts], axis=-1)
+def _windows(x: jax.Array, shifts: Sequence[int], stride: int, dilation: int) -> jax.Array:
+    """The rows that lie so many steps of the window below, side by side in the channels."""
+    rows = [_rows_from(x, shift * dilation, stride) for shift in shifts]
+    return jnp.concatenate(rows, axis=-1)
 
 
 def _by_columns(kernel: jax.Array) -> jax.Array:
