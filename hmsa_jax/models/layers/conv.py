@@ -15,7 +15,7 @@ from hmsa_jax.models.layers.canvas import FILLED, Canvas
 from hmsa_jax.models.layers.convolution import convolve
 from hmsa_jax.models.layers.layer import Layer
 
-_NARROW = 96  # channels; docs/results/tpu_speed.md has the measurements
+_NARROW = 64  # channels; docs/results/tpu_speed.md has the measurements
 CONVOLUTION = "convolution"  # the name of its result for policies of rematerialisation
 
 
