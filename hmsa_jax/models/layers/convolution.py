@@ -7,7 +7,7 @@ docs/results/tpu_speed.md has the measurements.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -105,14 +105,15 @@ def gradients_of_rows(
     # Convolved by its columns, x gives what each row of the kernel adds to y, which is shifted and
     # added up. So both gradients read the shifted rows of g, and none of x.
     size, _, inputs, outputs = kernel.shape
-    windows = _windows(g, range(size // 2, -(size // 2) - 1, -1), 1, dilation)
+    after = size // 2
+    windows = _windows(g, range(after, -after - 1, -1), 1, dilation)
     kernels = jnp.moveaxis(kernel, 0, 2).reshape(size, inputs, size * outputs)
     run = functools.partial(_along_columns, stride=1, dilation=dilation)
     of_x, of_kernels = jax.vjp(run, x, kernels)[1](windows)
     return of_x, jnp.moveaxis(of_kernels.reshape(size, inputs, size, outputs), 2, 0)
 
 
-def _windows(x: jax.Array, shifts: Sequence[int], stride: int, dilation: int) -> jax.Array:
+def _windows(x: jax.Array, shifts: Iterable[int], stride: int, dilation: int) -> jax.Array:
     """The rows that lie so many steps of the window below, side by side in the channels."""
     rows = [_rows_from(x, shift * dilation, stride) for shift in shifts]
     return jnp.concatenate(rows, axis=-1)

@@ -91,6 +91,14 @@ def test_gradient_of_every_element(form):
             np.testing.assert_allclose(gradient[index], expected, atol=1e-12)
 
 
+def test_both_gradients_by_rows_read_the_shifted_rows_of_g():
+    """Of x, which has 3 channels, none are made again."""
+    traced = jax.make_jaxpr(lambda *each: convolution.gradients_of_rows(*each, 1, 1))
+    equations = traced(*operands(3, 1, 4, 5)).eqns
+    shifted = [e.invars[0].aval.shape[-1] for e in equations if e.primitive.name == "pad"]
+    assert shifted == [4, 4, 4]
+
+
 def text_for(platform, rows_as_images):
     """The program of `convolve` and its gradients."""
 
