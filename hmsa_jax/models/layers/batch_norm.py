@@ -107,7 +107,6 @@ def normalize_batch(
     with jax.named_scope("statistics"):
         deviation, own = _about_own_mean(x, split, scale.dtype)
         of_all = own if split.shares == 1 else _known_to_all(own)
-        of_all = _Moments(*(checkpoint_name(each, MOMENTS) for each in of_all))
         mean, var = _combined(of_all)
     with jax.named_scope("normalization"):
         factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
@@ -142,12 +141,12 @@ class _Moments(NamedTuple):
 def _about_own_mean(x: jax.Array, split: "_Split", dtype: jnp.dtype) -> tuple[jax.Array, _Moments]:
     """Deviations from a centre of each share, and each share's moments."""
     wide = x.astype(dtype)
-    centre = jax.lax.stop_gradient(split.mean(wide))
+    centre = checkpoint_name(jax.lax.stop_gradient(split.mean(wide)), MOMENTS)
     deviation = wide - split.spread(centre)
     # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
-    rest = split.mean(deviation)
+    rest = checkpoint_name(split.mean(deviation), MOMENTS)
     within = split.mean(jnp.square(deviation)) - jnp.square(rest)
-    return deviation, _Moments(centre, rest, within)
+    return deviation, _Moments(centre, rest, checkpoint_name(within, MOMENTS))
 
 
 @jax.jit
@@ -165,7 +164,7 @@ def _combined(moments: _Moments) -> tuple[jax.Array, jax.Array]:
 def _known_to_all(own: _Moments) -> _Moments:
     """The moments of all shares on all devices, in one exchange."""
     of_all = collectives.known_to_all(jnp.concatenate(own, axis=-1))
-    return _Moments(*jnp.split(of_all, len(own), axis=-1))
+    return _Moments(*jnp.split(checkpoint_name(of_all, MOMENTS), len(own), axis=-1))
 
 
 def _to_each_share(
