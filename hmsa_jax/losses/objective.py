@@ -149,7 +149,7 @@ class Loss:
         that size are too small for it.
     """
 
-    function: LossFunction
+    function: Callable[..., jax.Array]
     with_terms: Callable | None = None
     is_auxiliary: bool = True
     takes_class_weights: bool = False
