@@ -83,9 +83,9 @@ def _read_workers(text: str) -> int | str:
 
 
 def _are_class_weights(weights: tuple) -> bool:
-    return all(is_number(weight) and weight >= 0 for weight in weights) and (
-        not weights or any(weights)
-    )
+    """In float32 smaller ones would be none, and sums of larger ones no numbers."""
+    possible = all(is_number(w) and (w == 0 or 1e-6 <= w <= 1e6) for w in weights)
+    return possible and (not weights or any(weights))
 
 
 def _are_names(names: tuple) -> bool:
@@ -456,7 +456,9 @@ FIELDS: dict[str, Field] = {
     "objective.class_weights": Field(
         (),
         tuple_of(
-            float, "a tuple of numbers, 0 or more and not all 0, or () for none", _are_class_weights
+            float,
+            "a tuple of numbers, each 0 or from 0.000001 to 1000000, not all 0, or () for none",
+            _are_class_weights,
         ),
         "How much a pixel of each class counts in 'cross_entropy', one number a class in the order"
         " of the classes; () counts all the same. Only ratios matter, for the sum is divided by"

@@ -30,11 +30,9 @@ def cross_entropy(
     target = jax.nn.one_hot(labels, classes, dtype=logits.dtype)
     per_pixel = jax.nn.logsumexp(logits, axis=-1) - (logits * target).sum(-1)
     if class_weights:
-        weight = (target * jnp.asarray(class_weights, logits.dtype)).sum(-1)
-        total = jnp.where(valid, weight * per_pixel, 0).sum()
-        # A weight of no pixel is 0, and 0 / 1 is what nothing labelled costs.
+        weight = (target * jnp.asarray(class_weights, logits.dtype)).sum(-1)  # 0 if not labelled
         summed = weight.sum()
-        return total / jnp.where(summed > 0, summed, 1)
+        return (weight * per_pixel).sum() / jnp.where(summed > 0, summed, 1)
     total = jnp.where(valid, per_pixel, 0).sum()
     return total / jnp.maximum(valid.sum(), 1).astype(logits.dtype)
 

@@ -72,6 +72,8 @@ def test_all_problems_are_listed_at_once():
         ("objective.main_loss", "dice"),
         ("objective.class_weights", (1.0, -1.0)),
         ("objective.class_weights", (0.0, 0.0)),
+        ("objective.class_weights", (1e-46, 1e-46)),
+        ("objective.class_weights", (1e39, 1.0)),
         ("objective.class_weights", ("road",)),
         ("objective.aux_loss", "rmi"),
         ("objective.rmi.weight", 1.5),
