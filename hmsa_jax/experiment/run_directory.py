@@ -230,9 +230,9 @@ def check_promise(workdir: pathlib.Path) -> None:
 
 def _differing_fields(theirs: dict, ours: dict) -> list[str]:
     """A line for each field that has a part in the result and differs."""
-    ours = json.loads(json.dumps(ours))
     known = {n: field.before for n, field in schema.FIELDS.items() if field.before is not None}
-    theirs = known | theirs
+    # Theirs, read from a file, have lists where others have tuples.
+    theirs, ours = (json.loads(json.dumps(each)) for each in (known | theirs, ours))
     return [
         f"{name}: {_value(theirs, name)} there, {_value(ours, name)} here"
         for name in sorted(ours.keys() | theirs.keys())

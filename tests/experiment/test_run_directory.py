@@ -111,6 +111,18 @@ def test_fields_that_a_config_lacks(tmp_path):
         run_directory.check(tmp_path, base.get_config(), LABEL_SPEC)
 
 
+def test_a_run_older_than_every_field_that_is_not_of_all_runs(tmp_path):
+    config = base.get_config()
+    before = {n: f.before for n, f in schema.FIELDS.items() if f.before is not None}
+    config.update_from_flattened_dict(before)
+    run_directory.claim(tmp_path, config, LABEL_SPEC)
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({name: stored[name] for name in stored.keys() - before.keys()}))
+    run_directory.check(tmp_path, config, LABEL_SPEC)
+    assert schema.flatten(run_directory.read_config(tmp_path)) == schema.flatten(config)
+
+
 def test_a_run_older_than_a_field_did_what_was_done_before(tmp_path):
     config = base.get_config()
     run_directory.claim(tmp_path, config, LABEL_SPEC)
