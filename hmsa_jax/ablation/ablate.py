@@ -12,6 +12,7 @@ from data import registry
 from hmsa_jax.ablation import claims, controls, costs, page, results, runs
 from hmsa_jax.ablation.networks import NETWORKS, Network, config_of, directory_of, labels_of
 from hmsa_jax.config import schema
+from hmsa_jax.config.fields import BEFORE
 from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import (
     autolabel,
@@ -252,6 +253,7 @@ def _read(workdir: pathlib.Path) -> dict[str, Any] | None:
         return None
     try:
         settings = json.loads(path.read_text())
+        settings["config"] = json.loads(json.dumps(BEFORE | settings["config"]))
         return {name: settings[name] for name in ("teacher", "threshold", "config")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); restore it from a copy") from error

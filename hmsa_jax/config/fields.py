@@ -6,6 +6,7 @@ paper's where the paper names one.
 """
 
 import string
+from typing import Any
 
 from etils import epy
 
@@ -647,3 +648,6 @@ FIELDS: dict[str, Field] = {
         free=True,
     ),
 }
+
+BEFORE: dict[str, Any] = {n: f.before for n, f in FIELDS.items() if f.before is not None}
+"""What runs did that are older than a field."""

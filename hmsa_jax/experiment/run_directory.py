@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from data import folder
 from data.label_spec import LabelSpec, differing_labels, differing_names
 from hmsa_jax.config import schema
-from hmsa_jax.config.fields import RETIRED
+from hmsa_jax.config.fields import BEFORE, RETIRED
 from hmsa_jax.distributed import hosts
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
@@ -46,12 +46,8 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
             f"{workdir / _CONFIG} has fields that this version does not know: {', '.join(unknown)};"
             " use the version that made the run"
         )
-    values = {
-        name: field.default if field.before is None else field.before
-        for name, field in schema.FIELDS.items()
-    }
     try:
-        return schema.unflatten(values | stored)
+        return schema.unflatten(BEFORE | stored)
     except ValueError as error:
         raise ValueError(
             f"{workdir / _CONFIG} is damaged ({error}); restore it from a copy"
@@ -230,9 +226,8 @@ def check_promise(workdir: pathlib.Path) -> None:
 
 def _differing_fields(theirs: dict, ours: dict) -> list[str]:
     """A line for each field that has a part in the result and differs."""
-    known = {n: field.before for n, field in schema.FIELDS.items() if field.before is not None}
     # Theirs, read from a file, have lists where others have tuples.
-    theirs, ours = (json.loads(json.dumps(each)) for each in (known | theirs, ours))
+    theirs, ours = (json.loads(json.dumps(each)) for each in (BEFORE | theirs, ours))
     return [
         f"{name}: {_value(theirs, name)} there, {_value(ours, name)} here"
         for name in sorted(ours.keys() | theirs.keys())

@@ -133,6 +133,17 @@ def test_scores_and_controls_of_another_kind_are_not_taken_for_those_of_the_tabl
     assert runs.counts_of(run, "hierarchical", config) is not None
 
 
+def test_tables_older_than_a_field_did_what_was_done_before(tmp_path):
+    settings = ablate._settings(street_scenes.get_config(), "hierarchical_coarse", 0.9)
+    older = copy.deepcopy(settings)
+    del older["config"]["objective.class_weights"]
+    (tmp_path / ablate.SETTINGS).write_text(json.dumps(older))
+    assert ablate._has_equal(tmp_path, settings)
+    settings["config"]["objective.class_weights"] = [1.0] * 11
+    with pytest.raises(ValueError, match=r"objective\.class_weights: \[\] there, \[1\.0"):
+        ablate._has_equal(tmp_path, settings)
+
+
 def test_the_page_of_tables_takes_no_flag_of_a_runs_page(first, tables, capsys):
     with pytest.raises(SystemExit):
         main.main(["report", f"--workdir={tables.place}", "--images=3"])

@@ -9,6 +9,7 @@ import pytest
 from configs import base
 from data.label_spec import LabelSpec
 from hmsa_jax.config import schema
+from hmsa_jax.config.fields import BEFORE
 from hmsa_jax.experiment import run_directory
 
 LABEL_SPEC = LabelSpec.of_raw_values(
@@ -113,12 +114,11 @@ def test_fields_that_a_config_lacks(tmp_path):
 
 def test_a_run_older_than_every_field_that_is_not_of_all_runs(tmp_path):
     config = base.get_config()
-    before = {n: f.before for n, f in schema.FIELDS.items() if f.before is not None}
-    config.update_from_flattened_dict(before)
+    config.update_from_flattened_dict(BEFORE)
     run_directory.claim(tmp_path, config, LABEL_SPEC)
     path = tmp_path / "config.json"
     stored = json.loads(path.read_text())
-    path.write_text(json.dumps({name: stored[name] for name in stored.keys() - before.keys()}))
+    path.write_text(json.dumps({name: stored[name] for name in stored.keys() - BEFORE.keys()}))
     run_directory.check(tmp_path, config, LABEL_SPEC)
     assert schema.flatten(run_directory.read_config(tmp_path)) == schema.flatten(config)
 
