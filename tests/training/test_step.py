@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import numpy as np
@@ -147,6 +148,21 @@ def test_state_memory_is_reused(on_one_device):
     current, _, compiled = on_one_device
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(current))
     assert compiled.memory_analysis().alias_size_in_bytes >= size
+
+
+def test_gradients_are_laid_out_as_their_parameters(short_trunk):
+    """Else the optimizer copies parameters and momentum into the layout of a convolution's."""
+    mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
+    graphdef, *values = multiscale.initialize(ARCHITECTURE, dtype="bfloat16", remat="none", seed=0)
+    make_sgd = functools.partial(optimizer.sgd, momentum=0.9)
+    step = make_train_step(graphdef, make_sgd, mesh, scales=(0.5, 1.0), objective=OBJECTIVE)
+    sgd = make_sgd(NUMBERS.schedule, weight_decay=NUMBERS.weight_decay)
+    current = state.initial_state(*values, sgd, sharding.replicated(mesh), ema=False)
+    text = step.lower(current, NUMBERS, a_batch()).as_text()
+    laid_out = re.findall(r"@LayoutConstraint.*result_layouts = \[dense<(.*)> : tensor", text)
+    params = jax.tree.leaves(current.params)
+    in_order = [str([*reversed(range(param.ndim))]) for param in params if param.ndim > 1]
+    assert sorted(order for order in laid_out if "," in order) == sorted(in_order)
 
 
 def test_step_counts_and_learns(on_one_device):
