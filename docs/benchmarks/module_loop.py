@@ -82,6 +82,7 @@ def lower(run, device: jax.Device) -> jax.stages.Lowered:
     """A step of gradient descent on the modules."""
     layer = Layer(jnp.dtype("bfloat16"), np.random.default_rng(0))
     modules = nnx.List(MultiResolutionModule(WIDTHS, BLOCKS, layer) for _ in range(MODULES))
+    modules.set_attributes(whole_rows=True)
     graphdef, *values = nnx.split(modules, nnx.Param, nnx.BatchStat)
 
     def loss(params, statistics, xs):

@@ -95,7 +95,7 @@ class Experiment:
     def network_for(
         self, images: int, *, scales: Iterable[float], whole_rows: bool
     ) -> nnx.GraphDef:
-        """The network in the form that suits a program: see `Conv.features_by_rows`.
+        """The network in the form for a program: see `Conv.features_by_rows`, `HRNet.whole_rows`.
 
         All features are convolved by rows where a device has one image, or part of one, at a time;
         of several images the narrow ones are, and none where devices share out the rows. At scales
@@ -111,6 +111,7 @@ class Experiment:
         features_by_rows = "all" if is_one else "narrow" if whole_rows else "none"
         network = nnx.merge(self.graphdef, self.params, self.batch_stats)
         network.set_attributes(Conv, features_by_rows=features_by_rows)
+        network.set_attributes(whole_rows=whole_rows, raise_if_not_found=False)
         return nnx.split(network, nnx.Param, nnx.BatchStat)[0]
 
     def train_step(self) -> Wrapped:

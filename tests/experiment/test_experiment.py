@@ -15,6 +15,7 @@ from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.tiles import Tiling
 from hmsa_jax.models.layers.batch_norm import BatchNorm
 from hmsa_jax.models.layers.conv import Conv
+from hmsa_jax.models.trunks.hrnet import Exchange, HRNet
 
 
 def layers_of(assembled, kind):
@@ -25,7 +26,7 @@ def layers_of(assembled, kind):
 
 @pytest.fixture
 def form_of_step(monkeypatch):
-    """Of the step that a call makes, `Conv.features_by_rows` of all its convolutions."""
+    """Of the step that a call makes, `Conv.features_by_rows` and `HRNet.whole_rows`."""
     handed = []
     for module, maker in (
         (experiment, "make_train_step"),
@@ -40,9 +41,10 @@ def form_of_step(monkeypatch):
         handed.clear()
         make(*arguments)
         network = nnx.merge(handed[0], assembled.params, assembled.batch_stats)
-        layers = [m for _, m in nnx.iter_modules(network) if isinstance(m, Conv)]
-        (merged,) = {layer.features_by_rows for layer in layers}
-        return merged
+        modules = [module for _, module in nnx.iter_modules(network)]
+        (merged,) = {m.features_by_rows for m in modules if isinstance(m, Conv)}
+        (whole_rows,) = {m.whole_rows for m in modules if isinstance(m, (HRNet, Exchange))}
+        return merged, whole_rows
 
     return form
 
@@ -66,7 +68,7 @@ def test_rows_are_merged_where_that_is_faster_and_exchanges_none(
     config.data.batch_size = batch_size
     config.optimizer.accumulate = accumulate
     assembled = experiment.assemble(config)  # on eight devices
-    assert form_of_step(assembled, assembled.train_step) == merged
+    assert form_of_step(assembled, assembled.train_step) == (merged, spatial == 1)
 
 
 @pytest.mark.parametrize(("spatial", "training"), [(1, "narrow"), (2, "none")])
@@ -94,15 +96,16 @@ def test_each_program_has_the_form_for_its_own_batch(
             canvases=1,
         )
 
-    assert form_of_step(assembled, assembled.train_step) == training
-    assert form_of_step(assembled, assembled.evaluation_step) == inference
-    assert form_of_step(assembled, teacher) == inference
+    assert form_of_step(assembled, assembled.train_step) == (training, spatial == 1)
+    assert form_of_step(assembled, assembled.evaluation_step) == (inference, True)
+    assert form_of_step(assembled, teacher) == (inference, True)
     # What is reported on has another batch than the config.
-    assert form_of_step(assembled, compile_report.train_program, assembled, 1) == "all"
-    assert form_of_step(assembled, compile_report.evaluation_program, assembled, 1) == inference
+    program, evaluation = compile_report.train_program, compile_report.evaluation_program
+    assert form_of_step(assembled, program, assembled, 1) == ("all", spatial == 1)
+    assert form_of_step(assembled, evaluation, assembled, 1) == (inference, True)
     # An image at a scale above 2 takes the memory of several.
     config.evaluate.protocols = ("hierarchical:0.5,1,2.5",)
-    assert form_of_step(assembled, assembled.evaluation_step) == "narrow"
+    assert form_of_step(assembled, assembled.evaluation_step) == ("narrow", True)
 
 
 def test_numbers_of_a_training_are_no_part_of_its_program(short_trunk):

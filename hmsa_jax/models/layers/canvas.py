@@ -109,10 +109,13 @@ class Canvas:
         columns = self.valid[:, 1, None] - 1 - jnp.arange(self.shape[1])
         return jax.vmap(functools.partial(jnp.take, axis=1))(x, jnp.maximum(columns, 0))
 
-    def resize(self, x: jax.Array, size: tuple[int, ...]) -> jax.Array:
-        """Brings features `[B, h, w, C]` of the images to `size`, of another stride of theirs."""
+    def resize(self, x: jax.Array, size: tuple[int, ...], *, whole_rows: bool = False) -> jax.Array:
+        """Brings features `[B, h, w, C]` of the images to `size`, of another stride of theirs.
+
+        `whole_rows` is as for `resize_bilinear`.
+        """
         if self.valid is None:
-            return resize_bilinear(x, size)
+            return resize_bilinear(x, size, whole_rows=whole_rows)
         target = self.of_features(jax.ShapeDtypeStruct((x.shape[0], *size), x.dtype))
         return resize(x, self.of_features(x), target)
 

@@ -3,7 +3,8 @@
 A TPU is fast where many images are small: it tiles channels and images, and one large image leaves
 tiles empty, or is first cut up and copied. There every row becomes an image of its own, with the
 rows of its window side by side in the channels, and the window has columns only: the same products.
-docs/results/tpu_speed.md has the measurements.
+Where the channels fill the tiles by themselves, there is a convolution for each row of the window
+instead. docs/results/tpu_speed.md has the measurements.
 """
 
 import functools
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 _ROWS = 1
+_WIDE = 512  # channels; of more, rows side by side take longer to write than they save
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -87,9 +89,18 @@ def gradients_of_windows(
 
 
 def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns."""
+    """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns.
+
+    Or, of wide features, the sum over the rows of the window of what `[B H, W, C]` adds.
+    """
     before = len(kernel) // 2
-    windows = _windows(x, range(-before, before + 1), stride, dilation)
+    shifts = range(-before, before + 1)
+    if x.shape[-1] > _WIDE:
+        rows = (_rows_from(x, shift * dilation, stride) for shift in shifts)
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        along = functools.partial(_along_columns, stride=stride, dilation=dilation, dtype=wide)
+        return functools.reduce(jnp.add, map(along, rows, kernel)).astype(x.dtype)
+    windows = _windows(x, shifts, stride, dilation)
     return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
 
@@ -125,8 +136,17 @@ def _by_columns(kernel: jax.Array) -> jax.Array:
     return kernel.swapaxes(0, 1).reshape(size, size * inputs, outputs)
 
 
-def _along_columns(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    """Convolves each row of `[B, H, W, C]` by itself, with a kernel `[k, C, D]` of columns."""
+def _along_columns(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: int,
+    dilation: int,
+    dtype: jnp.dtype | None = None,
+) -> jax.Array:
+    """Convolves each row of `[B, H, W, C]` by itself, with a kernel `[k, C, D]` of columns.
+
+    The result is in `dtype`, or in that of `x`.
+    """
     batch, rows, columns, channels = x.shape
     padding = len(kernel) // 2 * dilation
     y = jax.lax.conv_general_dilated(
@@ -136,6 +156,7 @@ def _along_columns(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) 
         padding=[(padding, padding)],
         rhs_dilation=(dilation,),
         dimension_numbers=("NWC", "WIO", "NWC"),
+        preferred_element_type=dtype,
     )
     return y.reshape(batch, rows, *y.shape[1:])
 

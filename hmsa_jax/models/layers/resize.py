@@ -4,7 +4,8 @@
 network uses need two taps an axis: an integer factor is slices and products only, which also
 partition over sharded rows with a halo instead of a gather. Columns lie in a TPU's sublanes or
 lanes, where samples that interleave are slow and a matrix is not: there columns, which no device
-shares with another, are enlarged by one (docs/results/tpu_speed.md has the measurements).
+shares with another, are enlarged by one, and rows by another if they are not shared, either
+(docs/results/tpu_speed.md has the measurements).
 """
 
 import functools
@@ -17,18 +18,27 @@ _ROWS, _COLUMNS = 1, 2
 
 
 # Jitted so that a network traces each shape once.
-@functools.partial(jax.jit, static_argnames="size")
+@functools.partial(jax.jit, static_argnames=("size", "whole_rows"))
 @jax.named_scope("resize")
-def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+def resize_bilinear(x: jax.Array, size: tuple[int, ...], *, whole_rows: bool = False) -> jax.Array:
     """Resizes rows and columns with half-pixel centres and without antialiasing.
 
     Args:
       x: `[B, H, W, C]`, any float dtype; interpolated in at least float32.
       size: `(rows, columns)` of the result.
+      whole_rows: whether no devices share out the rows.
 
     Returns:
       `[B, rows, columns, C]` in the dtype of `x`.
     """
+    by_axes = functools.partial(_by_axes, size=size)
+    if not (whole_rows and _has_exact_taps(x, size)):
+        return by_axes(x)
+    by_matrices = functools.partial(_by_matrices, source=x.shape[1:3], target=size)
+    return jax.lax.platform_dependent(x, tpu=by_matrices, default=by_axes)
+
+
+def _by_axes(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     dtype = x.dtype
     x = x.astype(jnp.promote_types(dtype, jnp.float32))
     for axis, target in ((_ROWS, size[0]), (_COLUMNS, size[1])):
@@ -108,14 +118,50 @@ def _interpolate(x: jax.Array, axis: int, target: int) -> jax.Array:
 
 def _multiply(x: jax.Array, target: int) -> jax.Array:
     """Any ratio, of columns, by a matrix `[target, columns]` of two taps a row."""
-    source = x.shape[_COLUMNS]
-    low, high, weight = _taps(source, target)
-    columns = np.arange(source)
-    matrix = (columns == low[:, None]) * (1 - weight[:, None])
-    matrix += (columns == high[:, None]) * weight[:, None]
-    return jnp.einsum(
-        "tw,bhwc->bhtc", jnp.asarray(matrix, x.dtype), x, precision=jax.lax.Precision.HIGHEST
+    matrix = jnp.asarray(_matrix(x.shape[_COLUMNS], target), x.dtype)
+    return jnp.einsum("tw,bhwc->bhtc", matrix, x, precision=jax.lax.Precision.HIGHEST)
+
+
+def _has_exact_taps(x: jax.Array, size: tuple[int, ...]) -> bool:
+    """Whether bfloat16 is enlarged along both axes by powers of two, whose taps it holds."""
+    ratios = [divmod(target, source) for target, source in zip(size, x.shape[1:3], strict=True)]
+    powers = all(rest == 0 and 1 < factor == factor & -factor for factor, rest in ratios)
+    return x.dtype == jnp.bfloat16 and powers
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _by_matrices(x: jax.Array, source: tuple[int, ...], target: tuple[int, ...]) -> jax.Array:
+    """Both axes of `x` that `_has_exact_taps`, `source` being their sizes."""
+    of_rows, of_columns = map(_matrix, source, target)
+    return _multiply_both(x, of_rows, of_columns)
+
+
+def _gradient_by_matrices(source, target, _, g):
+    of_rows, of_columns = map(_matrix, source, target)
+    return (_multiply_both(g, of_rows.T, of_columns.T),)
+
+
+_by_matrices.defvjp(lambda x, *sizes: (_by_matrices(x, *sizes), None), _gradient_by_matrices)
+
+
+def _multiply_both(x: jax.Array, of_rows: np.ndarray, of_columns: np.ndarray) -> jax.Array:
+    # Columns first, forward and backward: a product of bfloat16 with exact taps loses nothing, and
+    # takes a sixth of what one of float32 does.
+    wide = jnp.einsum(
+        "tw,bhwc->bhtc", of_columns.astype(x.dtype), x, preferred_element_type=jnp.float32
     )
+    wide = jnp.einsum(
+        "uh,bhtc->butc", of_rows.astype(np.float32), wide, precision=jax.lax.Precision.HIGHEST
+    )
+    return wide.astype(x.dtype)
+
+
+def _matrix(source: int, target: int) -> np.ndarray:
+    """What enlarges an axis: `[target, source]`, two taps a row."""
+    low, high, weight = _taps(source, target)
+    numbers = np.arange(source)
+    of_low = (numbers == low[:, None]) * (1 - weight[:, None])
+    return of_low + (numbers == high[:, None]) * weight[:, None]
 
 
 def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -121,6 +121,9 @@ class Exchange(nnx.Module):
 
     the branch itself (j = i), a 1x1 convolution enlarged to its size (j > i, coarser), or i - j
     3x3 convolutions of stride 2, of which the last changes the channels (j < i, finer).
+
+    Attributes:
+      whole_rows: whether no devices share out the rows of an image, see `resize_bilinear`.
     """
 
     def __init__(self, widths: tuple[int, ...], layer: Layer):
@@ -148,6 +151,7 @@ class Exchange(nnx.Module):
                 if i != j
             }
         )
+        self.whole_rows = False
 
     def __call__(
         self, branches: list[jax.Array], *, train: bool, canvas: Canvas = FILLED
@@ -160,7 +164,7 @@ class Exchange(nnx.Module):
                     branch if i == j else self.paths[f"{i}_{j}"](branch, train=train, canvas=canvas)
                 )
                 if j > i:
-                    term = canvas.resize(term, target.shape[1:3])
+                    term = canvas.resize(term, target.shape[1:3], whole_rows=self.whole_rows)
                 terms.append(term)
             outputs.append(jax.nn.relu(sum(terms[1:], terms[0])))
         return outputs
@@ -216,6 +220,7 @@ class HRNet(nnx.Module):
 
     Attributes:
       channels: channels of the features, the sum of the branches' widths.
+      whole_rows: whether no devices share out the rows of an image, see `resize_bilinear`.
     """
 
     def __init__(
@@ -226,6 +231,7 @@ class HRNet(nnx.Module):
         remat: str,
     ):
         self.channels = sum(size.widths)
+        self.whole_rows = False
         self.remat = remat
         self.stem = Sequence(
             ConvBN(3, _STEM_CHANNELS, layer, kernel=3, stride=2),
@@ -269,7 +275,8 @@ class HRNet(nnx.Module):
                     xs = materialize(run(module, xs))
         with jax.named_scope("concatenation"):
             size = xs[0].shape[1:3]
-            return jnp.concatenate([canvas.resize(x, size) for x in xs], axis=-1)
+            enlarge = functools.partial(canvas.resize, size=size, whole_rows=self.whole_rows)
+            return jnp.concatenate([enlarge(x) for x in xs], axis=-1)
 
 
 def trunk(size: HRNetSize) -> Trunk:

@@ -76,6 +76,23 @@ def test_forms_and_their_gradients(form, size, stride, dilation, rows, columns):
         np.testing.assert_allclose((of_kernel * direction).sum(), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_of_wide_features_nothing_is_written_side_by_side(monkeypatch, stride):
+    """Their rows are added up in float32, and the result is the same."""
+    monkeypatch.setattr(convolution, "_WIDE", 2)
+    test_forms_and_their_gradients("rows", 3, stride, 1, 7, 9)
+    x, kernel, _ = operands(3, stride, 7, 9)
+    arguments = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
+    traced = jax.make_jaxpr(lambda *each: convolution.of_rows(*each, stride, 1))(*arguments)
+    names = [equation.primitive.name for equation in traced.eqns]
+    assert "concatenate" not in names
+    sums = [e.outvars[0].aval.dtype for e in traced.eqns if "add" in e.primitive.name]
+    assert sums == [jnp.float32] * 2
+    expected = numpy_convolution(*(np.asarray(each, np.float64) for each in arguments), stride, 1)
+    got = convolution.of_rows(*arguments, stride, 1)
+    np.testing.assert_array_equal(got, jnp.asarray(expected, jnp.bfloat16))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_gradient_of_every_element(form):
     x, kernel, g = operands(3, 1, 4, 5)

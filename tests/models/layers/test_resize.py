@@ -77,13 +77,34 @@ def test_matrix_for_columns_does_the_same(source, target):
     np.testing.assert_allclose(vjp(jnp.asarray(y))[0], expected, atol=1e-5)
 
 
-def test_only_a_tpu_and_only_columns_are_multiplied_by_a_matrix():
-    def products(platform, target):
-        traced = jax.jit(lambda x: resize_bilinear(x, target)).trace(random((1, 8, 12, 3)))
-        text = traced.lower(lowering_platforms=(platform,)).as_text()
-        return text.count("dot_general")
+@pytest.mark.parametrize("target", [(8, 14), (16, 28), (8, 56)])
+def test_matrices_for_rows_and_columns_lose_nothing(target):
+    """What a TPU does where no devices share out the rows, run here."""
+    x = jnp.asarray(random((2, 4, 7, 3)), jnp.bfloat16)
+    y = jnp.asarray(random((2, *target, 3), seed=1), jnp.bfloat16)
+    got, vjp = jax.vjp(lambda x: resize._by_matrices(x, x.shape[1:3], target), x)
+    expected = numpy_reference.resize(x, target)
+    np.testing.assert_array_equal(got, jnp.asarray(expected, jnp.bfloat16))
+    expected = numpy_reference.resize_transposed(y, (4, 7))
+    np.testing.assert_array_equal(vjp(y)[0], jnp.asarray(expected, jnp.bfloat16))
 
-    assert products("tpu", (16, 24)) == 1
-    assert products("tpu", (16, 12)) == 0
-    assert products("tpu", (4, 6)) == 0
-    assert products("cpu", (16, 24)) == products("cuda", (16, 24)) == 0
+
+@pytest.mark.parametrize(
+    ("platform", "dtype", "target", "whole_rows", "count"),
+    [
+        ("tpu", "float32", (16, 24), False, 1),
+        ("tpu", "bfloat16", (16, 24), False, 1),
+        ("tpu", "bfloat16", (16, 24), True, 2),
+        ("tpu", "float32", (16, 24), True, 1),
+        ("tpu", "bfloat16", (24, 36), True, 1),
+        ("tpu", "bfloat16", (16, 12), True, 0),
+        ("tpu", "bfloat16", (4, 6), True, 0),
+        ("cpu", "bfloat16", (16, 24), True, 0),
+        ("cuda", "bfloat16", (16, 24), True, 0),
+    ],
+)
+def test_only_a_tpu_multiplies_by_matrices(platform, dtype, target, whole_rows, count):
+    """Rows only if no devices share them out, and only where the product is exact."""
+    x = jax.ShapeDtypeStruct((1, 8, 12, 3), dtype)
+    traced = jax.jit(lambda x: resize_bilinear(x, target, whole_rows=whole_rows)).trace(x)
+    assert traced.lower(lowering_platforms=(platform,)).as_text().count("dot_general") == count
