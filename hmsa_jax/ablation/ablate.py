@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from data import registry
 from hmsa_jax.ablation import claims, controls, costs, page, results, runs
 from hmsa_jax.ablation.networks import NETWORKS, Network, config_of, directory_of, labels_of
+from hmsa_jax.auto_labels import thresholds
+from hmsa_jax.auto_labels.thresholds import Threshold
 from hmsa_jax.config import schema
 from hmsa_jax.config.fields import BEFORE
 from hmsa_jax.distributed import hosts
@@ -51,7 +53,7 @@ def ablate(
     rows: Sequence[str],
     seeds: Sequence[int],
     teacher: str,
-    threshold: float,
+    threshold: Threshold,
     measures: bool,
 ) -> bool:
     """Trains and scores networks with each seed, and writes the tables of all that are done.
@@ -165,7 +167,7 @@ def _train(
     network: Network,
     seed: int,
     teacher: str,
-    threshold: float,
+    threshold: Threshold,
 ) -> bool:
     """Trains and scores a network unless that is done; returns whether it is."""
     run = directory_of(workdir, network.name, seed)
@@ -185,7 +187,7 @@ def _train(
 
 
 def _label(
-    config: ConfigDict, workdir: pathlib.Path, seed: int, teacher: str, threshold: float
+    config: ConfigDict, workdir: pathlib.Path, seed: int, teacher: str, threshold: Threshold
 ) -> bool:
     """Has the teacher label the images of the pool; returns whether all are labelled."""
     run = directory_of(workdir, teacher, seed)
@@ -212,7 +214,7 @@ def _claim(workdir: pathlib.Path, ours: Mapping[str, Any]) -> None:
             write_atomically(workdir / SETTINGS, json.dumps(ours, indent=1) + "\n")
 
 
-def _settings(config: ConfigDict, teacher: str, threshold: float) -> dict[str, Any]:
+def _settings(config: ConfigDict, teacher: str, threshold: Threshold) -> dict[str, Any]:
     return json.loads(
         json.dumps({"teacher": teacher, "threshold": threshold, "config": schema.flatten(config)})
     )
@@ -286,7 +288,8 @@ def _results(config: ConfigDict, workdir: pathlib.Path) -> results.Results:
 
 
 def _facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, str]:
-    data, settings = config.data, _read(workdir) or {}
+    data, settings = config.data, _read(workdir)
+    assert settings is not None
     length = f"{config.epochs:g} epochs" if config.epochs else f"{config.steps} steps"
     rows, columns = data.crop_size
     facts = {
@@ -299,6 +302,6 @@ def _facts(config: ConfigDict, workdir: pathlib.Path) -> dict[str, str]:
     if data.pool.name:
         share = f"{100 * data.pool.share:g} % of the crops"
         facts["pool of Table 2"] = f"{data.pool.name}/{data.pool.split}, {share}"
-        kept = f"a label is kept above a probability of {settings.get('threshold'):g}"
-        facts["teacher"] = f"{settings.get('teacher')} of the same seed; {kept}"
+        kept = thresholds.describe(settings["threshold"])
+        facts["teacher"] = f"{settings['teacher']} of the same seed; {kept}"
     return facts

@@ -18,6 +18,9 @@ from hmsa_jax.runtime import storage, work_record
 from hmsa_jax.runtime.files import store, write_atomically
 from hmsa_jax.runtime.work_record import WorkRecord
 
+LEAST = "least"
+"""Of the settings: see `least_there`."""
+
 _COMMAND = "autolabel"
 _CLASSES = "classes.json"
 _SPLIT = "train"
@@ -151,6 +154,15 @@ class LabelledImages(WorkRecord):
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
         return self.directory / kind / _SPLIT / f"{name}{suffix}"
+
+
+def least_there(directory: Path) -> dict[str, int] | None:
+    """By class, 255 times the probability from which labels are kept in a directory; None: no such.
+
+    Raises:
+      ValueError: its settings are damaged.
+    """
+    return work_record.settings_of(directory, _COMMAND).get(LEAST)
 
 
 def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:

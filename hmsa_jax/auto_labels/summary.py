@@ -12,12 +12,15 @@ _SOFT_BYTES = 4  # of a probability, float32
 _PAPER_IMAGES, _PAPER_PIXELS, _PAPER_CLASSES = 20_000, 2048 * 1024, 19  # section 4
 
 
-def summarize(labelled: Iterable[Labelled], classes: Sequence[str]) -> dict:
+def summarize(
+    labelled: Iterable[Labelled], classes: Sequence[str], least: Sequence[int] | None = None
+) -> dict:
     """Adds up what is on record of all images.
 
     Args:
       labelled: a record an image.
       classes: names of the classes.
+      least: of each class 255 times the probability from which labels were kept, if it had one.
 
     Returns:
       A dict for JSON: images, pixels, for each class the pixels predicted and kept and the images
@@ -40,6 +43,7 @@ def summarize(labelled: Iterable[Labelled], classes: Sequence[str]) -> dict:
                 "kept": int(kept[:, number].sum()),
                 "share_kept": _share(kept[:, number].sum(), predicted[:, number].sum()),
                 "images": int((kept[:, number] > 0).sum()),
+                **({} if least is None else {"least_probability": round(least[number] / 255, 3)}),
             }
             for number, name in enumerate(classes)
         },
@@ -61,7 +65,11 @@ def to_table(summary: dict) -> rich.table.Table:
     """A row a class: its share of the kept pixels, how much of it was kept, images that show it."""
     table = rich.table.Table()
     table.add_column("class")
-    for heading in ("share of kept pixels, %", "kept of predicted, %", "images"):
+    headings = ["share of kept pixels, %", "kept of predicted, %", "images"]
+    least = {name: figures.get("least_probability") for name, figures in summary["classes"].items()}
+    if has_least := None not in least.values():
+        headings.append("kept from a probability of")
+    for heading in headings:
         table.add_column(heading, justify="right")
     total = sum(figures["kept"] for figures in summary["classes"].values())
     for name, figures in summary["classes"].items():
@@ -70,6 +78,7 @@ def to_table(summary: dict) -> rich.table.Table:
             _percent(_share(figures["kept"], total)),
             _percent(figures["share_kept"]),
             str(figures["images"]),
+            *([f"{least[name]:.3f}"] if has_least else []),
         )
     table.add_section()
     table.add_row("all", "", _percent(summary["share_kept"]), str(summary["images"]))

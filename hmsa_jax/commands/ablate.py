@@ -6,7 +6,7 @@ from etils import epy
 from ml_collections import ConfigDict
 
 from hmsa_jax.ablation.networks import NETWORKS, TEACHERS
-from hmsa_jax.commands.command import DISTRIBUTED, STOPPED_STATUS, Command, Flag
+from hmsa_jax.commands.command import DISTRIBUTED, STOPPED_STATUS, THRESHOLD, Command, Flag
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.ablation import ablate
@@ -34,13 +34,6 @@ def _read_teacher(text: str) -> str:
     if text not in TEACHERS:
         raise argparse.ArgumentTypeError(f"{text!r} is none; expected {' or '.join(TEACHERS)}")
     return text
-
-
-def _read_threshold(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text}; expected a number in [0, 1)")
-    return value
 
 
 def run(config: ConfigDict, options: argparse.Namespace) -> int:
@@ -83,9 +76,7 @@ COMMAND = Command(
             _read_teacher,
             "NAME",
         ),
-        Flag(
-            "threshold", "a label of its is kept above this probability", 0.9, _read_threshold, "P"
-        ),
+        THRESHOLD,
         Flag("costs", "leaves out to measure what a step of each method costs", True, bool),
         STOPPED_STATUS,
         DISTRIBUTED,

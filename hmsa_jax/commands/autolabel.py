@@ -5,7 +5,15 @@ import argparse
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.commands.command import DISTRIBUTED, STEP, STOPPED_STATUS, WORKDIR, Command, Flag
+from hmsa_jax.commands.command import (
+    DISTRIBUTED,
+    STEP,
+    STOPPED_STATUS,
+    THRESHOLD,
+    WORKDIR,
+    Command,
+    Flag,
+)
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.commands import execution
@@ -36,7 +44,7 @@ COMMAND = Command(
         WORKDIR,
         Flag("images", "a directory of images, or DATASET/SPLIT", value="WHERE", needed=True),
         Flag("out", "directory of the labels", value="DIR", needed=True),
-        Flag("threshold", "a label is kept if its probability exceeds it", 0.9, float, "P"),
+        THRESHOLD,
         Flag("protocol", "how to predict, as in evaluate.protocols", value="METHOD:SCALES"),
         Flag("flip", "leaves the mirror image out; else predictions are averaged", True, bool),
         Flag("previews", "writes each image beside its labels in colour, too", False, bool),

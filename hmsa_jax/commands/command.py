@@ -5,6 +5,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from etils import epy
+
+with epy.lazy_imports():  # the help needs none of it
+    from hmsa_jax.auto_labels import thresholds
+
 
 class UsageError(ValueError):
     """What was typed cannot be meant; the message is a line for whoever typed it."""
@@ -70,6 +75,23 @@ STOPPED_STATUS = Flag(
     0,
     _exit_status,
     "N",
+)
+
+
+def _read_threshold(text: str) -> float | str:
+    try:
+        return thresholds.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+THRESHOLD = Flag(
+    "threshold",
+    "which labels of the teacher are kept: those above a probability P, or, given as N%, the surest"
+    " N% of each class",
+    0.9,
+    _read_threshold,
+    "P",
 )
 
 

@@ -3,17 +3,23 @@
 import json
 import pathlib
 import shlex
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
-from hmsa_jax.auto_labels import labelled_images, labelling, unlabelled_images
+from hmsa_jax.auto_labels import labelled_images, labelling, thresholds, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
-from hmsa_jax.auto_labels.labelled_images import LabelledImages
+from hmsa_jax.auto_labels.labelled_images import LEAST, LabelledImages
+from hmsa_jax.auto_labels.thresholds import Threshold
 from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.inference.image_job import ImagePredictor
+from hmsa_jax.input.image_files import Selection
+from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
@@ -26,7 +32,7 @@ def autolabel(
     images: str,
     out: pathlib.Path,
     *,
-    threshold: float,
+    threshold: Threshold,
     protocol: str | None = None,
     flip: bool = True,
     previews: bool = False,
@@ -45,7 +51,8 @@ def autolabel(
       images: a directory of JPEG or PNG images, or NAME/SPLIT of a data set, which is built from
         `data.dir` if it needs a directory.
       out: directory of the result.
-      threshold: in [0, 1); the paper's is 0.9.
+      threshold: in [0, 1), the paper's is 0.9; or a share like '70%': of each class as many labels
+        are kept, the surest. Above which probability those lie, some of the images tell.
       protocol: how the teacher predicts; None: as in the paper, over the scales 0.5, 1 and 2.
       flip: whether to take the mean with the logits of the mirror image, as in the paper.
       previews: whether to write each image beside its labels in colour, too.
@@ -59,8 +66,7 @@ def autolabel(
         images cannot be read.
       FileNotFoundError: the run has no checkpoint, or there are no images.
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f"--threshold is {threshold}; expected a number in [0, 1)")
+    share = thresholds.share_of(threshold)
     label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = protocols.of_prediction(protocol, config)
@@ -69,7 +75,7 @@ def autolabel(
     feasibility.check_inference(config, source, "--protocol", way.scales, tiling=tiling)
     splits.check_agreement({"--images": source}, label_spec, step, config.mesh.wait_minutes)
     weights = checkpoint.read_weights(workdir, "--workdir", step)
-    settings = {
+    settings: dict[str, Any] = {
         "teacher": str(storage.absolute(workdir)),
         "step": weights.step,
         "images": origin,
@@ -78,6 +84,8 @@ def autolabel(
         "tiles": tiling.describe(),
         "threshold": threshold,
     }
+    if there := labelled_images.least_there(out):
+        settings[LEAST] = there
     labelled_images.check(out, label_spec, settings)
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
     experiment = assemble(config, label_spec=label_spec, mesh=mesh)
@@ -85,19 +93,23 @@ def autolabel(
         experiment.predictor((way,), flip=flip),
         weights.params,
         weights.batch_stats,
-        labelling.labels_above(threshold),
+        labelling.labels_above(0.0 if isinstance(threshold, str) else threshold),
         tiling=tiling,
         images_per_device=config.evaluate.images_per_device,
         canvases=config.evaluate.canvases,
     )
     run_directory.claim(workdir, config, label_spec)
     index, count = jax.process_index(), jax.process_count()
+    mine = range(index, len(source), count)
+    if share is not None and not there:
+        found = _least_bytes(source, share, teacher, label_spec.names)
+        settings[LEAST] = dict(zip(label_spec.names, found, strict=True))
     with hosts.first_before_others("directory of labels"):
         target = LabelledImages(out, label_spec, settings, previews=previews, process_index=index)
     with target:
         hosts.wait_for_all("records")  # from now on each is found by all
-        mine = range(index, len(source), count)
-        unreadable = labelling.label(source, mine, target, teacher)
+        least = None if share is None else [*settings[LEAST].values()]
+        unreadable = labelling.label(source, mine, target, teacher, least)
     unreadable = [
         line
         for text in hosts.gathered("labels", json.dumps(unreadable), hosts.UNEQUAL_MINUTES)
@@ -110,13 +122,28 @@ def autolabel(
         )
         return False
     if index == 0 and done:
-        _report(out, summary_lib.summarize(done.values(), experiment.classes))
+        _report(out, summary_lib.summarize(done.values(), experiment.classes, least))
     if unreadable:
         raise ValueError(
             f"{len(unreadable)} of {len(source)} images cannot be read and have no labels; replace"
             " them and give the same command again:\n  " + "\n  ".join(unreadable)
         )
     return True
+
+
+def _least_bytes(
+    source: Source, share: float, teacher: ImagePredictor, classes: Sequence[str]
+) -> list[int]:
+    """`thresholds.least_bytes` by a sample of the images, which all processes share out."""
+    sample = thresholds.sample(len(source))
+    tell(f"{len(sample)} of {len(source)} images tell how sure the teacher is of each class ...")
+    mine = Selection(source, sample[jax.process_index() :: jax.process_count()])
+    unreadable: dict[int, ValueError] = {}  # they are told when the others are labelled
+    batches = teacher.predictions(mine, unreadable) if len(mine) else ()
+    predictions = (prediction for _, each in batches for prediction in each)
+    own = thresholds.histogram(predictions, len(classes))
+    texts = hosts.gathered("histograms", json.dumps(own.tolist()), hosts.UNEQUAL_MINUTES)
+    return thresholds.least_bytes(share, np.sum([json.loads(text) for text in texts], axis=0))
 
 
 def _report(out: pathlib.Path, summary: dict) -> None:

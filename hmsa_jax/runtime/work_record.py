@@ -103,6 +103,16 @@ def check(
         )
 
 
+def settings_of(directory: Path, command: str) -> dict[str, Any]:
+    """What a directory was begun with; empty if it is new.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = directory / f"{command}.json"
+    return _read(path) if path.exists() else {}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text())

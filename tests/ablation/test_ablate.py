@@ -173,7 +173,9 @@ def test_other_tables_are_refused(first, tables):
         ("--rows=singel", "'singel' is none; expected some of single, explicit"),
         ("--seeds=one", "'one'; expected whole numbers"),
         ("--teacher=single", "'single' is none; expected hierarchical or hierarchical_coarse"),
-        ("--threshold=2", "2; expected a number in [0, 1)"),
+        ("--threshold=2", "'2'; expected a number in [0, 1), or a share of each class"),
+        ("--threshold=120%", "'120%'; expected a number in [0, 1), or a share of each class"),
+        ("--threshold=sure", "'sure'; expected a number in [0, 1), or a share of each class"),
     ],
 )
 def test_wrong_flags_are_refused(tables, capsys, flag, said):

@@ -244,9 +244,10 @@ def test_two_processes_evaluate_as_one_does(run, of_one, tmp_path):
     np.testing.assert_array_equal(confusion(workdir), confusion(of_one))
 
 
-def test_two_processes_label_as_one_does(run, of_one, camvid_tree, tmp_path):
+@pytest.mark.parametrize("threshold", ["0.2", "60%"])
+def test_two_processes_label_as_one_does(run, of_one, camvid_tree, tmp_path, threshold):
     images = f"--images={camvid_tree / 'images' / 'val'}"
-    options = (images, "--threshold=0.2", "--protocol=single", "--noflip")
+    options = (images, f"--threshold={threshold}", "--protocol=single", "--noflip")
     alone, together = tmp_path / "alone", tmp_path / "together"
     for processes, out in enumerate((alone, together), start=1):
         run("autolabel", of_one, f"--out={out}", *options, processes=processes, devices=2)

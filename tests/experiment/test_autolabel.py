@@ -12,8 +12,8 @@ import pytest
 from configs import street_scenes
 from data import cityscapes, folder, registry
 from data.label_spec import LabelSpec
+from hmsa_jax.auto_labels import labelling, thresholds, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
-from hmsa_jax.auto_labels import unlabelled_images
 from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
 from hmsa_jax.experiment import autolabel, check_data, experiment, run_directory
 from hmsa_jax.inference.protocol import parse
@@ -235,7 +235,62 @@ def test_a_data_set_is_labelled_by_split(teacher, images, tmp_path, monkeypatch)
     assert (tmp_path / "out" / "images" / "train" / "one.jpg").read_bytes() == picture
 
 
+def test_a_share_of_each_class_is_kept(teacher, images, labelled, tmp_path, monkeypatch):
+    """By what some images tell; of each class as much, the surest, and a stop changes nothing."""
+    out = tmp_path / "out"
+    monkeypatch.setattr(labelling, "label", lambda *_, **__: [])  # stopped at once
+    assert not run(teacher, images, out, threshold="60%")
+    settings = json.loads((out / "autolabel.json").read_text())
+    monkeypatch.undo()
+    monkeypatch.setattr(thresholds, "histogram", None)  # what is there is not found again
+    assert run(teacher, images, out, threshold="60%")
+    assert settings == json.loads((out / "autolabel.json").read_text())
+    report = json.loads((out / "report.json").read_text())["classes"]
+    masks, probabilities, all_kept = [], [], tmp_path / "all"
+    assert run(teacher, images, all_kept, threshold=0.0)
+    for name in names_of(images):
+        path = f"train/{name}.png"
+        predicted, mask = (read(place / "masks" / path).ravel() for place in (all_kept, out))
+        probability = read(out / "probabilities" / path).ravel()
+        assert set(mask[mask != predicted]) <= {255}
+        masks.append(np.stack([predicted, mask]))
+        probabilities.append(probability)
+    (predicted, mask), probability = np.concatenate(masks, 1), np.concatenate(probabilities)
+    for number, (name, least) in enumerate(settings["least"].items()):
+        of_class = predicted == number
+        if not of_class.any():
+            continue
+        np.testing.assert_array_equal(mask[of_class] == number, probability[of_class] >= least)
+        assert (mask[of_class] == number).mean() >= 0.6
+        assert (probability[of_class] > least).mean() < 0.6
+        assert report[name]["least_probability"] == round(least / 255, 3)
+    with pytest.raises(ValueError, match="threshold: '60%' there, '70%' here"):
+        run(teacher, images, out, threshold="70%")
+
+
+def test_classes_that_no_image_shows_have_the_threshold_of_all():
+    counts = np.zeros((3, 256), np.int64)
+    counts[0, 200:210] = 1
+    counts[2, 100] = 10
+    assert thresholds.least_bytes(0.5, counts) == [205, 200, 100]
+    assert thresholds.least_bytes(1.0, counts) == [200, 100, 100]
+    assert thresholds.least_bytes(0.5, np.zeros((1, 256), np.int64)) == [255]
+
+
+def test_the_sample_is_spread_over_the_images():
+    assert thresholds.sample(3) == [0, 1, 2]
+    numbers = thresholds.sample(1000)
+    assert len(numbers) == thresholds.SAMPLE
+    assert set(np.diff(numbers)) == {5}
+
+
 # What is refused.
+
+
+@pytest.mark.parametrize("threshold", ["0%", "101%", "%", "x", "0.9"])
+def test_an_impossible_share(teacher, images, tmp_path, threshold):
+    with pytest.raises(ValueError, match=r"--threshold is .* from above 0% to 100%"):
+        run(teacher, images, tmp_path / "out", threshold=threshold)
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
