@@ -22,9 +22,10 @@ from jax.sharding import SingleDeviceSharding
 
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.trunks.hrnet import MultiResolutionModule
-from hmsa_jax.performance import compiled
+from hmsa_jax.performance import compiled, hlo
 from hmsa_jax.performance import target as target_lib
-from hmsa_jax.performance.modelled_time import modelled_seconds
+from hmsa_jax.performance.modelled_time import cycles_of, modelled_seconds
+from hmsa_jax.training.step import laid_out_as_parameter
 
 TARGET = "v5e"
 WIDTHS, MODULES, BLOCKS = (48, 96, 192), 4, 1
@@ -61,8 +62,8 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     device = target_lib.described_devices(target)[0]
     print(f"jax {jax.__version__}, {target_lib.compiler_version(target)}\n")
-    print("| modules | compiled in | processor time | modelled time | temporaries |")
-    print("|---|---:|---:|---:|---:|", flush=True)
+    print("| modules | compiled in | processor time | modelled time | cycles | temporaries |")
+    print("|---|---:|---:|---:|---:|---:|", flush=True)
     for run in (written_out, in_a_loop):
         lowered = lower(run, device)
         begin, work = time.perf_counter(), time.process_time()
@@ -71,9 +72,11 @@ def main() -> None:
         modelled, memory = modelled_seconds(program), compiled.memory_of(program)
         assert modelled
         assert memory
+        _, cycles = cycles_of(hlo.read(program.as_text()))
         print(
             f"| {run.__name__.replace('_', ' ')} | {seconds:.0f} s | {work:.0f} s"
-            f" | {1e3 * modelled:.2f} ms | {memory.temporaries / MIB:.0f} MiB |",
+            f" | {1e3 * modelled:.2f} ms | {cycles / 1e6:.2f} M"
+            f" | {memory.temporaries / MIB:.0f} MiB |",
             flush=True,
         )
 
@@ -92,7 +95,8 @@ def lower(run, device: jax.Device) -> jax.stages.Lowered:
 
     def step(params, statistics, xs):
         gradients, moved = jax.grad(loss, argnums=(0, 2), has_aux=True)(params, statistics, xs)
-        return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients[0]), moved, gradients[1]
+        of_params = jax.tree.map(laid_out_as_parameter, gradients[0])
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, of_params), moved, gradients[1]
 
     shapes = [
         jax.ShapeDtypeStruct((1, ROWS >> i, COLUMNS >> i, width), jnp.bfloat16)

@@ -123,7 +123,7 @@ def make_train_step(
             optimizer = make_optimizer(
                 hyperparameters.schedule, weight_decay=hyperparameters.weight_decay
             )
-            grads = jax.tree.map(_laid_out_as_parameter, grads)
+            grads = jax.tree.map(laid_out_as_parameter, grads)
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             norm = optax.global_norm(grads)
@@ -145,7 +145,7 @@ def make_train_step(
     )
 
 
-def _laid_out_as_parameter(gradient: jax.Array) -> jax.Array:
+def laid_out_as_parameter(gradient: jax.Array) -> jax.Array:
     """The gradient in the layout of arguments, the axes in their order.
 
     What a convolution makes its gradient in would else spread to parameter and momentum, which a
