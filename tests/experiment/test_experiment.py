@@ -108,6 +108,18 @@ def test_each_program_has_the_form_for_its_own_batch(
     assert form_of_step(assembled, assembled.evaluation_step) == ("narrow", True)
 
 
+@pytest.mark.parametrize("spatial", [1, 2])
+def test_deeplab_knows_whether_its_rows_are_whole(spatial):
+    config = street_scenes.get_config()
+    config.model.trunk = "resnet50"
+    config.objective.aux_weight = 0.0
+    config.mesh.spatial = spatial
+    assembled = experiment.assemble(config)
+    graphdef = assembled.network_for(1, scales=(1.0,), whole_rows=spatial == 1)
+    network = nnx.merge(graphdef, assembled.params, assembled.batch_stats)
+    assert network.decoder.whole_rows == (spatial == 1)
+
+
 def test_numbers_of_a_training_are_no_part_of_its_program(short_trunk):
     """So that a sweep over seeds, learning rates and lengths compiles once."""
 

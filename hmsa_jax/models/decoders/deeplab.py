@@ -69,6 +69,7 @@ class DeepLab(nnx.Module):
 
     Attributes:
       channels: channels of the result.
+      whole_rows: whether no devices share out the rows of an image, see `resize_bilinear`.
     """
 
     def __init__(self, fine_channels: int, inputs: int, layer: Layer):
@@ -76,6 +77,7 @@ class DeepLab(nnx.Module):
         self.fine = Conv(fine_channels, _FINE_CHANNELS, layer)
         self.coarse = Conv(self.pyramid.channels, _CHANNELS, layer)
         self.channels = _FINE_CHANNELS + _CHANNELS
+        self.whole_rows = False
 
     def __call__(
         self,
@@ -101,7 +103,8 @@ class DeepLab(nnx.Module):
         with jax.named_scope("pyramid"):
             coarse = self.pyramid(coarse, train=train, canvas=canvas)
         with jax.named_scope("output"):
-            coarse = canvas.resize(self.coarse(coarse), fine.shape[1:3])
+            coarse = self.coarse(coarse)
+            coarse = canvas.resize(coarse, fine.shape[1:3], whole_rows=self.whole_rows)
             return jnp.concatenate([self.fine(fine), coarse], axis=-1), None
 
 
