@@ -68,7 +68,7 @@ def taken(monkeypatch):
     def no_report(config, workdir, evaluation, state):
         taken.append((int(state.step), number_in(state)))
 
-    def no_labels(source, mine, target, teacher):
+    def no_labels(source, mine, target, teacher, least):
         taken.append(number_in(teacher._weights))
         return []  # none is unreadable
 
