@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,10 @@ class LabelledImages(WorkRecord):
         return self.directory / kind / _SPLIT / f"{name}{suffix}"
 
 
-def least_there(directory: Path) -> dict[str, int] | None:
+def least_there(directory: Path) -> Any:
     """By class, 255 times the probability from which labels are kept in a directory; None: no such.
+
+    `check` makes sure that it is that.
 
     Raises:
       ValueError: its settings are damaged.
@@ -183,6 +186,19 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
         others = differing_names(classes.names, label_spec.names)
         others = others or differing_labels(classes, label_spec)
     work_record.check(directory, _COMMAND, settings, others)
+    least = settings.get(LEAST)
+    if least is not None and not _are_bytes(least, label_spec.names):
+        path = directory / f"{_COMMAND}.json"
+        raise ValueError(
+            f"{path} is damaged ({LEAST!r} is {least!r}; expected 0 to 255 for each class); name"
+            " another --out"
+        )
+
+
+def _are_bytes(least: Any, names: Sequence[str]) -> bool:
+    if not isinstance(least, dict) or [*least] != [*names]:
+        return False
+    return all(type(byte) is int and 0 <= byte <= 255 for byte in least.values())
 
 
 def _link(path: Path, encoded: bytes, original: Path | None) -> None:

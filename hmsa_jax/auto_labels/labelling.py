@@ -33,7 +33,7 @@ def label(
     mine: range,
     target: LabelledImages,
     teacher: ImagePredictor,
-    least: Sequence[int] | None = None,
+    least: Sequence[int] | None,
 ) -> list[str]:
     """Labels this process's images that are not done, until a signal stops it.
 

@@ -84,7 +84,8 @@ def autolabel(
         "tiles": tiling.describe(),
         "threshold": threshold,
     }
-    if there := labelled_images.least_there(out):
+    there = labelled_images.least_there(out)
+    if there is not None:
         settings[LEAST] = there
     labelled_images.check(out, label_spec, settings)
     mesh = sharding.make_mesh(-1, 1, jax.local_devices())
@@ -101,7 +102,7 @@ def autolabel(
     run_directory.claim(workdir, config, label_spec)
     index, count = jax.process_index(), jax.process_count()
     mine = range(index, len(source), count)
-    if share is not None and not there:
+    if share is not None and there is None:
         found = _least_bytes(source, share, teacher, label_spec.names)
         settings[LEAST] = dict(zip(label_spec.names, found, strict=True))
     with hosts.first_before_others("directory of labels"):

@@ -266,6 +266,11 @@ def test_a_share_of_each_class_is_kept(teacher, images, labelled, tmp_path, monk
         assert report[name]["least_probability"] == round(least / 255, 3)
     with pytest.raises(ValueError, match="threshold: '60%' there, '70%' here"):
         run(teacher, images, out, threshold="70%")
+    first = next(iter(settings["least"]))
+    for damaged in (5, {first: 9}, settings["least"] | {first: 256}, {}):
+        (out / "autolabel.json").write_text(json.dumps(settings | {"least": damaged}))
+        with pytest.raises(ValueError, match=r"autolabel\.json is damaged \('least' is .* another"):
+            run(teacher, images, out, threshold="60%")
 
 
 def test_classes_that_no_image_shows_have_the_threshold_of_all():
