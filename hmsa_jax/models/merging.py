@@ -18,9 +18,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 from hmsa_jax.models.layers.collectives import COLLECTIVES
 
 _CALL = "jit"  # the primitive of a jitted function
-_Traced = tuple[str, ClosedJaxpr]  # with the names around it
 _REMAT = "remat2"  # the primitive of `jax.checkpoint`
 _REMAT_SETTINGS = "policy", "prevent_cse"
+_STOP = "stop_gradient"
 
 
 def merged(function: Callable) -> Callable:
@@ -29,7 +29,8 @@ def merged(function: Callable) -> Callable:
     Every operation has a level: the number of collectives on the longest way to it. The operations
     of a level are computed, then all its collectives are done together, their channels side by
     side, and so are its rematerialised regions, where those have collectives in them. The backward
-    pass, which is derived from this order, has as few.
+    pass, which is derived from this order, has as few. What reaches no result but through
+    `stop_gradient` has no backward pass, whatever lies beside it.
 
     Args:
       function: of arrays in trees, which returns arrays in trees. It may close over no tracer.
@@ -37,10 +38,26 @@ def merged(function: Callable) -> Callable:
 
     def run(*arguments):
         traced, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        (results,) = _run([("", traced)], [jax.tree.leaves(arguments)])
+        whole = _Traced("", traced, [True] * len(traced.out_avals))
+        (results,) = _run([whole], [jax.tree.leaves(arguments)])
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return run
+
+
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """A traced function.
+
+    Attributes:
+      scope: of names, around it.
+      program: what it computes.
+      asked: of each result, whether its gradient may be asked for.
+    """
+
+    scope: str
+    program: ClosedJaxpr
+    asked: Sequence[bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +96,15 @@ def _run(functions: Sequence[_Traced], arguments: Sequence[Sequence[Any]]) -> li
     operations: list[_Operation] = []
     numbers = itertools.count()
     returned = []
-    for (scope, traced), own in zip(functions, arguments, strict=True):
-        given = [*traced.consts, *own]
+    asked: set[int] = set()
+    for each, own in zip(functions, arguments, strict=True):
+        given = [*each.program.consts, *own]
         inputs = list(itertools.islice(numbers, len(given)))
         values.update(zip(inputs, given, strict=True))
-        returned.append(_unfold(traced.jaxpr, inputs, scope, operations, numbers))
+        results = _unfold(each.program.jaxpr, inputs, each.scope, operations, numbers)
+        returned.append(results)
+        asked.update(x for x in itertools.compress(results, each.asked) if isinstance(x, int))
+    _follow_back(asked, operations)
 
     def read(x):
         return x.val if isinstance(x, Literal) else values[x]
@@ -98,8 +119,9 @@ def _run(functions: Sequence[_Traced], arguments: Sequence[Sequence[Any]]) -> li
                 together.setdefault(operation.meeting, []).append(operation)
         for several in together.values():
             meet = _reduce if _is_collective(several[0].equation) else _compute_again
-            results = meet(several, [[read(x) for x in o.inputs] for o in several])
-            for operation, outputs in zip(several, results, strict=True):
+            inputs = [[read(x) for x in o.inputs] for o in several]
+            of_each = [[x in asked for x in o.outputs] for o in several]
+            for operation, outputs in zip(several, meet(several, inputs, of_each), strict=True):
                 values.update(zip(operation.outputs, outputs, strict=True))
     return [[read(x) for x in each] for each in returned]
 
@@ -155,6 +177,13 @@ def _passed_on(
     ]
 
 
+def _follow_back(asked: set[int], operations: Sequence[_Operation]) -> None:
+    """Adds to the values whose gradient may be asked for those that they are made of."""
+    for operation in reversed(operations):
+        if operation.equation.primitive.name != _STOP and not asked.isdisjoint(operation.outputs):
+            asked.update(x for x in operation.inputs if isinstance(x, int))
+
+
 def _levels(operations: Sequence[_Operation]) -> list[list[_Operation]]:
     """The operations by the number of collectives before them, otherwise in their order."""
     depth: dict[int, int] = {}
@@ -176,21 +205,37 @@ def _compute(operation: _Operation, inputs: Sequence[Any]) -> Sequence[Any]:
     return outputs if equation.primitive.multiple_results else [outputs]
 
 
-def _reduce(operations: Sequence[_Operation], inputs: Sequence[Sequence[Any]]) -> list[list[Any]]:
+def _reduce(
+    operations: Sequence[_Operation],
+    inputs: Sequence[Sequence[Any]],
+    asked: Sequence[Sequence[bool]],
+) -> list[list[Any]]:
     """Several collectives as one, side by side in the channels."""
     equation = operations[0].equation
     (_, shares, _) = equation.outvars[0].aval.shape  # type: ignore[attr-defined]
     with jax.named_scope("collectives"):
-        together = jnp.concatenate([x for (x,) in inputs], axis=-1)
+        own = [_where_asked(x, each) for (x,), (each,) in zip(inputs, asked, strict=True)]
+        together = jnp.concatenate(own, axis=-1)
         together = COLLECTIVES[equation.params["name"]](together, shares)
-        return [[x] for x in jax.lax.split(together, [x.shape[-1] for (x,) in inputs], axis=2)]
+        results = jax.lax.split(together, [x.shape[-1] for x in own], axis=2)
+        return [[_where_asked(x, each)] for x, (each,) in zip(results, asked, strict=True)]
+
+
+def _where_asked(x: jax.Array, asked: bool) -> jax.Array:
+    """With its gradient, or without: beside others it would be zeros, to go back with."""
+    return x if asked else jax.lax.stop_gradient(x)
 
 
 def _compute_again(
-    operations: Sequence[_Operation], inputs: Sequence[Sequence[Any]]
+    operations: Sequence[_Operation],
+    inputs: Sequence[Sequence[Any]],
+    asked: Sequence[Sequence[bool]],
 ) -> list[list[Any]]:
     """Several regions that are rematerialised as one."""
-    functions = [(o.scope, ClosedJaxpr(o.equation.params["jaxpr"], ())) for o in operations]
+    functions = [
+        _Traced(o.scope, ClosedJaxpr(o.equation.params["jaxpr"], ()), of_results)
+        for o, of_results in zip(operations, asked, strict=True)
+    ]
     parameters = operations[0].equation.params
     settings = {name: parameters[name] for name in _REMAT_SETTINGS}
     return jax.checkpoint(functools.partial(_run, functions), **settings)(inputs)

@@ -130,7 +130,8 @@ class MultiscaleNetwork(nnx.Module):
     ) -> dict[float, ScaleOutput]:
         """Runs the scales one after the other, the lowest first.
 
-        In training the running statistics move once for every scale, in that order.
+        In training the running statistics move once for every scale, in that order. The highest
+        scale's attention, which nothing reads (equation 1), has no gradient.
 
         Args:
           images: `[B, H, W, 3]`, normalised, at scale 1.
@@ -160,6 +161,8 @@ class MultiscaleNetwork(nnx.Module):
                 statistics.take()
         if statistics is not None:
             statistics.give()
+        highest = max(scales)
+        outputs[highest] = _without_gradient_of_attention(outputs[highest])
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
             for scale, share in self.weigh_scales(pixels, canvases, train=train).items():
                 outputs[scale] = dataclasses.replace(outputs[scale], attention=share)
@@ -229,6 +232,12 @@ class MultiscaleNetwork(nnx.Module):
         logits = self.attention_head(together, train=train, canvas=canvases[1.0])
         shares = jax.nn.softmax(logits, axis=-1)
         return {scale: shares[..., i : i + 1] for i, scale in enumerate(self.weighed_scales)}
+
+
+def _without_gradient_of_attention(output: ScaleOutput) -> ScaleOutput:
+    if output.attention is None:
+        return output
+    return dataclasses.replace(output, attention=jax.lax.stop_gradient(output.attention))
 
 
 class _RunningStatistics:

@@ -9,12 +9,14 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hmsa_jax.distributed.sharding import make_mesh
+from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.layers.batch_norm import normalize_batch
 from hmsa_jax.models.layers.materialization import materialize
 from hmsa_jax.models.merging import merged
 from hmsa_jax.models.remat import POLICIES
 from hmsa_jax.models.trunks import TRUNKS
+from hmsa_jax.performance import flops
 from tests import least_networks
 from tests.exchanges import count_collectives
 
@@ -147,33 +149,60 @@ def test_one_device_takes_the_function_as_it_is():
     assert "to_each_share" not in text
 
 
-@pytest.mark.parametrize("remat", ["none", "modules"])
-def test_two_scales_of_a_network_have_the_collectives_of_one(remat):
-    """Neither running statistics nor what rematerialised modules return chains the scales."""
+def least_network(remat):
+    """Graph and values of a small one."""
     with TRUNKS.holding("least", least_networks.HRNET):
         architecture = multiscale.Architecture(
             "least", 5, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.0
         )
-        graphdef, *values = multiscale.initialize(
-            architecture, dtype="float32", remat=remat, seed=0
+        return multiscale.initialize(architecture, dtype="float32", remat=remat, seed=0)
+
+
+def forward(graphdef, scales, shares):
+    def run(params, batch_stats, images):
+        return multiscale.apply(
+            graphdef,
+            params,
+            batch_stats,
+            images,
+            scales,
+            train=True,
+            dropout_key=jax.random.key(0),
+            shares=shares,
         )
 
-    def traced(scales):
-        def forward(params, batch_stats, images):
-            return multiscale.apply(
-                graphdef,
-                params,
-                batch_stats,
-                images,
-                scales,
-                train=True,
-                dropout_key=jax.random.key(0),
-                shares=(8, 1),
-            )
+    return run
 
+
+@pytest.mark.parametrize("remat", ["none", "modules"])
+def test_two_scales_of_a_network_have_the_collectives_of_one(remat):
+    """Neither running statistics nor what rematerialised modules return chains the scales."""
+    graphdef, *values = least_network(remat)
+
+    def traced(scales):
         images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.float32)
-        return count_collectives(jax.make_jaxpr(forward)(*values, images).jaxpr)
+        jaxpr = jax.make_jaxpr(forward(graphdef, scales, (8, 1)))(*values, images)
+        return count_collectives(jaxpr.jaxpr)
 
     both = traced((0.5, 1.0))
     assert both == traced((1.0,)) == traced((0.5,))
     assert both > 20
+
+
+@pytest.mark.parametrize("remat", ["none", "modules"])
+def test_a_merged_step_has_the_work_of_one_device(remat):
+    """The highest scale's attention, which no loss reads, has no backward pass on eight either."""
+    graphdef, *values = least_network(remat)
+    objective = Objective(main_loss="cross_entropy")
+
+    def traced(shares):
+        def loss(params, batch_stats, images, labels):
+            outputs, moved = forward(graphdef, (0.5, 1.0), shares)(params, batch_stats, images)
+            return objective(outputs, labels)[0], moved
+
+        images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.float32)
+        labels = jax.ShapeDtypeStruct((8, 64, 64), jnp.uint8)
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True)).trace(*values, images, labels)
+        return flops.count(step.jaxpr)
+
+    assert traced((8, 1)) == traced((2, 4)) == traced((1, 1)) > 0
