@@ -98,14 +98,13 @@ def normalize_batch(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`normalize` with statistics of each `group` images; returns also the running ones, moved.
 
-    E[x^2] - E[x]^2 loses all digits where |mean| is large beside the deviation. Each share
-    therefore takes moments about its own mean, and the shares are combined as by Chan, Golub and
-    LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979):
-    a second read of what a device has, but one exchange of moments between devices.
+    Each share takes moments about a centre of its own, and the shares are combined as by Chan,
+    Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances"
+    (1979): one exchange of moments between devices. See `_centre` for what the centre costs.
     """
     split = _Split.of(x.shape, group, shares)
     with jax.named_scope("statistics"):
-        deviation, own = _about_own_mean(x, split, scale.dtype)
+        deviation, own = _about_centre(x, running_mean.astype(scale.dtype), split)
         of_all = own if split.shares == 1 else _known_to_all(own)
         mean, var = _combined(of_all)
     with jax.named_scope("normalization"):
@@ -137,16 +136,32 @@ class _Moments(NamedTuple):
     within: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("split", "dtype"))
-def _about_own_mean(x: jax.Array, split: "_Split", dtype: jnp.dtype) -> tuple[jax.Array, _Moments]:
+@functools.partial(jax.jit, static_argnames="split")
+def _about_centre(
+    x: jax.Array, running_mean: jax.Array, split: "_Split"
+) -> tuple[jax.Array, _Moments]:
     """Deviations from a centre of each share, and each share's moments."""
-    wide = x.astype(dtype)
-    centre = checkpoint_name(jax.lax.stop_gradient(split.mean(wide)), MOMENTS)
-    deviation = wide - split.spread(centre)
-    # What rounding left of the mean; the centre alone would be off by |mean| x 2^-24.
+    centre = _centre(x, running_mean, split)
+    deviation = x.astype(centre.dtype) - split.spread(centre)
+    # About the mean, this is what its rounding left, which would be off by |mean| x 2^-24.
     rest = checkpoint_name(split.mean(deviation), MOMENTS)
     within = split.mean(jnp.square(deviation)) - jnp.square(rest)
     return deviation, _Moments(centre, rest, checkpoint_name(within, MOMENTS))
+
+
+def _centre(x: jax.Array, running_mean: jax.Array, split: "_Split") -> jax.Array:
+    """The running mean for bfloat16, the mean itself, a read of `x` more, for all else.
+
+    About another centre than the mean the variance is a difference, E[d^2] - E[d]^2, of which
+    digits are lost where |mean - centre| is large beside the deviation. The running mean is near.
+    In the first steps, where it is still 0, what is lost is no more than the rounding of `x` to
+    bfloat16 has changed: both grow as (mean / deviation)^2.
+    """
+    if x.dtype == jnp.bfloat16:
+        shape = (split.groups, split.shares, x.shape[-1])
+        return jnp.broadcast_to(running_mean, shape)
+    mean = split.mean(x.astype(running_mean.dtype))
+    return checkpoint_name(jax.lax.stop_gradient(mean), MOMENTS)
 
 
 @jax.jit

@@ -204,6 +204,42 @@ def test_a_mean_far_from_zero_costs_no_digits(ratio, group, mesh_shape):
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("ratio", [1, 16, 128])
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("group", "mesh_shape"), [(BATCH, (1, 1)), (BATCH, (4, 2)), (2, (4, 2))])
+def test_bfloat16_loses_less_in_one_read_than_rounding_lost(ratio, is_first, group, mesh_shape):
+    """From the first step on; and next to nothing once the running mean is near."""
+    rng = np.random.default_rng(6)
+    mean = ratio * np.float64([1, -1, 0.7])
+    exact = rng.standard_normal((BATCH, 32, 32, 3)) + mean
+    x = jnp.asarray(exact, jnp.bfloat16)
+    rounded = np.asarray(x, np.float64)
+    normalised, means, variances = groups_of(rounded, group)
+    lost = np.abs(variances / groups_of(exact, group)[2] - 1).max()
+    bound = lost if is_first else 1e-6
+    running_mean = 0 * mean if is_first else mean + 0.3
+    values = (running_mean, np.ones(3), np.ones(3), np.zeros(3))
+    values = [np.float32(v) for v in values]
+    mesh = make_mesh(*mesh_shape, jax.devices()[: mesh_shape[0] * mesh_shape[1]])
+    sharded = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data", "spatial")))
+
+    def normalise_in(dtype):
+        own = [v.astype(dtype) for v in values]
+        return lambda x: normalize_batch(x, *own, group, jnp.dtype(dtype), mesh_shape)
+
+    y, moved_mean, moved_var = normalise_in("float32")(sharded)
+    np.testing.assert_allclose(moved_mean, 0.9 * running_mean + 0.1 * means.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(moved_var - 0.9, 0.1 * variances.mean(0), rtol=bound + 1e-5)
+    np.testing.assert_allclose(y, normalised, rtol=bound, atol=1e-5 * (ratio if is_first else 1))
+    g = rng.standard_normal(x.shape).astype(np.float32)
+    (gradient,) = jax.vjp(lambda x: normalise_in("float32")(x)[0], sharded)[1](jnp.asarray(g))
+    with jax.enable_x64(True):
+        pull = jax.vjp(lambda x: normalise_in("float64")(x)[0], rounded)[1]
+        (expected,) = pull(np.float64(g))
+    off = np.abs(np.asarray(gradient).astype(np.float64) - expected).max() / np.abs(expected).max()
+    assert off < bound + 2**-8
+
+
 def test_gradients_keep_their_digits_too():
     rng = np.random.default_rng(5)
     x, g = rng.standard_normal((2, BATCH, 32, 32, 3)).astype(np.float32)
