@@ -119,9 +119,10 @@ def _run(functions: Sequence[_Traced], arguments: Sequence[Sequence[Any]]) -> li
                 together.setdefault(operation.meeting, []).append(operation)
         for several in together.values():
             meet = _reduce if _is_collective(several[0].equation) else _compute_again
-            inputs = [[read(x) for x in o.inputs] for o in several]
-            of_each = [[x in asked for x in o.outputs] for o in several]
-            for operation, outputs in zip(several, meet(several, inputs, of_each), strict=True):
+            given_each = [[read(x) for x in o.inputs] for o in several]
+            asked_each = [[x in asked for x in o.outputs] for o in several]
+            met = meet(several, given_each, asked_each)
+            for operation, outputs in zip(several, met, strict=True):
                 values.update(zip(operation.outputs, outputs, strict=True))
     return [[read(x) for x in each] for each in returned]
 
