@@ -26,7 +26,7 @@ def layers_of(assembled, kind):
 
 @pytest.fixture
 def form_of_step(monkeypatch):
-    """Of the step that a call makes, `Conv.features_by_rows` and `HRNet.whole_rows`."""
+    """Of the step that a call makes, `Conv.features_by_rows` and what is called `whole_rows`."""
     handed = []
     for module, maker in (
         (experiment, "make_train_step"),
@@ -43,7 +43,7 @@ def form_of_step(monkeypatch):
         network = nnx.merge(handed[0], assembled.params, assembled.batch_stats)
         modules = [module for _, module in nnx.iter_modules(network)]
         (merged,) = {m.features_by_rows for m in modules if isinstance(m, Conv)}
-        (whole_rows,) = {m.whole_rows for m in modules if isinstance(m, (HRNet, Exchange))}
+        (whole_rows,) = {m.whole_rows for m in modules if isinstance(m, (HRNet, Exchange, Conv))}
         return merged, whole_rows
 
     return form

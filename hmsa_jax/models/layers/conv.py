@@ -37,6 +37,7 @@ class Conv(nnx.Module):
     Attributes:
       features_by_rows: `all`, `narrow` or `none`: the features that are convolved with rows as
         images, see `convolve`. A dilated convolution never is.
+      whole_rows: whether no devices share out the rows of an image.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Conv(nnx.Module):
         self.dilation = dilation
         self.dtype = layer.dtype
         self.features_by_rows = "all"
+        self.whole_rows = False
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[B, H, W, inputs]` to `[B, ceil(H / stride), ceil(W / stride), outputs]`."""
@@ -69,9 +71,9 @@ class Conv(nnx.Module):
             with jax.named_scope("product"):
                 y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
-            rows_as_images = self.has_rows_as_images(x.shape[-1])
+            rows = self.has_rows_as_images(x.shape[-1]), self.whole_rows
             with jax.named_scope("convolution"):
-                y = convolve(x, kernel, self.stride, self.dilation, rows_as_images)
+                y = convolve(x, kernel, self.stride, self.dilation, *rows)
             y = checkpoint_name(y, CONVOLUTION)
         return y if self.bias is None else y + self.bias.get_value().astype(self.dtype)
 

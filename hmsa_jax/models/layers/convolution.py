@@ -8,18 +8,24 @@ instead. docs/results/tpu_speed.md has the measurements.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _ROWS = 1
 _WIDE = 512  # channels; of more, rows side by side take longer to write than they save
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
 def convolve(
-    x: jax.Array, kernel: jax.Array, stride: int = 1, dilation: int = 1, rows_as_images: bool = True
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: int = 1,
+    dilation: int = 1,
+    rows_as_images: bool = True,
+    whole_rows: bool = False,
 ) -> jax.Array:
     """Convolves, padded so that stride 1 keeps the size and stride 2 halves it (up).
 
@@ -30,6 +36,7 @@ def convolve(
       dilation: distance between the samples of the window.
       rows_as_images: whether rows may become images. Not where devices share out the rows and have
         several images each: those rows would have to be gathered.
+      whole_rows: whether no devices share out the rows.
 
     Returns:
       `[B, ceil(H / stride), ceil(W / stride), D]` in the dtype of `x`.
@@ -37,12 +44,12 @@ def convolve(
     return _forward(x, kernel, stride, dilation, rows_as_images)
 
 
-def _forward_and_residuals(x, kernel, stride, dilation, rows_as_images):
+def _forward_and_residuals(x, kernel, stride, dilation, rows_as_images, whole_rows):
     return _forward(x, kernel, stride, dilation, rows_as_images), (x, kernel)
 
 
-def _gradients(stride, dilation, rows_as_images, residuals, g):
-    return _backward(*residuals, g, stride, dilation, rows_as_images)
+def _gradients(stride, dilation, rows_as_images, whole_rows, residuals, g):
+    return _backward(*residuals, g, stride, dilation, rows_as_images, whole_rows)
 
 
 convolve.defvjp(_forward_and_residuals, _gradients)
@@ -58,12 +65,14 @@ def _forward(x, kernel, stride, dilation, rows_as_images):
     return jax.lax.platform_dependent(x, kernel, tpu=by_rows, default=by_windows)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _backward(x, kernel, g, stride, dilation, rows_as_images):
+@functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _backward(x, kernel, g, stride, dilation, rows_as_images, whole_rows):
     by_windows = functools.partial(gradients_of_windows, stride=stride, dilation=dilation)
-    by_rows = functools.partial(gradients_of_rows, stride=stride, dilation=dilation)
     if not rows_as_images:
         return by_windows(x, kernel, g)
+    by_rows = functools.partial(
+        gradients_of_rows, stride=stride, dilation=dilation, whole_rows=whole_rows
+    )
     return jax.lax.platform_dependent(x, kernel, g, tpu=by_rows, default=by_windows)
 
 
@@ -88,10 +97,13 @@ def gradients_of_windows(
     return jax.vjp(run, x, kernel)[1](g)
 
 
-def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+def of_rows(
+    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, *, whole_rows: bool = False
+) -> jax.Array:
     """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns.
 
-    Or, of wide features, the sum over the rows of the window of what `[B H, W, C]` adds.
+    Or, of wide features, the sum over the rows of the window of what `[B, H W, C]` adds. With
+    `whole_rows` and a stride the gradient has another form, see `_windows_of_whole_rows`.
     """
     before = len(kernel) // 2
     shifts = range(-before, before + 1)
@@ -100,21 +112,27 @@ def of_rows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.
         wide = jnp.promote_types(x.dtype, jnp.float32)
         along = functools.partial(_along_columns, stride=stride, dilation=dilation, dtype=wide)
         return functools.reduce(jnp.add, map(along, rows, kernel)).astype(x.dtype)
-    windows = _windows(x, shifts, stride, dilation)
+    by_matrix = whole_rows and stride > 1 and x.dtype == jnp.bfloat16
+    windows = (_windows_of_whole_rows if by_matrix else _windows)(x, shifts, stride, dilation)
     return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
 
 def gradients_of_rows(
-    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
+    x: jax.Array,
+    kernel: jax.Array,
+    g: jax.Array,
+    stride: int,
+    dilation: int,
+    *,
+    whole_rows: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """The gradients of x and kernel, given the gradient `g` of the result of `of_rows`."""
-    if stride > 1:
-        # Else the compiler would keep the shifted rows of x from the forward pass, twice its size.
-        x, g = jax.lax.optimization_barrier((x, g))
-        run = functools.partial(of_rows, stride=stride, dilation=dilation)
+    if stride > 1:  # the windows of x are kept from the forward pass, which are half of its rows
+        run = functools.partial(of_rows, stride=stride, dilation=dilation, whole_rows=whole_rows)
         return jax.vjp(run, x, kernel)[1](g)
     # Convolved by its columns, x gives what each row of the kernel adds to y, which is shifted and
-    # added up. So both gradients read the shifted rows of g, and none of x.
+    # added up. So both gradients read the shifted rows of g, and none of x: those of the forward
+    # pass, twice its size, would be kept for that.
     size, _, inputs, outputs = kernel.shape
     after = size // 2
     windows = _windows(g, range(after, -after - 1, -1), 1, dilation)
@@ -124,10 +142,35 @@ def gradients_of_rows(
     return of_x, jnp.moveaxis(of_kernels.reshape(size, inputs, size, outputs), 2, 0)
 
 
-def _windows(x: jax.Array, shifts: Iterable[int], stride: int, dilation: int) -> jax.Array:
+def _windows(x: jax.Array, shifts: Sequence[int], stride: int, dilation: int) -> jax.Array:
     """The rows that lie so many steps of the window below, side by side in the channels."""
     rows = [_rows_from(x, shift * dilation, stride) for shift in shifts]
     return jnp.concatenate(rows, axis=-1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _windows_of_whole_rows(
+    x: jax.Array, shifts: Sequence[int], stride: int, dilation: int
+) -> jax.Array:
+    """`_windows` of bfloat16, whose gradient is a product with a matrix of zeros and ones.
+
+    Rows lie in a TPU's lanes, between which rows with gaps are slow to move. The product adds up
+    in float32 what comes from all rows of the window.
+    """
+    return _windows(x, shifts, stride, dilation)
+
+
+def _gradient_of_whole_rows(shifts, stride, dilation, x, g):
+    rows = np.arange(x.shape[_ROWS])
+    first = dilation * np.asarray(shifts)[:, None, None]
+    is_source = first + rows[::stride, None] == rows  # [shifts, rows of g, rows of x]
+    parts = g.reshape(*g.shape[:-1], len(shifts), x.shape[-1])
+    return (jnp.einsum("skh,bkwsc->bhwc", is_source.astype(g.dtype), parts),)
+
+
+_windows_of_whole_rows.defvjp(
+    lambda x, *settings: (_windows(x, *settings), x), _gradient_of_whole_rows
+)
 
 
 def _by_columns(kernel: jax.Array) -> jax.Array:

@@ -93,6 +93,28 @@ def test_of_wide_features_nothing_is_written_side_by_side(monkeypatch, stride):
     np.testing.assert_array_equal(got, jnp.asarray(expected, jnp.bfloat16))
 
 
+@pytest.mark.parametrize(("size", "stride", "dilation", "rows", "columns"), SHAPES)
+def test_gradients_of_whole_rows_are_those_of_rows_rounded_once(
+    size, stride, dilation, rows, columns
+):
+    """Of bfloat16 and with a stride by a product; of anything else nothing is different."""
+    x, kernel, g = (np.round(4 * a) for a in operands(size, stride, rows, columns))
+    with jax.enable_x64(True):
+        exact = convolution.gradients_of_rows(*map(jnp.asarray, (x, kernel, g)), stride, dilation)
+    arguments = [jnp.asarray(a, jnp.bfloat16) for a in (x, kernel, g)]
+
+    def gradients(*arguments):
+        return convolution.gradients_of_rows(*arguments, stride, dilation, whole_rows=True)
+
+    for got, expected in zip(gradients(*arguments), exact, strict=True):
+        # What the rows of the window add is rounded before the sum, and the sum once more.
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(np.asarray(got, np.float64), expected, atol=2**-7 * largest)
+    products = [str(jax.make_jaxpr(gradients)(*each)) for each in (arguments, (x, kernel, g))]
+    by_matrix = ["dot_general" in text for text in products]
+    assert by_matrix == [stride > 1, False]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_gradient_of_every_element(form):
     x, kernel, g = operands(3, 1, 4, 5)
