@@ -205,4 +205,4 @@ def test_a_merged_step_has_the_work_of_one_device(remat):
         step = jax.jit(jax.value_and_grad(loss, has_aux=True)).trace(*values, images, labels)
         return flops.count(step.jaxpr)
 
-    assert traced((8, 1)) == traced((2, 4)) == traced((1, 1)) > 0
+    assert traced((8, 1)) == traced((1, 1)) > 0
