@@ -103,7 +103,7 @@ def of_rows(
     """`convolve` with rows as images: `[B, H, W, C]` as `[B H, W, k C]`, a window of columns.
 
     Or, of wide features, the sum over the rows of the window of what `[B, H W, C]` adds. With
-    `whole_rows` and a stride the gradient has another form, see `_windows_of_whole_rows`.
+    `whole_rows` and a stride the gradient of x has another form, see `_windows_of_whole_rows`.
     """
     before = len(kernel) // 2
     shifts = range(-before, before + 1)
@@ -112,7 +112,7 @@ def of_rows(
         wide = jnp.promote_types(x.dtype, jnp.float32)
         along = functools.partial(_along_columns, stride=stride, dilation=dilation, dtype=wide)
         return functools.reduce(jnp.add, map(along, rows, kernel)).astype(x.dtype)
-    by_matrix = whole_rows and stride > 1 and x.dtype == jnp.bfloat16
+    by_matrix = whole_rows and before > 0 and stride > 1 and x.dtype == jnp.bfloat16
     windows = (_windows_of_whole_rows if by_matrix else _windows)(x, shifts, stride, dilation)
     return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
