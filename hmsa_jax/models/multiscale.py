@@ -161,8 +161,8 @@ class MultiscaleNetwork(nnx.Module):
                 statistics.take()
         if statistics is not None:
             statistics.give()
-        highest = max(scales)
-        outputs[highest] = _without_gradient_of_attention(outputs[highest])
+        if train:
+            outputs[max(scales)] = _without_gradient_of_attention(outputs[max(scales)])
         if self.weighed_scales and set(self.weighed_scales) <= set(outputs):
             for scale, share in self.weigh_scales(pixels, canvases, train=train).items():
                 outputs[scale] = dataclasses.replace(outputs[scale], attention=share)

@@ -94,9 +94,7 @@ def test_of_wide_features_nothing_is_written_side_by_side(monkeypatch, stride):
 
 
 @pytest.mark.parametrize(("size", "stride", "dilation", "rows", "columns"), SHAPES)
-def test_gradients_of_whole_rows_are_those_of_rows_rounded_once(
-    size, stride, dilation, rows, columns
-):
+def test_gradients_of_whole_rows_are_those_of_rows(size, stride, dilation, rows, columns):
     """Of bfloat16, a stride and a window by a product; of anything else nothing is different."""
     x, kernel, g = (np.round(4 * a) for a in operands(size, stride, rows, columns))
     with jax.enable_x64(True):
