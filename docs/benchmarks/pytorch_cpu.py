@@ -3,16 +3,17 @@
     git clone https://github.com/NVIDIA/semantic-segmentation PUBLISHED
     python docs/benchmarks/pytorch_cpu.py PUBLISHED --torch_python=PYTHON
 
-PYTHON is an interpreter that has PyTorch and numpy. On both sides: HRNet-W48 with OCR and
-hierarchical attention, scales blended at the size of the image, the same weights and batch,
-float32, two threads. A prediction ends with logits: only ours normalises the images in the time
-measured; in the published code the loader does. An evaluation begins with uint8 images on the host
-and ends with the class of each pixel there: ours is the step of `predict`, theirs normalises,
-predicts, and takes the largest logit. A train step has the scales 0.5 and 1, cross-entropy (and 0.4
-times that of the auxiliary head), SGD, no dropout. Each side is a process of its own; they take
-turns, so that never both run. First they have to agree in the logits, in the classes, and in the
-losses of three steps, the later of which depend on gradients and momentum. Crops below 128x256 do
-not: BatchNorm of two pixels magnifies rounding 10,000 times.
+PYTHON is an interpreter that has PyTorch and numpy. `--before=FOLDER`, as often as wanted, adds
+another checkout of this project, so that states are compared on the same day. On all sides:
+HRNet-W48 with OCR and hierarchical attention, scales blended at the size of the image, the same
+weights and batch, float32, two threads. A prediction ends with logits: only ours normalises the
+images in the time measured; in the published code the loader does. An evaluation begins with uint8
+images on the host and ends with the class of each pixel there: ours is the step of `predict`,
+theirs normalises, predicts, and takes the largest logit. A train step has the scales 0.5 and 1,
+cross-entropy (and 0.4 times that of the auxiliary head), SGD, no dropout. Each side is a process of
+its own; they take turns, so that never two run. First they have to agree in the logits, in the
+classes, and in the losses of three steps, the later of which depend on gradients and momentum.
+Crops below 128x256 do not: BatchNorm of two pixels magnifies rounding 10,000 times.
 """
 
 import argparse
@@ -40,16 +41,24 @@ def main(args: argparse.Namespace) -> None:
     print(f"scales {args.scales} {'with' if args.flip else 'without'} the mirror image", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_batch(pathlib.Path(folder), args.batch, args.crop)
-        theirs = Worker("PyTorch", args.torch_python, folder)  # writes the weights
-        ours = Worker("ours", sys.executable, folder)
+        theirs = Worker("PyTorch", args.torch_python, __file__, folder)  # writes the weights
+        ours = Worker("ours", sys.executable, __file__, folder)
+        before = [
+            Worker("ours", sys.executable, f"{checkout}/docs/benchmarks/pytorch_cpu.py", folder)
+            for checkout in args.before
+        ]
         for job in args.jobs:
             for _ in range(3 if job == "train step" else 1):
-                require_agreement(job, ours, theirs)
-        print(f"\nMedians (quartiles) of {args.runs}; the ratio is the median over pairs.\n")
-        print("| what | ours, s | PyTorch, s | ours / PyTorch | images/s, ours | PyTorch |")
-        print("|---|---:|---:|---:|---:|---:|")
+                expected = theirs.run(job)
+                for worker in (ours, *before):
+                    require_agreement(job, worker.run(job), expected)
+        print(f"\nMedians (quartiles) of {args.runs}; ratios are medians over pairs.\n")
+        print("| what | side | seconds | of PyTorch's | images/s |")
+        print("|---|---|---:|---:|---:|")
+        sides = {"ours": ours, **dict(zip(args.before, before, strict=True)), "PyTorch": theirs}
         for job in args.jobs:
-            print(f"| {job} | {timed(job, ours, theirs, args)} |", flush=True)
+            for row in timed(job, sides, args):
+                print(f"| {job} | {row} |", flush=True)
 
 
 def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
@@ -65,9 +74,12 @@ def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
 class Worker:
     """The process of a side. It says what it is, then does jobs, and ends when this one does."""
 
-    def __init__(self, side: str, python: str, folder: str):
-        command = [python, __file__, *sys.argv[1:], f"--worker={side}", f"--folder={folder}"]
-        self.process = Popen(command, stdin=PIPE, stdout=PIPE, text=True)
+    def __init__(self, side: str, python: str, script: str, folder: str):
+        given = [argument for argument in sys.argv[1:] if not argument.startswith("--before")]
+        command = [python, script, *given, f"--worker={side}", f"--folder={folder}"]
+        checkout = pathlib.Path(script).parents[2]  # before any that is installed
+        environment = os.environ | {"PYTHONPATH": str(checkout)}
+        self.process = Popen(command, stdin=PIPE, stdout=PIPE, text=True, env=environment)
         self.result = pathlib.Path(folder) / f"{side}.npy"  # of the last job
         print(self.answer(), flush=True)
 
@@ -75,16 +87,17 @@ class Worker:
         print(job, file=self.process.stdin, flush=True)
         return float(self.answer())
 
+    def run(self, job: str) -> np.ndarray:
+        self.seconds(job)
+        return np.load(self.result)
+
     def answer(self) -> str:
         if not (line := self.process.stdout.readline()):
             raise SystemExit(f"stopped with the error above: {' '.join(self.process.args)}")
         return line.strip()
 
 
-def require_agreement(job: str, *workers: Worker) -> None:
-    for worker in workers:
-        worker.seconds(job)
-    ours, theirs = (np.load(worker.result) for worker in workers)
+def require_agreement(job: str, ours: np.ndarray, theirs: np.ndarray) -> None:
     if job == "evaluation":
         error, of = (ours != theirs).mean(), "the pixels"
     else:
@@ -94,13 +107,16 @@ def require_agreement(job: str, *workers: Worker) -> None:
         raise SystemExit(f"{job}: expected at most {TOLERANCE:.0e}; nothing is timed")
 
 
-def timed(job: str, ours: Worker, theirs: Worker, args: argparse.Namespace) -> str:
-    """Has both do a job in turn; cells of the table."""
-    pairs = np.array([(ours.seconds(job), theirs.seconds(job)) for _ in range(args.runs)])
-    sides = np.percentile(pairs, (50, 25, 75), axis=0).T
-    cells = [f"{median:.2f} ({low:.2f}-{high:.2f})" for median, low, high in sides]
-    ratio = f"{np.median(pairs[:, 0] / pairs[:, 1]):.2f}"
-    return " | ".join([*cells, ratio, *(f"{args.batch / median:.3f}" for median in sides[:, 0])])
+def timed(job: str, sides: dict[str, Worker], args: argparse.Namespace) -> list[str]:
+    """Has all sides, PyTorch last, do a job in turn; the cells of a row for each."""
+    runs = np.array([[side.seconds(job) for side in sides.values()] for _ in range(args.runs)])
+    ratios = np.median(runs / runs[:, -1:], axis=0)
+    return [
+        f"{side} | {median:.2f} ({low:.2f}-{high:.2f}) | {ratio:.2f} | {args.batch / median:.3f}"
+        for side, ratio, (median, low, high) in zip(
+            sides, ratios, np.percentile(runs, (50, 25, 75), axis=0).T, strict=True
+        )
+    ]
 
 
 def work(args: argparse.Namespace) -> None:
@@ -238,6 +254,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("published", help="a checkout of the published code")
     parser.add_argument("--torch_python", default=sys.executable)
+    parser.add_argument("--before", action="append", default=[], help="another checkout of this")
     parser.add_argument("--jobs", type=lambda text: text.split(","), default=JOBS)
     parser.add_argument("--scales", default="0.5,1", help="of prediction and evaluation")
     parser.add_argument("--flip", action="store_true", help="means with the mirror image, too")

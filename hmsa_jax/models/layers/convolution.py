@@ -5,6 +5,9 @@ tiles empty, or is first cut up and copied. There every row becomes an image of 
 rows of its window side by side in the channels, and the window has columns only: the same products.
 Where the channels fill the tiles by themselves, there is a convolution for each row of the window
 instead. docs/results/tpu_speed.md has the measurements.
+
+A CPU is fast at matrix products. The gradient of the kernel is a convolution whose window is the
+whole image, at which it is slow, or a few products: docs/results/pytorch_cpu.md.
 """
 
 import functools
@@ -14,7 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_ROWS = 1
+from hmsa_jax.models.layers.materialization import materialize
+
+_ROWS, _COLUMNS = 1, 2
 _WIDE = 512  # channels; of more, rows side by side take longer to write than they save
 
 
@@ -68,12 +73,18 @@ def _forward(x, kernel, stride, dilation, rows_as_images):
 @functools.partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _backward(x, kernel, g, stride, dilation, rows_as_images, whole_rows):
     by_windows = functools.partial(gradients_of_windows, stride=stride, dilation=dilation)
-    if not rows_as_images:
-        return by_windows(x, kernel, g)
     by_rows = functools.partial(
         gradients_of_rows, stride=stride, dilation=dilation, whole_rows=whole_rows
     )
-    return jax.lax.platform_dependent(x, kernel, g, tpu=by_rows, default=by_windows)
+    by_products = functools.partial(gradients_by_products, stride=stride, dilation=dilation)
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        g,
+        tpu=by_rows if rows_as_images else by_windows,
+        cpu=by_products,
+        default=by_windows,
+    )
 
 
 def of_windows(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
@@ -97,6 +108,29 @@ def gradients_of_windows(
     return jax.vjp(run, x, kernel)[1](g)
 
 
+def gradients_by_products(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients of x and kernel, that of the kernel as matrix products over all pixels."""
+    x, g = materialize((x, g))  # else what they come from would be computed for each shift
+    run = functools.partial(of_windows, kernel=kernel, stride=stride, dilation=dilation)
+    (of_x,) = jax.vjp(run, x)[1](g)
+    before = len(kernel) // 2
+    shifts = range(-before, before + 1)
+    columns = _side_by_side(x, shifts, stride, dilation, _COLUMNS)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    multiply = functools.partial(jnp.einsum, "bhwc,bhwd->cd", preferred_element_type=wide)
+    size, _, inputs, outputs = kernel.shape
+    if stride == 1:
+        # One product: shifting g up is shifting x down.
+        rows = _side_by_side(g, [-shift for shift in shifts], 1, dilation)
+        products = multiply(columns, rows).reshape(size, inputs, size, outputs)
+        return of_x, jnp.moveaxis(products, 2, 0).astype(kernel.dtype)
+    windows = [_samples_from(columns, shift * dilation, stride) for shift in shifts]
+    products = jnp.stack([multiply(window, g) for window in windows])
+    return of_x, products.reshape(kernel.shape).astype(kernel.dtype)
+
+
 def of_rows(
     x: jax.Array, kernel: jax.Array, stride: int, dilation: int, *, whole_rows: bool = False
 ) -> jax.Array:
@@ -108,12 +142,12 @@ def of_rows(
     before = len(kernel) // 2
     shifts = range(-before, before + 1)
     if x.shape[-1] > _WIDE:
-        rows = (_rows_from(x, shift * dilation, stride) for shift in shifts)
+        rows = (_samples_from(x, shift * dilation, stride) for shift in shifts)
         wide = jnp.promote_types(x.dtype, jnp.float32)
         along = functools.partial(_along_columns, stride=stride, dilation=dilation, dtype=wide)
         return functools.reduce(jnp.add, map(along, rows, kernel)).astype(x.dtype)
     by_matrix = whole_rows and before > 0 and stride > 1 and x.dtype == jnp.bfloat16
-    windows = (_windows_of_whole_rows if by_matrix else _windows)(x, shifts, stride, dilation)
+    windows = (_windows_of_whole_rows if by_matrix else _side_by_side)(x, shifts, stride, dilation)
     return _along_columns(windows, _by_columns(kernel), stride, dilation)
 
 
@@ -137,29 +171,31 @@ def gradients_of_rows(
     # added up. So both gradients read the shifted rows of g, and none of x.
     size, _, inputs, outputs = kernel.shape
     after = size // 2
-    windows = _windows(g, range(after, -after - 1, -1), 1, dilation)
+    windows = _side_by_side(g, range(after, -after - 1, -1), 1, dilation)
     kernels = jnp.moveaxis(kernel, 0, 2).reshape(size, inputs, size * outputs)
     run = functools.partial(_along_columns, stride=1, dilation=dilation)
     of_x, of_kernels = jax.vjp(run, x, kernels)[1](windows)
     return of_x, jnp.moveaxis(of_kernels.reshape(size, inputs, size, outputs), 2, 0)
 
 
-def _windows(x: jax.Array, shifts: Sequence[int], stride: int, dilation: int) -> jax.Array:
-    """The rows that lie so many steps of the window below, side by side in the channels."""
-    rows = [_rows_from(x, shift * dilation, stride) for shift in shifts]
-    return jnp.concatenate(rows, axis=-1)
+def _side_by_side(
+    x: jax.Array, shifts: Sequence[int], stride: int, dilation: int, axis: int = _ROWS
+) -> jax.Array:
+    """The rows, or columns, so many steps of the window further, side by side in the channels."""
+    samples = [_samples_from(x, shift * dilation, stride, axis) for shift in shifts]
+    return jnp.concatenate(samples, axis=-1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _windows_of_whole_rows(
     x: jax.Array, shifts: Sequence[int], stride: int, dilation: int
 ) -> jax.Array:
-    """`_windows` of bfloat16, whose gradient is a product with a matrix of zeros and ones.
+    """`_side_by_side` of bfloat16, whose gradient is a product with a matrix of zeros and ones.
 
     Rows lie in a TPU's lanes, between which rows with gaps are slow to move. The product adds up
     in float32 what comes from all rows of the window.
     """
-    return _windows(x, shifts, stride, dilation)
+    return _side_by_side(x, shifts, stride, dilation)
 
 
 def _gradient_of_whole_rows(shifts, stride, dilation, x, g):
@@ -171,7 +207,7 @@ def _gradient_of_whole_rows(shifts, stride, dilation, x, g):
 
 
 _windows_of_whole_rows.defvjp(
-    lambda x, *settings: (_windows(x, *settings), x), _gradient_of_whole_rows
+    lambda x, *settings: (_side_by_side(x, *settings), x), _gradient_of_whole_rows
 )
 
 
@@ -206,12 +242,12 @@ def _along_columns(
     return y.reshape(batch, rows, *y.shape[1:])
 
 
-def _rows_from(x: jax.Array, start: int, stride: int) -> jax.Array:
-    """Rows `start`, `start + stride`, ..., as many as in `x[:, ::stride]`; zeros where none are.
+def _samples_from(x: jax.Array, start: int, stride: int, axis: int = _ROWS) -> jax.Array:
+    """Samples `start`, `start + stride`, ... of an axis, as many as from 0; zeros where none are.
 
     Shifted by padding: of rows that devices share out each passes on those that others need.
     """
     padding = [(0, 0, 0)] * x.ndim
-    padding[_ROWS] = (-start, start, 0)
+    padding[axis] = (-start, start, 0)
     shifted = jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
-    return jax.lax.slice_in_dim(shifted, 0, None, stride, _ROWS)
+    return jax.lax.slice_in_dim(shifted, 0, None, stride, axis)

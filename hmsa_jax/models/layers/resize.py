@@ -5,7 +5,8 @@ network uses need two taps an axis: an integer factor is slices and products onl
 partition over sharded rows with a halo instead of a gather. Columns lie in a TPU's sublanes or
 lanes, where samples that interleave are slow and a matrix is not: there columns, which no device
 shares with another, are enlarged by one, and rows by another if they are not shared, either
-(docs/results/tpu_speed.md has the measurements).
+(docs/results/tpu_speed.md has the measurements). A CPU has a form of its own for the sake of its
+gradient (docs/results/pytorch_cpu.md).
 """
 
 import functools
@@ -68,7 +69,20 @@ def _resize_axis(x: jax.Array, axis: int, target: int) -> jax.Array:
 def _enlarge(x: jax.Array, axis: int, factor: int) -> jax.Array:
     """Each sample becomes `factor` phases, the first half leaning left, the rest right."""
     lean = np.abs((np.arange(factor) + 0.5) / factor - 0.5)
-    left, right = _neighbour(x, axis, -1), _neighbour(x, axis, 1)
+    neighbours = _neighbour(x, axis, -1), _neighbour(x, axis, 1)
+    y = jax.lax.platform_dependent(
+        x,
+        *neighbours,
+        cpu=functools.partial(_phase_by_phase, axis=axis, lean=lean),
+        default=functools.partial(_phases_at_once, axis=axis, lean=lean),
+    )
+    return y.reshape(*x.shape[:axis], x.shape[axis] * factor, *x.shape[axis + 1 :])
+
+
+def _phases_at_once(
+    x: jax.Array, left: jax.Array, right: jax.Array, axis: int, lean: np.ndarray
+) -> jax.Array:
+    """The phases, on an axis after `axis`."""
     tap_shape = [1] * (x.ndim + 1)
     tap_shape[axis + 1] = -1
 
@@ -77,9 +91,21 @@ def _enlarge(x: jax.Array, axis: int, factor: int) -> jax.Array:
         here = jnp.expand_dims(x, axis + 1)
         return here * (1 - taps) + jnp.expand_dims(neighbour, axis + 1) * taps
 
-    half = factor // 2
-    y = jnp.concatenate([phases(left, lean[:half]), phases(right, lean[half:])], axis + 1)
-    return y.reshape(*x.shape[:axis], x.shape[axis] * factor, *x.shape[axis + 1 :])
+    half = len(lean) // 2
+    return jnp.concatenate([phases(left, lean[:half]), phases(right, lean[half:])], axis + 1)
+
+
+def _phase_by_phase(
+    x: jax.Array, left: jax.Array, right: jax.Array, axis: int, lean: np.ndarray
+) -> jax.Array:
+    """The same, one by one: a CPU adds up their gradients in one pass, without reductions."""
+    half = len(lean) // 2
+    phases = [
+        x * (1 - tap) + neighbour * tap
+        for neighbour, taps in ((left, lean[:half]), (right, lean[half:]))
+        for tap in taps.tolist()
+    ]
+    return jnp.stack(phases, axis + 1)
 
 
 def _neighbour(x: jax.Array, axis: int, step: int) -> jax.Array:

@@ -27,6 +27,7 @@ SHAPES = [
 FORMS = {
     "windows": (convolution.of_windows, convolution.gradients_of_windows),
     "rows": (convolution.of_rows, convolution.gradients_of_rows),
+    "products": (convolution.of_windows, convolution.gradients_by_products),
 }
 
 
@@ -159,12 +160,34 @@ def test_rows_become_images_on_a_tpu(platform, rows_as_images, merged):
     assert ("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]" in program) != merged
 
 
+@pytest.mark.parametrize("rows_as_images", [True, False])
+def test_on_a_cpu_the_gradient_of_a_kernel_is_one_product(rows_as_images):
+    """Whether or not rows could be images; of a stride one for each row of the window."""
+    counts = [
+        text_for(platform, rows_as_images).count("dot_general")
+        for platform in ("cpu", "cuda", "tpu")
+    ]
+    assert counts == [1, 0, 0]
+    strided = jax.make_jaxpr(lambda *each: convolution.gradients_by_products(*each, 2, 1))
+    assert str(strided(*operands(3, 2, 6, 8))).count("dot_general") == 3
+
+
+def test_the_gradient_of_a_kernel_is_added_up_in_float32():
+    x, kernel, g = (jnp.asarray(a, jnp.bfloat16) for a in operands(3, 1, 64, 64))
+    for stride in (1, 2):
+        of_y = g[:, ::stride, ::stride]
+        _, got = convolution.gradients_by_products(x, kernel, of_y, stride, 1)
+        wide = [a.astype(jnp.float32) for a in (x, kernel, of_y)]
+        _, expected = convolution.gradients_of_windows(*wide, stride, 1)
+        np.testing.assert_allclose(got.astype(np.float32), expected, rtol=2**-8, atol=1e-3)
+
+
 def test_convolve_is_one_of_its_forms():
-    """Forward and backward, in the dtype of its input; here, not on a TPU, that of windows."""
+    """Forward and backward, in the dtype of its input; here, on a CPU, with products."""
     x, kernel, g = (jnp.asarray(a, jnp.bfloat16) for a in operands(3, 2, 6, 8))
     y, backward = jax.vjp(lambda x, k: convolve(x, k, 2, 1), x, kernel)
     np.testing.assert_array_equal(y, convolution.of_windows(x, kernel, 2, 1))
     of_x, of_kernel = backward(g)
-    expected = convolution.gradients_of_windows(x, kernel, g, 2, 1)
+    expected = convolution.gradients_by_products(x, kernel, g, 2, 1)
     jax.tree.map(np.testing.assert_array_equal, (of_x, of_kernel), expected)
     assert (y.dtype, of_x.dtype, of_kernel.dtype) == (jnp.bfloat16,) * 3

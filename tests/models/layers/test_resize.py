@@ -45,6 +45,27 @@ def test_equals_interpolation_matrices_and_so_does_the_gradient(source, target):
     np.testing.assert_allclose(cotangent, numpy_reference.resize_transposed(y, source), atol=1e-5)
 
 
+@pytest.mark.parametrize(("source", "target"), [size for size in SIZES if size[1] > size[0]])
+def test_accelerators_enlarge_all_phases_at_once(source, target, monkeypatch):
+    """Theirs is another form of the same function, with the same gradient."""
+    monkeypatch.setattr(resize, "_phase_by_phase", resize._phases_at_once)
+    with jax.disable_jit():  # no program of the other form is at hand
+        test_equals_interpolation_matrices_and_so_does_the_gradient(source, target)
+
+
+def test_a_cpu_adds_up_the_gradient_of_all_phases_in_one_pass():
+    def gradient(x, y):
+        return jax.vjp(lambda x: resize_bilinear(x, (32, 48)), x)[1](y)
+
+    shapes = [jax.ShapeDtypeStruct((1, *size, 3), np.float32) for size in ((8, 12), (32, 48))]
+    traced = jax.jit(gradient).trace(*shapes)
+    reductions = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text().count("stablehlo.reduce")
+        for platform in ("cpu", "cuda")
+    }
+    assert reductions["cpu"] == 0 < reductions["cuda"]
+
+
 def test_same_size_is_untouched():
     x = random((1, 5, 6, 2))
     np.testing.assert_array_equal(resize_bilinear(x, (5, 6)), x)
