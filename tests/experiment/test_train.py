@@ -128,8 +128,12 @@ def test_run_leaves_all_that_is_promised(command, uninterrupted):
     assert [step for step, _ in shown] == [step for step in EVALUATIONS for _ in range(4)]
     assert {tag for _, tag in shown} == {f"pictures/val{i}" for i in range(5)} - {"pictures/val2"}
     record = training_record.read(workdir)
-    assert record.best.step in EVALUATIONS
-    newest = sorted({record.best.step, STEPS - 5, STEPS})[-2:]
+    scores = {score.step: score.mean_iou["single (1)"] for score in record.scores}
+    assert list(scores) == EVALUATIONS
+    assert record.best.step == max(scores, key=scores.get)
+    before = {step: [scores[s] for s in EVALUATIONS if s < step] for step in EVALUATIONS}
+    best_so_far = {step for step in EVALUATIONS if scores[step] > max(before[step], default=-1)}
+    newest = sorted({*best_so_far, STEPS - 5, STEPS})[-2:]
     kept = {20, *newest, record.best.step}
     assert {int(p.name) for p in (workdir / "checkpoints").iterdir()} == kept
     assert "has 40 steps, 13.33 epochs of 6 images, and an evaluation every 12 steps" in output

@@ -16,7 +16,7 @@ from hmsa_jax.distributed import sharding
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.decoders.deeplab import DeepLab
-from hmsa_jax.models.layers import convolution
+from hmsa_jax.models.layers import convolution, resize
 from hmsa_jax.models.layers.conv import Conv
 from hmsa_jax.models.layers.layer import Layer
 from hmsa_jax.models.layers.resize import resize_bilinear
@@ -77,13 +77,14 @@ def on_one_device():
 
 @pytest.fixture(scope="module", params=[(1, 2, "windows"), (2, 4, "rows")])
 def shared_out(request, on_one_device):
-    """Convolutions in the form for CPUs and GPUs, and in that for TPUs."""
+    """Convolutions in the form for GPUs, and in that for TPUs; on one device in that for CPUs."""
     data, spatial, form = request.param
+    gradients = getattr(convolution, f"gradients_of_{form}")
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        if form == "rows":
-            patch.setattr(convolution, "of_windows", convolution.of_rows)
-            patch.setattr(convolution, "gradients_of_windows", convolution.gradients_of_rows)
-            jax.clear_caches()  # of what was traced in the other form
+        patch.setattr(convolution, "of_windows", getattr(convolution, f"of_{form}"))
+        patch.setattr(convolution, "gradients_by_products", gradients)  # what a CPU would take
+        patch.setattr(resize, "_phase_by_phase", resize._phases_at_once)
+        jax.clear_caches()  # of what was traced in the other form
         result = step_on(data, spatial)
     jax.clear_caches()
     return result
@@ -161,6 +162,26 @@ def test_rows_as_images_pass_on_an_edge_or_two(stride, dilation, spatial):
     assert kinds(convolve, (1, 32, 6, 4), spatial) == (one if stride == 2 else both, both)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("form", ["gradients_of_windows", "gradients_by_products"])
+def test_the_gradient_of_a_kernel_needs_edges_and_a_sum(form, stride):
+    mesh, rng = mesh_of(4), np.random.default_rng(0)
+    rows = NamedSharding(mesh, PartitionSpec("data", "spatial"))
+    x, g = rng.random((1, 32, 6, 4)), rng.random((1, 32 // stride, 6 // stride, 5))
+    kernel = rng.random((3, 3, 4, 5))
+
+    def of_kernel(x, g):
+        return getattr(convolution, form)(x, kernel, g, stride, 1)[1]
+
+    with jax.enable_x64(True):
+        program = jax.jit(of_kernel, in_shardings=(rows, rows)).lower(x, g).compile()
+        got = program(*(jax.device_put(each, rows) for each in (x, g)))
+        np.testing.assert_allclose(got, of_kernel(x, g), rtol=1e-12)
+    kinds = [kind for kind, _ in exchanges(program)]
+    assert set(kinds) == {"collective-permute", "all-reduce"}
+    assert kinds.count("all-reduce") == 1
+
+
 def test_window_beyond_a_share_may_gather_all_rows():
     """DeepLab's pyramid does, where a device has fewer than 36 rows of its features."""
     layer = layer_of(3, dilation=4)
@@ -170,7 +191,11 @@ def test_window_beyond_a_share_may_gather_all_rows():
 
 @pytest.mark.parametrize("spatial", [2, 4])
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_enlarging_passes_on_both_edges(factor, spatial):
+@pytest.mark.parametrize("form", ["_phase_by_phase", "_phases_at_once"])
+def test_enlarging_passes_on_both_edges(form, factor, spatial, monkeypatch):
+    monkeypatch.setattr(resize, "_phase_by_phase", getattr(resize, form))
+    jax.clear_caches()  # of what was traced in the other form
+
     def enlarge(x):
         return resize_bilinear(x, (8 * factor, 5 * factor))
 

@@ -7,7 +7,7 @@ Where the channels fill the tiles by themselves, there is a convolution for each
 instead. docs/results/tpu_speed.md has the measurements.
 
 A CPU is fast at matrix products. The gradient of the kernel is a convolution whose window is the
-whole image, at which it is slow, or a few products: docs/results/pytorch_cpu.md.
+whole image, at which it is slow, or one product: docs/results/pytorch_cpu.md.
 """
 
 import functools
@@ -111,7 +111,7 @@ def gradients_of_windows(
 def gradients_by_products(
     x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The gradients of x and kernel, that of the kernel as matrix products over all pixels."""
+    """The gradients of x and kernel, that of the kernel as a matrix product over all pixels."""
     x, g = materialize((x, g))  # else what they come from would be computed for each shift
     run = functools.partial(of_windows, kernel=kernel, stride=stride, dilation=dilation)
     (of_x,) = jax.vjp(run, x)[1](g)
@@ -120,15 +120,14 @@ def gradients_by_products(
     columns = _side_by_side(x, shifts, stride, dilation, _COLUMNS)
     wide = jnp.promote_types(x.dtype, jnp.float32)
     multiply = functools.partial(jnp.einsum, "bhwc,bhwd->cd", preferred_element_type=wide)
+    if stride > 1:
+        windows = _side_by_side(columns, shifts, stride, dilation)
+        return of_x, multiply(windows, g).reshape(kernel.shape).astype(kernel.dtype)
+    # Shifting g up is shifting x down: three of each side by side, not nine of x.
+    rows = _side_by_side(g, [-shift for shift in shifts], 1, dilation)
     size, _, inputs, outputs = kernel.shape
-    if stride == 1:
-        # One product: shifting g up is shifting x down.
-        rows = _side_by_side(g, [-shift for shift in shifts], 1, dilation)
-        products = multiply(columns, rows).reshape(size, inputs, size, outputs)
-        return of_x, jnp.moveaxis(products, 2, 0).astype(kernel.dtype)
-    windows = [_samples_from(columns, shift * dilation, stride) for shift in shifts]
-    products = jnp.stack([multiply(window, g) for window in windows])
-    return of_x, products.reshape(kernel.shape).astype(kernel.dtype)
+    products = multiply(columns, rows).reshape(size, inputs, size, outputs)
+    return of_x, jnp.moveaxis(products, 2, 0).astype(kernel.dtype)
 
 
 def of_rows(
