@@ -47,18 +47,17 @@ def main(args: argparse.Namespace) -> None:
             Worker("ours", sys.executable, f"{checkout}/docs/benchmarks/pytorch_cpu.py", folder)
             for checkout in args.before
         ]
+        sides = {"ours": ours, **dict(zip(args.before, before, strict=True)), "PyTorch": theirs}
+        rows = []
         for job in args.jobs:
             for _ in range(3 if job == "train step" else 1):
                 expected = theirs.run(job)
                 for worker in (ours, *before):
                     require_agreement(job, worker.run(job), expected)
+            rows += [f"| {job} | {row} |" for row in timed(job, sides, args)]
         print(f"\nMedians (quartiles) of {args.runs}; ratios are medians over pairs.\n")
         print("| what | side | seconds | of PyTorch's | images/s |")
-        print("|---|---|---:|---:|---:|")
-        sides = {"ours": ours, **dict(zip(args.before, before, strict=True)), "PyTorch": theirs}
-        for job in args.jobs:
-            for row in timed(job, sides, args):
-                print(f"| {job} | {row} |", flush=True)
+        print("|---|---|---:|---:|---:|", *rows, sep="\n")
 
 
 def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
@@ -160,7 +159,7 @@ def our_jobs(args: argparse.Namespace):
         tensors, assembled.params, assembled.batch_stats, assembled.architecture
     )
     state = checkpoint.with_weights(assembled.initial_state(), *ours)
-    weights = state.params, state.batch_stats
+    weights = jax.tree.map(jax.numpy.copy, (state.params, state.batch_stats))  # steps donate theirs
     numbers = assembled.hyperparameters_on_devices()
     host = dict(np.load(args.folder / "batch.npz"))
     batch = sharding.put_batch(host, sharding.training_batch(assembled.mesh))

@@ -17,6 +17,7 @@ import main
 from data import cityscapes
 from hmsa_jax.commands import command_line, execution
 from hmsa_jax.config import schema
+from hmsa_jax.distributed import sharding
 from hmsa_jax.experiment import experiment
 from hmsa_jax.models.trunks import TRUNKS
 from tests import least_networks
@@ -277,8 +278,9 @@ def test_the_train_step_takes_the_crops_of_the_paper(name, directories):
     if config.model.trunk == "w48" and name != "cityscapes_sota":
         config.model.trunk = "least"  # with W48's strides; W48 itself takes seconds to trace
     before = bytes_on_devices()
+    one_device = sharding.make_mesh(1, 1, jax.devices()[:1])  # quicker to trace for
     with TRUNKS.holding("least", least_networks.HRNET):
-        assembled = experiment.assemble(config)
+        assembled = experiment.assemble(config, mesh=one_device)
     state = jax.eval_shape(assembled.initial_state)
     numbers = jax.eval_shape(assembled.hyperparameters_on_devices)
     shape = (EXPECTED[name]["data.batch_size"], *EXPECTED[name]["data.crop_size"])
