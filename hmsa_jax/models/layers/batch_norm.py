@@ -103,16 +103,23 @@ def normalize_batch(
     (1979): one exchange of moments between devices. See `_centre` for what the centre costs.
     """
     split = _Split.of(x.shape, group, shares)
-    deviation, own = _about_centre(x, running_mean.astype(scale.dtype), split)
-    of_all = own if split.shares == 1 else _known_to_all(own)
-    mean, var, factor, shift = _combined(of_all, scale, bias)
-    if split.shares > 1:
-        factor, shift = _to_each_share(factor, shift, own, of_all, split)
-    y = _normalized(deviation, factor, shift, split, dtype)
+    with jax.named_scope("statistics"):
+        deviation, own = _about_centre(x, running_mean.astype(scale.dtype), split)
+        of_all = own if split.shares == 1 else _known_to_all(own)
+        mean, var = _combined(of_all)
+    with jax.named_scope("normalization"):
+        factor = _factor(var, scale)  # [groups, 1, channels], as mean and var
+        shift = bias - mean * factor
+        if split.shares > 1:
+            factor, shift = _to_each_share(factor, shift, own, of_all, split)
+        y = (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
+
+    def move(running, of_groups):
+        return (1 - MOMENTUM) * running + MOMENTUM * jax.lax.stop_gradient(of_groups.mean((0, 1)))
+
     count = group * x.size // (x.shape[0] * len(scale))
-    # Stopped here, where `merging` sees it.
-    statistics = jax.lax.stop_gradient((of_all.centre, mean, var))
-    return y, *_moved(running_mean, running_var, *statistics, count)
+    unbiased = var * (count / max(count - 1, 1))
+    return y, move(running_mean, of_all.centre[:, :1] + mean), move(running_var, unbiased)
 
 
 class _Moments(NamedTuple):
@@ -129,10 +136,7 @@ class _Moments(NamedTuple):
     within: jax.Array
 
 
-# What lies between the exchanges is jitted, too: on several devices a network is computed from its
-# trace one operation after the other, by `merging`.
 @functools.partial(jax.jit, static_argnames="split")
-@jax.named_scope("statistics")
 def _about_centre(
     x: jax.Array, running_mean: jax.Array, split: "_Split"
 ) -> tuple[jax.Array, _Moments]:
@@ -161,75 +165,30 @@ def _centre(x: jax.Array, running_mean: jax.Array, split: "_Split") -> jax.Array
 
 
 @jax.jit
-def _combined(
-    moments: _Moments, scale: jax.Array, bias: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Mean and variance of each group, and what they make of a deviation: factor and shift.
-
-    Mean and shift are seen from the first share's centre; all are `[groups, 1, C]`.
-    """
+def _combined(moments: _Moments) -> tuple[jax.Array, jax.Array]:
+    """Mean, seen from the first share's centre, and variance of each group: `[groups, 1, C]`."""
     centre, rest, within = moments
-    with jax.named_scope("statistics"):
-        if centre.shape[1] == 1:
-            mean, var = rest, jnp.maximum(within, 0)
-        else:
-            means = centre - centre[:, :1] + rest
-            mean = means.mean(1, keepdims=True)
-            between = jnp.square(means - mean).mean(1, keepdims=True)
-            var = jnp.maximum(within.mean(1, keepdims=True) + between, 0)
-    with jax.named_scope("normalization"):
-        factor = _factor(var, scale)
-        return mean, var, factor, bias - mean * factor
+    if centre.shape[1] == 1:
+        return rest, jnp.maximum(within, 0)
+    means = centre - centre[:, :1] + rest
+    mean = means.mean(1, keepdims=True)
+    between = jnp.square(means - mean).mean(1, keepdims=True)
+    return mean, jnp.maximum(within.mean(1, keepdims=True) + between, 0)
 
 
-@jax.named_scope("statistics")
 def _known_to_all(own: _Moments) -> _Moments:
     """The moments of all shares on all devices, in one exchange."""
     of_all = collectives.known_to_all(jnp.concatenate(own, axis=-1))
     return _Moments(*jnp.split(checkpoint_name(of_all, MOMENTS), len(own), axis=-1))
 
 
-@jax.named_scope("normalization")
 def _to_each_share(
     factor: jax.Array, shift: jax.Array, own: _Moments, of_all: _Moments, split: "_Split"
 ) -> tuple[jax.Array, jax.Array]:
     """Factor and shift of each share, `[groups, shares, C]`; the shift is from its own centre."""
     values = collectives.to_each_share(jnp.concatenate([factor, shift], axis=-1), split.shares)
-    return _from_own_centre(values, own.centre, of_all.centre)
-
-
-@jax.jit
-def _from_own_centre(
-    values: jax.Array, own: jax.Array, of_all: jax.Array
-) -> tuple[jax.Array, jax.Array]:
     factor, shift = jnp.split(values, 2, axis=-1)
-    return factor, shift + jax.lax.stop_gradient(own - of_all[:, :1]) * factor
-
-
-@functools.partial(jax.jit, static_argnames=("split", "dtype"))
-@jax.named_scope("normalization")
-def _normalized(
-    deviation: jax.Array, factor: jax.Array, shift: jax.Array, split: "_Split", dtype: jnp.dtype
-) -> jax.Array:
-    return (deviation * split.spread(factor) + split.spread(shift)).astype(dtype)
-
-
-@functools.partial(jax.jit, static_argnames="count")
-def _moved(
-    running_mean: jax.Array,
-    running_var: jax.Array,
-    centre: jax.Array,
-    mean: jax.Array,
-    var: jax.Array,
-    count: int,
-) -> tuple[jax.Array, jax.Array]:
-    """The running statistics, by those of groups of `count` pixels, the mean from the centre."""
-
-    def move(running, of_groups):
-        return (1 - MOMENTUM) * running + MOMENTUM * of_groups.mean((0, 1))
-
-    unbiased = var * (count / max(count - 1, 1))
-    return move(running_mean, centre[:, :1] + mean), move(running_var, unbiased)
+    return factor, shift + jax.lax.stop_gradient(own.centre - of_all.centre[:, :1]) * factor
 
 
 def _factor(var, scale):
