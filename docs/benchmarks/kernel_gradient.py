@@ -7,7 +7,11 @@ The forms take turns; medians.
 """
 
 import functools
+import pathlib
+import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 import jax
 import numpy as np

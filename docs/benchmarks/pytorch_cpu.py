@@ -41,19 +41,21 @@ def main(args: argparse.Namespace) -> None:
     print(f"scales {args.scales} {'with' if args.flip else 'without'} the mirror image", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         write_batch(pathlib.Path(folder), args.batch, args.crop)
-        theirs = Worker("PyTorch", args.torch_python, __file__, folder)  # writes the weights
-        ours = Worker("ours", sys.executable, __file__, folder)
-        before = [
-            Worker("ours", sys.executable, f"{checkout}/docs/benchmarks/pytorch_cpu.py", folder)
-            for checkout in args.before
-        ]
-        sides = {"ours": ours, **dict(zip(args.before, before, strict=True)), "PyTorch": theirs}
+        # PyTorch's first: it writes the weights.
+        theirs = Worker("PyTorch", args.torch_python, __file__, folder, args)
+        scripts = {"ours": __file__}
+        scripts |= {each: f"{each}/docs/benchmarks/pytorch_cpu.py" for each in args.before}
+        sides = {
+            name: Worker("ours", sys.executable, script, folder, args)
+            for name, script in scripts.items()
+        }
+        sides["PyTorch"] = theirs
         rows = []
         for job in args.jobs:
             for _ in range(3 if job == "train step" else 1):
-                expected = theirs.run(job)
-                for worker in (ours, *before):
-                    require_agreement(job, worker.run(job), expected)
+                *each, expected = [side.run(job) for side in sides.values()]
+                for result in each:
+                    require_agreement(job, result, expected)
             rows += [f"| {job} | {row} |" for row in timed(job, sides, args)]
         print(f"\nMedians (quartiles) of {args.runs}; ratios are medians over pairs.\n")
         print("| what | side | seconds | of PyTorch's | images/s |")
@@ -73,9 +75,10 @@ def write_batch(folder: pathlib.Path, batch_size: int, crop: str) -> None:
 class Worker:
     """The process of a side. It says what it is, then does jobs, and ends when this one does."""
 
-    def __init__(self, side: str, python: str, script: str, folder: str):
-        given = [argument for argument in sys.argv[1:] if not argument.startswith("--before")]
-        command = [python, script, *given, f"--worker={side}", f"--folder={folder}"]
+    def __init__(self, side: str, python: str, script: str, folder: str, args: argparse.Namespace):
+        command = [python, script, args.published, f"--worker={side}", f"--folder={folder}"]
+        command += [f"--jobs={','.join(args.jobs)}", f"--scales={args.scales}"]
+        command += [f"--crop={args.crop}", f"--batch={args.batch}", *(["--flip"] * args.flip)]
         checkout = pathlib.Path(script).parents[2]  # before any that is installed
         environment = os.environ | {"PYTHONPATH": str(checkout)}
         self.process = Popen(command, stdin=PIPE, stdout=PIPE, text=True, env=environment)

@@ -25,6 +25,11 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
         process.
     """
     devices = jax.devices() if devices is None else devices
+    if data == -1 and len(devices) % spatial:
+        raise ValueError(
+            f"mesh.spatial is {spatial}, but there are {len(devices)} devices"
+            f" ({devices[0].platform}); expected a divisor of {len(devices)}"
+        )
     if data == -1:
         data = len(devices) // spatial
     if data * spatial != len(devices):

@@ -15,6 +15,8 @@ def mesh():
 def test_mesh_must_use_all_devices():
     with pytest.raises(ValueError, match=r"mesh\.data x mesh\.spatial is 3 x 2.* 8 devices"):
         sharding.make_mesh(3, 2)
+    with pytest.raises(ValueError, match=r"mesh\.spatial is 3, .* expected a divisor of 8"):
+        sharding.make_mesh(-1, 3)
     assert sharding.make_mesh(-1, 2).shape == {"data": 4, "spatial": 2}
 
 

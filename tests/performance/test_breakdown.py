@@ -13,6 +13,7 @@ from hmsa_jax.models.layers import convolution
 from hmsa_jax.performance import breakdown, flops, hlo
 from hmsa_jax.performance.breakdown import Place, Work
 from hmsa_jax.report import step_breakdown
+from tests import other_forms
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 TPU_PROGRAM = (FIXTURES / "tpu_program.txt").read_text()
@@ -118,16 +119,15 @@ def test_scopes_name_the_layers_of_profiles_and_tables(loss, request):
 
 
 @pytest.mark.parametrize("loss", ["short"], indirect=True)
-def test_a_compiled_step_has_the_work_of_its_jaxpr(short_trunk, loss, monkeypatch):
-    # The products of a CPU multiply what lies beyond the edges, too, which is of no use.
-    monkeypatch.setattr(convolution, "gradients_by_products", convolution.gradients_of_windows)
-    jax.clear_caches()  # of what was traced with products
+def test_a_compiled_step_has_the_work_of_its_jaxpr(short_trunk, loss):
     function, arguments = loss
     step = jax.jit(jax.grad(function))
-    compiled = step.lower(*arguments).compile()
+    # The products of a CPU multiply what lies beyond the edges, too, which is of no use.
+    with other_forms.taken(convolution, gradients_by_products=convolution.gradients_of_windows):
+        compiled = step.lower(*arguments).compile()
+        useful = flops.count(step.trace(*arguments).jaxpr)
     places = breakdown.of_program(hlo.read(compiled.as_text()))
     total = sum(places.values(), Work())
-    useful = flops.count(step.trace(*arguments).jaxpr)
     assert total.flops == pytest.approx(useful, rel=1e-3)  # the compiler simplifies a little
     both = {(kind, is_backward) for kind in KINDS_OF_ONE_DEVICE for is_backward in (False, True)}
     assert {(place.kind, place.is_backward) for place in places} >= both

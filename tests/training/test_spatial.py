@@ -24,7 +24,7 @@ from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import optimizer, state
 from hmsa_jax.training.hyperparameters import Hyperparameters
 from hmsa_jax.training.step import make_train_step
-from tests import least_networks
+from tests import least_networks, other_forms
 from tests.exchanges import assert_edges_and_sums_only, exchanges
 
 CLASSES = 5
@@ -79,15 +79,13 @@ def on_one_device():
 def shared_out(request, on_one_device):
     """Convolutions in the form for GPUs, and in that for TPUs; on one device in that for CPUs."""
     data, spatial, form = request.param
-    gradients = getattr(convolution, f"gradients_of_{form}")
-    with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "of_windows", getattr(convolution, f"of_{form}"))
-        patch.setattr(convolution, "gradients_by_products", gradients)  # what a CPU would take
-        patch.setattr(resize, "_phase_by_phase", resize._phases_at_once)
-        jax.clear_caches()  # of what was traced in the other form
-        result = step_on(data, spatial)
-    jax.clear_caches()
-    return result
+    convolutions = {
+        "of_windows": getattr(convolution, f"of_{form}"),
+        "gradients_by_products": getattr(convolution, f"gradients_of_{form}"),
+    }
+    enlarging = other_forms.taken(resize, _phase_by_phase=resize._phases_at_once)
+    with jax.enable_x64(True), enlarging, other_forms.taken(convolution, **convolutions):
+        return step_on(data, spatial)
 
 
 def assert_equal_trees(got, expected, *, rtol, atol):
@@ -192,15 +190,13 @@ def test_window_beyond_a_share_may_gather_all_rows():
 @pytest.mark.parametrize("spatial", [2, 4])
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("form", ["_phase_by_phase", "_phases_at_once"])
-def test_enlarging_passes_on_both_edges(form, factor, spatial, monkeypatch):
-    monkeypatch.setattr(resize, "_phase_by_phase", getattr(resize, form))
-    jax.clear_caches()  # of what was traced in the other form
-
+def test_enlarging_passes_on_both_edges(form, factor, spatial):
     def enlarge(x):
         return resize_bilinear(x, (8 * factor, 5 * factor))
 
     both = ["collective-permute"] * 2
-    assert kinds(enlarge, (2, 8, 5, 40), spatial) == (both, both)
+    with other_forms.taken(resize, _phase_by_phase=getattr(resize, form)):
+        assert kinds(enlarge, (2, 8, 5, 40), spatial) == (both, both)
 
 
 @pytest.mark.parametrize(
