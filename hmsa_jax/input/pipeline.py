@@ -161,8 +161,9 @@ def _iterate(batches: grain.MapDataset, num_workers: int) -> Iterator[Batch]:
     finally:
         atexit.unregister(iterator.close)
         iterator.close()
-        # JAX lets go of the memory behind arrays that are gone only when garbage is collected.
-        gc.collect()
+        if num_workers:
+            # JAX lets go of what it read of shared memory only when garbage is collected.
+            gc.collect()
 
 
 def local_rows(batch_size: int, process_index: int, process_count: int) -> slice:

@@ -14,8 +14,10 @@ import main
 from configs import published
 from hmsa_jax.experiment import convert, experiment, run_directory
 from hmsa_jax.models import pretrained
+from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.training import checkpoint
 from hmsa_jax.weights import pytorch_pickle, weight_file
+from tests import least_networks
 from tests.fixtures import drawn, seeded
 from tests.fixtures.arrays import read
 
@@ -172,10 +174,11 @@ def test_out_to_an_impossible_file(name, problem, file, tmp_path):
 
 def test_nothing_fits_another_run(file, tmp_path):
     convert.convert_from(config(), tmp_path / "run", file)
-    changes = {"model.trunk": "resnet50", "model.head_channels": 4, "objective.aux_weight": 0.0}
-    other = config(**changes)
+    changes = {"model.trunk": "least", "model.head_channels": 4, "objective.aux_weight": 0.0}
+    with TRUNKS.holding("least", least_networks.RESNET):
+        state = experiment.assemble(config(**changes)).initial_state()
     with pytest.raises(ValueError, match=r"no tensor of .*run fits this network"):
-        checkpoint.start_from(tmp_path / "run", experiment.assemble(other).initial_state())
+        checkpoint.start_from(tmp_path / "run", state)
 
 
 def of_others(source):

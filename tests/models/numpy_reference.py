@@ -15,14 +15,14 @@ def interpolation_matrix(source: int, target: int) -> np.ndarray:
 def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = interpolation_matrix(x.shape[1], size[0])
     columns = interpolation_matrix(x.shape[2], size[1])
-    return np.einsum("yh,xw,bhwc->byxc", rows, columns, np.asarray(x, np.float64))
+    return np.einsum("yh,xw,bhwc->byxc", rows, columns, np.asarray(x, np.float64), optimize=True)
 
 
 def resize_transposed(y: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The adjoint of resizing from `size` to the size of `y`."""
     rows = interpolation_matrix(size[0], y.shape[1])
     columns = interpolation_matrix(size[1], y.shape[2])
-    return np.einsum("yh,xw,byxc->bhwc", rows, columns, np.asarray(y, np.float64))
+    return np.einsum("yh,xw,byxc->bhwc", rows, columns, np.asarray(y, np.float64), optimize=True)
 
 
 def fuse_at_features(logits, attention, size):
