@@ -105,9 +105,16 @@ def place_of(op_name: str) -> Place:
     Place(layer='trunk/stage_2/branch_1', kind='convolution', is_backward=False)
     >>> place_of("jit(train_step)/transpose(jvp(losses))/main/fusion/mul")
     Place(layer='losses/main/fusion', kind='elementwise', is_backward=True)
+
+    What is computed again, or in a loop, has the scopes around it twice.
+
+    >>> place_of("transpose(jvp(s))/trunk/stage_4/jvp(s)/trunk/stage_4/checkpoint/branch_1/add")
+    Place(layer='trunk/stage_4/branch_1', kind='elementwise', is_backward=True)
     """
     names = re.split(r"[/()]+", op_name)
-    layers = [name for name in names if _LAYER.fullmatch(name)]
+    layers: list[str] = []
+    for name in filter(_LAYER.fullmatch, names):
+        layers = [name] if name in layers[:1] else [*layers, name]
     kind = next((name for name in reversed(names) if name in KINDS), ELEMENTWISE)
     return Place("/".join(layers), kind, "transpose(jvp" in op_name)
 

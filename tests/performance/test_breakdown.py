@@ -10,10 +10,11 @@ import pytest
 from hmsa_jax.losses.objective import Objective
 from hmsa_jax.models import multiscale
 from hmsa_jax.models.layers import convolution
+from hmsa_jax.models.trunks import TRUNKS
 from hmsa_jax.performance import breakdown, flops, hlo
 from hmsa_jax.performance.breakdown import Place, Work
 from hmsa_jax.report import step_breakdown
-from tests import other_forms
+from tests import least_networks, other_forms
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
 TPU_PROGRAM = (FIXTURES / "tpu_program.txt").read_text()
@@ -73,12 +74,17 @@ def test_library_calls_of_a_gpu_are_convolutions_and_products():
 
 @pytest.fixture(scope="module")
 def loss(request):
-    """The loss of a network whose trunk is named by the parameter, and its arguments."""
+    """`loss_of` the trunk that the parameter names."""
+    return loss_of(request.param)
+
+
+def loss_of(trunk, remat="none"):
+    """The loss of a network with that trunk, and its arguments."""
     architecture = multiscale.Architecture(
-        request.param, 4, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.0
+        trunk, 4, ocr_channels=16, ocr_key_channels=8, head_channels=8, dropout=0.0
     )
     graphdef, params, stats = multiscale.initialize(
-        architecture, dtype="float32", remat="none", seed=0
+        architecture, dtype="float32", remat=remat, seed=0
     )
     objective = Objective(
         main_loss="cross_entropy",
@@ -116,6 +122,17 @@ def test_scopes_name_the_layers_of_profiles_and_tables(loss, request):
     missing = set(SCOPES[request.node.callspec.params["loss"]].split())
     assert not missing - {place.layer for place in found}
     assert {place.kind for place in found} >= KINDS_OF_ONE_DEVICE
+
+
+def test_what_is_computed_again_is_of_its_layer():
+    def layers(remat):
+        function, arguments = loss_of("least", remat)
+        text = jax.jit(jax.grad(function)).lower(*arguments).as_text(debug_info=True)
+        found = {breakdown.place_of(name) for name in re.findall(r'loc\("([^"]*)"', text)}
+        return {place.layer for place in found if place.is_backward}
+
+    with TRUNKS.holding("least", least_networks.HRNET):
+        assert layers("modules") == layers("none") >= {"trunk/stage_4/branch_3", "losses/main"}
 
 
 @pytest.mark.parametrize("loss", ["short"], indirect=True)
