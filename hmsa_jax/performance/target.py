@@ -74,7 +74,7 @@ def parse(text: str) -> Target:
         like = "x".join(("2", "2", "1")[:dimensions]) if dimensions > 1 else "8"
         raise ValueError(
             f"--targets has {text!r}; expected a topology of {dimensions}"
-            f" number{'s' if dimensions > 1 else ''}, like {name}:{like}"
+            f" number{'s' if dimensions > 1 else ''} above 0, like {name}:{like}"
         )
     target = Target(chip, tuple(map(int, topology.split("x"))))
     count = target.shape[0]
