@@ -27,9 +27,9 @@ def test_targets(text, name, devices):
     ("text", "message"),
     [
         ("v9:2x2", r"'v9:2x2'; expected one of cpu, v4, v5e"),
-        ("v5e:4", r"2 numbers, like v5e:2x2"),
-        ("v5p:2x2", r"3 numbers, like v5p:2x2x1"),
-        ("h100:2x4", r"1 number, like h100:8"),
+        ("v5e:4", r"2 numbers above 0, like v5e:2x2"),
+        ("v5p:2x2", r"3 numbers above 0, like v5p:2x2x1"),
+        ("h100:2x4", r"1 number above 0, like h100:8"),
         ("v5e:0x2", r"expected a topology"),
         ("a100:12", r"up to 8 GPUs, or a multiple of 8"),
         ("", r"--targets is ''"),
