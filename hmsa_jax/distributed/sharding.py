@@ -25,13 +25,13 @@ def make_mesh(data: int, spatial: int, devices: Sequence[jax.Device] | None = No
         process.
     """
     devices = jax.devices() if devices is None else devices
-    if data == -1 and len(devices) % spatial:
-        raise ValueError(
-            f"mesh.spatial is {spatial}, but there are {len(devices)} devices"
-            f" ({devices[0].platform}); expected a divisor of {len(devices)}"
-        )
     if data == -1:
-        data = len(devices) // spatial
+        data, left_over = divmod(len(devices), spatial)
+        if left_over:
+            raise ValueError(
+                f"mesh.spatial is {spatial}, but there are {len(devices)} devices"
+                f" ({devices[0].platform}); expected a divisor of {len(devices)}"
+            )
     if data * spatial != len(devices):
         raise ValueError(
             f"mesh.data x mesh.spatial is {data} x {spatial}, but there are {len(devices)} devices"
