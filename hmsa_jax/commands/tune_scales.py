@@ -22,9 +22,14 @@ def _read_by(text: str) -> str:
 
 
 def _read_budget(text: str) -> float:
-    budget = float(text)
+    try:
+        budget = float(text)
+    except ValueError:
+        budget = 0.0
     if not budget >= 1:
-        raise argparse.ArgumentTypeError(f"{text}; expected 1, what scale 1 alone costs, or more")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; expected a number of 1, what scale 1 alone costs, or more"
+        )
     return budget
 
 

@@ -59,23 +59,33 @@ def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
       ValueError: the network cannot do it.
     """
     attention = config.model.attention
-    trained = tuple(sorted(config.objective.scales))
-    fixed = ATTENTIONS.get(attention).weighs_together
     if text is None:
-        scales = trained if fixed else (0.5, 1.0, 2.0)
-        return Protocol(ATTENTIONS.get(attention).default_fusion, scales)
+        method = ATTENTIONS.get(attention).default_fusion
+        return Protocol(method, fixed_scales(method, config) or (0.5, 1.0, 2.0))
     protocol = protocol_lib.parse(text)
     if protocol.fusion.attention not in (None, attention):
         raise ValueError(
             f"--protocol is {text}, but the run's model.attention is {attention!r}; name"
             " single, average:... or max:..., or a protocol of that attention"
         )
-    if protocol.fusion.attention is not None and fixed and protocol.scales != trained:
+    trained = fixed_scales(protocol.method, config)
+    if trained is not None and protocol.scales != trained:
         raise ValueError(
             f"--protocol is {text}, but its {attention} attention weighs exactly the scales"
             f" it was trained on, objective.scales={trained}; name those, or another method"
         )
     return protocol
+
+
+def fixed_scales(method: str, config: ConfigDict) -> tuple[float, ...] | None:
+    """The only scales, ascending, that a method combines with the config's network; None: any.
+
+    Explicit attention weighs exactly the scales of the training.
+    """
+    attention = fusion.FUSIONS.get(method).attention
+    if attention is None or not ATTENTIONS.get(attention).weighs_together:
+        return None
+    return tuple(sorted(config.objective.scales))
 
 
 def methods_of(config: ConfigDict) -> tuple[str, ...]:

@@ -23,10 +23,20 @@ async function ask(address, options) {
   return said;
 }
 
+const boxes = () => [...document.querySelectorAll("#scales input")];
+
+// Some methods take no scales, or exactly those of the training.
+function offerScales() {
+  const fixed = facts.fixed_scales[$("method").value];
+  if (fixed) for (const box of boxes()) box.checked = fixed.includes(Number(box.value));
+  $("scales").disabled = Boolean(fixed) || $("method").value === "single";
+}
+
 function protocol() {
   const method = $("method").value;
   if (method === "single") return method;
-  const scales = [...document.querySelectorAll("#scales input:checked")].map((x) => x.value);
+  const scales = boxes().filter((x) => x.checked).map((x) => x.value);
+  if (scales.length < 2) throw new Error(`Tick another scale beside 1: ${method} combines several. The method single takes scale 1 alone.`);
   return `${method}:${scales.join(",")}`;
 }
 
@@ -216,8 +226,8 @@ $("way").addEventListener("submit", (event) => {
   event.preventDefault();
   start();
 });
-$("method").addEventListener("change", () => ($("scales").disabled = $("method").value === "single"));
-$("scales").disabled = $("method").value === "single";
+$("method").addEventListener("change", offerScales);
+offerScales();
 $("layer").addEventListener("change", paint);
 $("opacity").addEventListener("input", () => ($("over").style.opacity = $("opacity").value / 100));
 $("reset").addEventListener("click", () => {

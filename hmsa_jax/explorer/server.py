@@ -7,6 +7,7 @@ Only pages of this server may ask: requests that another page makes are refused.
 import io
 import json
 import pathlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from hmsa_jax.experiment import protocols
 from hmsa_jax.experiment.run import Run
 from hmsa_jax.explorer.desk import Desk, FullError, Job
 from hmsa_jax.explorer.look import Look, canvas_of, look
-from hmsa_jax.inference.protocol import Protocol
+from hmsa_jax.inference.protocol import Protocol, text_of
 from hmsa_jax.input.any_image import AnyImage
 from hmsa_jax.report import templates
 
@@ -86,7 +87,7 @@ class Explorer:
         """The application.
 
         Args:
-          hosts: by which browsers may call this server, HOST:PORT; None: any.
+          hosts: names by which browsers may call this server; None: any.
         """
         routes = [
             Route("/", self.page),
@@ -102,6 +103,8 @@ class Explorer:
         """The page itself."""
         label_spec, config = self._run.label_spec, self._run.config
         protocol = protocols.of_prediction(None, config)
+        methods = protocols.methods_of(config)
+        fixed = {name: protocols.fixed_scales(name, config) for name in methods}
         return HTMLResponse(
             templates.render(
                 "explorer.html.jinja",
@@ -113,12 +116,13 @@ class Explorer:
                     "colors": [list(color) for color in label_spec.palette],
                     "classes": list(label_spec.names),
                     "most_bytes": self._most_bytes,
+                    "fixed_scales": {name: scales for name, scales in fixed.items() if scales},
                 },
                 most_megabytes=self._most_bytes // 2**20,
                 most_megapixels=round(self._most_pixels / 1e6, 1),
                 protocol=protocol,
-                methods=protocols.methods_of(config),
-                scales=self._scales,
+                methods=methods,
+                scales={text_of(scale): scale for scale in self._scales},
                 flip=config.evaluate.flip,
                 style=templates.part("page/page.css") + templates.part("explorer.css", _ROOM),
                 script=templates.part("explorer.js", _ROOM),
@@ -272,7 +276,8 @@ class Guard:
     """Refuses what other pages ask for, and puts errors and headers into words.
 
     Args:
-      hosts: by which browsers may call the server, HOST:PORT; None: any.
+      hosts: names by which browsers may call the server, at any port, since one of another machine
+        may lead to it; None: any.
     """
 
     def __init__(self, hosts: set[str] | None):
@@ -294,8 +299,9 @@ class Guard:
 
     def _check(self, request: Request) -> None:
         host = request.headers.get("host", "")
-        if self._hosts is not None and host not in self._hosts:
-            raise RefusedError(403, f"this server is not {host}; it is {sorted(self._hosts)}")
+        name = re.sub(r":\d+$", "", host)
+        if self._hosts is not None and name not in self._hosts:
+            raise RefusedError(403, f"this server is not {name}; it is {sorted(self._hosts)}")
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")
         if origin not in (None, f"http://{host}") or site not in ("none", "same-origin"):

@@ -53,10 +53,9 @@ def serve(
         ) from error
     port = listener.getsockname()[1]
     is_own = _is_loopback(host)
-    names = {"localhost", "127.0.0.1", "[::1]"} if is_own else None
-    explorer = Explorer(run, _MOST_BYTES, most_pixels, lambda error: excuse(error) or repr(error))
-    app = explorer.app(None if names is None else {f"{name}:{port}" for name in names})
     shown = f"[{host}]" if ":" in host else host
+    explorer = Explorer(run, _MOST_BYTES, most_pixels, lambda error: excuse(error) or repr(error))
+    app = explorer.app({"localhost", "127.0.0.1", "[::1]", shown} if is_own else None)
     reach = (
         "Only this machine can reach it." if is_own else "Whoever reaches this machine can use it."
     )

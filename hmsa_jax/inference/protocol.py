@@ -43,13 +43,13 @@ class Protocol:
     @property
     def name(self) -> str:
         """For example `hierarchical (0.5, 1, 2)`, or `hierarchical (0.5, 1, 2) at 50 %`."""
-        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        scales = ", ".join(map(text_of, self.scales))
         return f"{self.method} ({scales})" + (f" at {self.percent} %" if self.is_selective else "")
 
     @property
     def text(self) -> str:
         """As `parse` reads it, for example `hierarchical:0.5,1,2`."""
-        scales = ",".join(repr(scale).removesuffix(".0") for scale in self.scales)
+        scales = ",".join(map(text_of, self.scales))
         if self.fusion.takes_one_scale:
             return self.method
         return f"{self.method}:{scales}" + (f"@{self.percent}%" if self.is_selective else "")
@@ -147,6 +147,15 @@ class ProtocolOutput:
 
     logits: jax.Array
     scales: ByScale | None = None
+
+
+def text_of(scale: float) -> str:
+    """A scale in the name of a protocol, in full, since it is read from there again.
+
+    >>> text_of(1.0), text_of(1 / 3)
+    ('1', '0.3333333333333333')
+    """
+    return repr(scale).removesuffix(".0")
 
 
 def expected() -> str:

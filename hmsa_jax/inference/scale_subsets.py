@@ -40,13 +40,15 @@ def scales_of(text: str) -> tuple[float, ...]:
     (0.5, 1.0, 2.0)
     """
     try:
+        if "@" in text:  # each subset looks at whole images
+            raise ValueError
         scales = protocol_lib.parse(f"{METHOD}:{text}").scales
         if len({f"{scale:g}" for scale in scales}) < len(scales):
             raise ValueError
     except ValueError:
         raise ValueError(
             f"--scales is {text!r}; expected numbers above 0 like 0.5,1,2, with 1 and another one"
-            " among them and none twice to six digits"
+            " among them, none twice to six digits and none through a window"
         ) from None
     if len(scales) > MOST_SCALES:
         raise ValueError(

@@ -7,6 +7,7 @@ import json
 import re
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,8 +195,14 @@ def test_other_pages_and_other_names_are_refused(client, seen):
     ):
         answer = client.get(f"/looks/{seen[1]}", headers=headers)
         assert answer.status_code == 403
-    answer = client.get("/", headers={"origin": "http://testserver"})
-    assert answer.status_code == 200
+    for headers in (
+        {"origin": "http://testserver"},
+        {"host": "testserver:9000", "origin": "http://testserver:9000"},  # forwarded from there
+    ):
+        answer = client.get("/", headers=headers)
+        assert answer.status_code == 200
+    headers = {"host": "testserver:9000", "origin": "http://testserver:8000"}
+    assert client.get("/", headers=headers).status_code == 403
     assert "access-control-allow-origin" not in answer.headers
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
@@ -251,6 +258,39 @@ def test_canvases_are_shared_by_like_sizes():
 def test_flags_that_cannot_be_are_refused(port, most_pixels, words):
     with pytest.raises(ValueError, match=words):
         serving.check(port, most_pixels)
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("127.0.0.2", {"localhost", "127.0.0.1", "[::1]", "127.0.0.2"}),
+        ("::1", {"localhost", "127.0.0.1", "[::1]"}),
+        ("0.0.0.0", None),
+    ],
+)
+def test_the_address_that_is_shown_is_answered(host, names, monkeypatch):
+    """And any, where others may reach the server."""
+    import uvicorn
+
+    asked = []
+    monkeypatch.setattr(
+        "hmsa_jax.explorer.server.Explorer",
+        lambda *args: SimpleNamespace(app=asked.append),
+    )
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    serving.serve(SimpleNamespace(directory="r"), host, 0, most_pixels=1, excuse=str)
+    assert asked == [names]
+
+
+def test_scales_are_written_in_full_and_those_that_are_fixed_are_named(run):
+    config = run.config.copy_and_resolve_references()
+    config.model.attention = "explicit"
+    config.objective.scales = (1 / 3, 1.0)
+    own = SimpleNamespace(label_spec=run.label_spec, config=config, directory="r", step=1)
+    text = TestClient(Explorer(own, 1, 1).app(None)).get("/").text
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', text, re.DOTALL)[1])
+    assert facts["fixed_scales"] == {"explicit": [1 / 3, 1.0]}
+    assert re.findall(r'value="([\d.]+)" checked', text) == ["0.3333333333333333", "1"]
 
 
 def test_a_port_in_use_is_named(run):
