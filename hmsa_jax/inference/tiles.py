@@ -105,7 +105,9 @@ class TiledPredictor:
         strip_lib.check(size[0], self._protocol.scales)
         grids = [self._grid(size, scale) for scale in self._protocol.scales]
         pixels = sum(grid.rows.scaled * grid.columns.scaled for grid in grids)
-        needed = pixels * self._bytes_of_pixel * (2 if self._predictor.flip else 1)
+        said = self._of_tile
+        bytes_of_pixel = said.size * said.dtype.itemsize / self._side**2
+        needed = pixels * bytes_of_pixel * (2 if self._predictor.flip else 1)
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if needed > available:
             raise ValueError(
@@ -114,12 +116,17 @@ class TiledPredictor:
             )
 
     @functools.cached_property
-    def _bytes_of_pixel(self) -> float:
-        """Of the maps, for each pixel of a scaled image; the network is traced for it."""
+    def _of_tile(self) -> jax.ShapeDtypeStruct:
+        """What the network says of a tile, `[1, h, w, classes (+ 1)]`; it is traced for it."""
         pixels = jax.ShapeDtypeStruct((1, self._side, self._side, 3), jnp.float32)
         covered = jax.ShapeDtypeStruct((1, 2), jnp.int32)
         said, _ = jax.eval_shape(self._look_at, *self._weights, pixels, covered)
-        return said.size * said.dtype.itemsize / self._side**2
+        return said
+
+    @property
+    def _stride(self) -> int:
+        """Pixels of a scaled image, in rows and in columns, for each place of its map."""
+        return self._side // self._of_tile.shape[1]
 
     def predict(self, name: str, image: np.ndarray) -> Any:
         """The summary of an image, host arrays `[H, W, ...]`.
@@ -164,8 +171,7 @@ class TiledPredictor:
             if not finite[: len(tiles)].all():
                 protocol_lib.refuse_not_finite([name])
             if whole is None:
-                stride = self._side // said.shape[1]
-                sides = (-(-axis.scaled // stride) for axis in (grid.rows, grid.columns))
+                sides = (-(-axis.scaled // self._stride) for axis in (grid.rows, grid.columns))
                 whole = np.zeros((*sides, said.shape[-1]), said.dtype)
             for tile, of_tile in zip(tiles, said, strict=False):
                 grid.blend(whole, tile, of_tile)
@@ -195,8 +201,7 @@ class TiledPredictor:
         held = {}
         for scale, whole in maps.items():
             scaled = strip.scaled(scale, self._protocol.fusion.scaled_size)
-            stride = -(-scaled.whole[0] // len(whole))
-            first, count = int(scaled.first) // stride, scaled.rows // stride
+            first, count = int(scaled.first) // self._stride, scaled.rows // self._stride
             part = whole[first : first + count]
             held[scale] = np.pad(part, ((0, count - len(part)), (0, 0), (0, 0)))[None]
         return held

@@ -67,15 +67,19 @@ def assert_equal(got, expected):
 
 
 @pytest.mark.parametrize(
-    ("method", "resolution"),
-    [("hierarchical:0.5,1,1.5", "image"), ("average:0.5,1", "features"), ("single", "features")],
+    ("method", "resolution", "rows"),
+    [
+        ("hierarchical:0.5,1,1.5", "image", 75),
+        ("average:0.5,1", "features", 75),
+        ("single", "features", 9),  # whose map has 3 rows, as one of 12 has, too
+    ],
 )
 def test_an_image_within_a_tile_is_predicted_as_without(
-    short_trunk, monkeypatch, method, resolution
+    short_trunk, monkeypatch, method, resolution, rows
 ):
     monkeypatch.setattr(tiles, "_STRIP", 61 * 17)
     predictor, weights = drawn("short", method, resolution)
-    image = np.random.default_rng(0).integers(0, 256, (75, 61, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (rows, 61, 3), np.uint8)
     assert_equal(tiled(predictor, weights, image, 128), untiled(predictor, weights, image))
 
 
