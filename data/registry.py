@@ -1,8 +1,10 @@
 """The data sets by name: what they hold, and how to build and open them."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -208,6 +210,21 @@ def open_source(builder: SegmentationBuilder, split: str) -> Sequence[dict]:
         raise ValueError(f"{builder.name}/{split} holds no image; name a larger part.")
     train_ids = builder.label_spec(builder.directory).train_ids
     return EncodedSource(str(builder.data_dir), split, builder.KEYS, train_ids)
+
+
+@contextlib.contextmanager
+def naming_the_pool() -> Iterator[None]:
+    """Errors of this module name the fields of `data.pool`, rather than of `data`, in the body."""
+
+    def of_pool(error: Exception) -> str:
+        return re.sub(r"\bdata\.(name|dir|built)\b", r"data.pool.\1", str(error))
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(of_pool(error)) from error
+    except ValueError as error:
+        raise ValueError(of_pool(error)) from error
 
 
 class EncodedSource(Sequence):

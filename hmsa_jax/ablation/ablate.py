@@ -1,5 +1,6 @@
 """Trains and scores the networks of the paper's tables, and writes the tables."""
 
+import copy
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -78,8 +79,6 @@ def ablate(
     """
     networks = _chosen(config, rows)
     trained = _with_teacher(networks, teacher)
-    if any(network.pool == "auto" for network in networks):
-        _check_pool(config)
     settings = _settings(config, teacher, threshold)
     _has_equal(workdir, settings)
     for seed in seeds:
@@ -151,16 +150,6 @@ def _check(config: ConfigDict, network: Network, workdir: pathlib.Path, seed: in
     train.check(config, directory_of(workdir, network.name, seed), has_pool=network.pool != "auto")
 
 
-def _check_pool(config: ConfigDict) -> None:
-    """Raises ValueError unless the teacher finds the images of the pool."""
-    data = config.data
-    if registry.needs_directory(data.pool.name) and data.pool.dir != data.dir:
-        raise ValueError(
-            f"data.pool.dir is {data.pool.dir!r} and data.dir {data.dir!r}; the images to label are"
-            " looked for in data.dir: put both data sets there"
-        )
-
-
 def _train(
     config: ConfigDict,
     workdir: pathlib.Path,
@@ -194,9 +183,11 @@ def _label(
     own = config_of(config, NETWORKS[teacher], workdir, seed)
     pool = config.data.pool
     images = f"{pool.name}/{pool.split}"
+    data = copy.deepcopy(config.data)
+    data.update(name=pool.name, dir=pool.dir, built=pool.built)
     out = labels_of(workdir, seed)
     tell(f"{teacher}, seed {seed}, labels {images}: {out}")
-    return autolabel.autolabel(own, run, images, out, threshold=threshold)
+    return autolabel.autolabel(own, run, images, out, threshold=threshold, data=data)
 
 
 def _claim(workdir: pathlib.Path, ours: Mapping[str, Any]) -> None:

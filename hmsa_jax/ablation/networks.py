@@ -102,6 +102,7 @@ def config_of(config: ConfigDict, network: Network, workdir: pathlib.Path, seed:
         changes |= {
             "data.pool.name": "folder",
             "data.pool.dir": str(labels_of(workdir, seed)),
+            "data.pool.built": "",
             "data.pool.split": "train",
             "data.pool.boost_classes": (),
             "data.pool.boost_until_epoch": 0,

@@ -37,6 +37,7 @@ def autolabel(
     flip: bool = True,
     previews: bool = False,
     step: int | None = None,
+    data: ml_collections.ConfigDict | None = None,
 ) -> bool:
     """labels images with the newest good checkpoint of a run, or with a named one.
 
@@ -48,8 +49,8 @@ def autolabel(
     Args:
       config: of the teacher.
       workdir: of the teacher's run.
-      images: a directory of JPEG or PNG images, or NAME/SPLIT of a data set, which is built from
-        `data.dir` if it needs a directory.
+      images: a directory of JPEG or PNG images, or NAME/SPLIT of a data set, which is built if it
+        is not yet.
       out: directory of the result.
       threshold: in [0, 1), the paper's is 0.9; or a share like '70%': of each class as many labels
         are kept, the surest. Above which probability those lie, some of the images tell.
@@ -57,6 +58,7 @@ def autolabel(
       flip: whether to take the mean with the logits of the mirror image, as in the paper.
       previews: whether to write each image beside its labels in colour, too.
       step: of the checkpoint, from `--step`.
+      data: like `config.data`, where fields of others say where a data set of `images` is.
 
     Returns:
       Whether all images are labelled.
@@ -71,7 +73,7 @@ def autolabel(
     checkpoint_reading.find_step(workdir, "--workdir", step)
     way = protocols.of_prediction(protocol, config)
     tiling = protocols.tiling_of(way, config)
-    source, origin = unlabelled_images.open_images(images, out, config)
+    source, origin = unlabelled_images.open_images(images, out, data or config.data)
     feasibility.check_inference(config, source, "--protocol", way.scales, tiling=tiling)
     splits.check_agreement({"--images": source}, label_spec, step, config.mesh.wait_minutes)
     weights = checkpoint.read_weights(workdir, "--workdir", step)

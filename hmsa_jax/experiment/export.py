@@ -75,7 +75,7 @@ def export(
     canvas = canvas_for(size, is_exact)
     bits: dict[str, Any] = {} if precision is None else {"precision": precision}
     if calibration is not None:
-        source, _ = unlabelled_images.open_images(calibration, None, config, "--calibration")
+        source, _ = unlabelled_images.open_images(calibration, None, config.data, "--calibration")
         bits["images"] = calibration_lib.images_of(source, canvas)
     flip = config.evaluate.flip if flip is None else flip
     weights = checkpoint.read_weights(workdir, "--workdir", step)

@@ -1,10 +1,8 @@
 """The input of training as a config has it: crops of the train split, and of the pool if any."""
 
-import contextlib
 import difflib
 import functools
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -35,7 +33,7 @@ def check_pool(data: ml_collections.ConfigDict, label_spec: LabelSpec) -> None:
     pool = data.pool
     if not pool.name:
         return
-    with _naming_the_pool():
+    with registry.naming_the_pool():
         registry.check_there(pool.name, pool.dir, data.cache_dir, pool.built)
         theirs = registry.get(pool.name, pool.dir, data.cache_dir, pool.built).classes
     _check_same_classes(data, label_spec, theirs)
@@ -80,7 +78,7 @@ def open_pool(data: ml_collections.ConfigDict) -> tuple[SegmentationBuilder, pip
     Its digest is put into the config as by `start.build_data`.
     """
     pool = data.pool
-    with _naming_the_pool():
+    with registry.naming_the_pool():
         builder = registry.prepare(
             pool.name, pool.dir or None, data.cache_dir, pool.built, data.encoding
         )
@@ -210,18 +208,3 @@ def _check_same_classes(
             " pool, or give it the layout of data/folder.py, where classes.json lists them:\n  "
             + "\n  ".join(differing)
         )
-
-
-@contextlib.contextmanager
-def _naming_the_pool() -> Iterator[None]:
-    """Turns the fields that the registry's errors name, data.name and data.dir, into the pool's."""
-
-    def of_pool(error: Exception) -> str:
-        return re.sub(r"\bdata\.(name|dir|built)\b", r"data.pool.\1", str(error))
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(of_pool(error)) from error
-    except ValueError as error:
-        raise ValueError(of_pool(error)) from error

@@ -38,6 +38,16 @@ def test_networks_differ_in_what_the_table_compares(name, other, expected):
     assert differing(fields(name), fields(other)) == expected
 
 
+def test_labels_of_a_teacher_are_no_built_pool():
+    pool = {"data.pool.name": "cityscapes_coarse", "data.pool.built": "abc"}
+    config = schema.override(street_scenes.get_config(), pool)
+    config = schema.override(street_scenes.get_config(), pool)
+    of_teacher = networks.config_of(config, networks.NETWORKS["single_auto"], WORKDIR, 0)
+    assert of_teacher.data.pool.built == ""
+    coarse = networks.config_of(config, networks.NETWORKS["single_coarse"], WORKDIR, 0)
+    assert coarse.data.pool.built == "abc"
+
+
 def test_each_seed_has_its_own_labels():
     one, other = fields("single_auto", 1), fields("single_auto", 2)
     assert differing(one, other) == {"seed", "data.pool.dir"}

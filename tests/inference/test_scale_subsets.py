@@ -102,7 +102,9 @@ def test_the_work_of_pieces_adds_up(network):
         assert count(whole) == sum(pieces) > 0
 
 
-@pytest.mark.parametrize("text", ["0.5,2", "1", "1,1,2", "0,1", "1,two", "1,1.0000001", "", "0.5,1,2@50%"])
+@pytest.mark.parametrize(
+    "text", ["0.5,2", "1", "1,1,2", "0,1", "1,two", "1,1.0000001", "", "0.5,1,2@50%"]
+)
 def test_what_is_no_list_of_scales_is_refused(text):
     with pytest.raises(ValueError, match=f"--scales is '{text}'; expected numbers above 0 like"):
         scale_subsets.scales_of(text)
