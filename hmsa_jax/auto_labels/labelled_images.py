@@ -22,6 +22,7 @@ from hmsa_jax.runtime.work_record import WorkRecord
 LEAST = "least"
 """Of the settings: see `least_there`."""
 
+_BEFORE = {"fusion_resolution": "features"}  # where the settings do not say it
 _COMMAND = "autolabel"
 _CLASSES = "classes.json"
 _SPLIT = "train"
@@ -100,7 +101,7 @@ class LabelledImages(WorkRecord):
         process_index: int = 0,
     ):
         check(directory, label_spec, settings)
-        super().__init__(directory, _COMMAND, "labelled", settings, process_index)
+        super().__init__(directory, _COMMAND, "labelled", settings, process_index, before=_BEFORE)
         self._label_spec = label_spec
         self._previews = previews
         write_atomically(directory / _CLASSES, folder.classes_text(label_spec))
@@ -185,7 +186,7 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
         classes = folder.read_classes(directory / _CLASSES)
         others = differing_names(classes.names, label_spec.names)
         others = others or differing_labels(classes, label_spec)
-    work_record.check(directory, _COMMAND, settings, others)
+    work_record.check(directory, _COMMAND, settings, others, before=_BEFORE)
     least = settings.get(LEAST)
     if least is not None and not _are_bytes(least, label_spec.names):
         path = directory / f"{_COMMAND}.json"

@@ -5,12 +5,13 @@ import argparse
 from etils import epy
 from ml_collections import ConfigDict
 
-from hmsa_jax.commands.command import Command, Flag, UsageError
+from hmsa_jax.commands.command import Command, Flag, UsageError, read_step
 
 with epy.lazy_imports():  # the help needs none of it
     from hmsa_jax.ablation import ablate
     from hmsa_jax.commands import config_file, execution
     from hmsa_jax.experiment import report
+    from hmsa_jax.training import training_record
 
 
 def check(options: argparse.Namespace) -> None:
@@ -26,7 +27,7 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
     del config  # each run has its own
     workdirs = execution.paths_of(options, "workdir")
     if len(workdirs) == 1 and ablate.is_there(workdirs[0]):
-        if unread := {"images", "protocol", "split"}.intersection(options.typed):
+        if unread := {"images", "protocol", "split", "step"}.intersection(options.typed):
             raise ValueError(
                 f"{workdirs[0]} holds tables of `ablate`, whose page takes no --{min(unread)};"
                 " leave it out, or name a run in it"
@@ -45,6 +46,9 @@ def run(config: ConfigDict, options: argparse.Namespace) -> None:
         images=options.images,
         protocol=options.protocol,
         split=options.split,
+        steps=[
+            training_record.named_step(workdir, "--workdir", options.step) for workdir in workdirs
+        ],
     )
 
 
@@ -69,6 +73,12 @@ COMMAND = Command(
         ),
         Flag(
             "split", "as in data.eval_split; else that of the highest step evaluated", value="SPLIT"
+        ),
+        Flag(
+            "step",
+            "of each run's checkpoint, a number or best, rather than the highest evaluated",
+            kind=read_step,
+            value="N",
         ),
     ),
     reads_file=False,

@@ -83,6 +83,7 @@ def autolabel(
         "images": origin,
         "protocol": way.name,
         "flip": flip,
+        "fusion_resolution": config.evaluate.fusion_resolution,
         "tiles": tiling.describe(),
         "threshold": threshold,
     }

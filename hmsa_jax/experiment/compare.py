@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hmsa_jax.experiment import run_directory
-from hmsa_jax.experiment.evaluation import RESULTS
+from hmsa_jax.experiment.evaluation import RESULTS, WAYS
 from hmsa_jax.metrics import bootstrap
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.report import comparison, count_file
@@ -67,6 +67,8 @@ def compare(first: Choice, second: Choice | None = None, *, split: str | None = 
     tell(f"run: {path}")
     if other_path is not None:
         tell(f"other: {other_path}")
+        if ways := differing_ways(path, other_path):
+            tell(f"They were scored in different ways: {'; '.join(ways)}.", style="yellow")
     tell(
         f"Intervals are of the difference, by {bootstrap.RESAMPLES} resamples of the images; a"
         " difference whose interval leaves out 0 is bold."
@@ -129,6 +131,24 @@ def aligned(
         images = [confusions.images[i] for i in np.flatnonzero(relabelled)]
         raise ValueError(f"{two} have different labels for {_some(images)}{again}")
     return others
+
+
+def differing_ways(path: pathlib.Path, other_path: pathlib.Path) -> list[str]:
+    """In what ways two evaluations predicted differently, besides network, split and step.
+
+    Args:
+      path: of the counts of one.
+      other_path: of the other's.
+
+    Returns:
+      A line for each fact that both have on record.
+    """
+    kind, other = count_file.read_kind(path), count_file.read_kind(other_path)
+    return [
+        f"{name} is {kind[name]} of the run and {other[name]} of the other"
+        for name in WAYS
+        if name in kind and name in other and kind[name] != other[name]
+    ]
 
 
 def newest(choice: Choice, split: str | None) -> tuple[pathlib.Path, count_file.Origin]:

@@ -33,6 +33,8 @@ from hmsa_jax.training.state import TrainState
 
 RESULTS = "evaluation"
 _FACTS = ("flip", "fusion_resolution")  # of `evaluate`, that scores depend on
+WAYS = (*_FACTS, "average_of_steps")
+"""Facts of `facts`, that are neither of the data nor of the network."""
 
 
 def prepare(experiment: Experiment, scored: pipeline.Source) -> Scoring:

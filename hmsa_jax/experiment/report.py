@@ -43,6 +43,7 @@ def report(
     images: int = IMAGES,
     protocol: str | None = None,
     split: str | None = None,
+    steps: Sequence[int | None] = (),
 ) -> None:
     """Writes the page of a run, or of several side by side.
 
@@ -55,6 +56,8 @@ def report(
       protocol: by which images are the worst, as in `evaluate.protocols`; None for the one by which
         the best checkpoint is chosen, or else the one of predictions.
       split: as for `compare`.
+      steps: of each run, that of the checkpoint whose evaluation is shown; None for the highest
+        that is evaluated, as without any.
 
     Raises:
       FileNotFoundError: there is no such run, or no such evaluation.
@@ -63,7 +66,11 @@ def report(
     """
     _check_out(out, workdirs)
     names = _names(workdirs)
-    scores = _all_scores(workdirs, split)
+    wanted = [
+        compare.Choice(path, _FLAG, step)
+        for path, step in zip(workdirs, steps or [None] * len(workdirs), strict=True)
+    ]
+    scores = _all_scores(wanted, split)
     runs = [
         _gathered(path, name, first_config, overrides, of_run)
         for path, name, of_run in zip(workdirs, names, scores, strict=True)
@@ -101,11 +108,11 @@ def _names(workdirs: Sequence[pathlib.Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in workdirs]
 
 
-def _all_scores(workdirs: Sequence[pathlib.Path], split: str | None) -> list[Scores | None]:
-    """The newest evaluation of each run; those of several are of the same images, in one order."""
-    first, *others = workdirs
-    is_scored = any(name.endswith(".npz") for name in storage.names(first / RESULTS))
-    if not others and split is None and not is_scored:
+def _all_scores(wanted: Sequence[compare.Choice], split: str | None) -> list[Scores | None]:
+    """The evaluation of each run; those of several are of the same images, in one order."""
+    first, *others = wanted
+    is_scored = any(name.endswith(".npz") for name in storage.names(first.run / RESULTS))
+    if not others and split is None and first.step is None and not is_scored:
         return [None]
     path, scores = _scores(first, split)
     found: list[Scores | None] = [scores]
@@ -116,8 +123,8 @@ def _all_scores(workdirs: Sequence[pathlib.Path], split: str | None) -> list[Sco
     return found
 
 
-def _scores(run: pathlib.Path, split: str | None) -> tuple[pathlib.Path, Scores]:
-    path, origin = compare.newest(compare.Choice(run, _FLAG), split)
+def _scores(choice: compare.Choice, split: str | None) -> tuple[pathlib.Path, Scores]:
+    path, origin = compare.newest(choice, split)
     metrics = reported_run.read_metrics(path.with_suffix(".json"))
     facts = count_file.read_kind(path)
     return path, Scores(origin, count_file.read(path), facts, metrics)

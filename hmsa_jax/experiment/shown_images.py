@@ -111,7 +111,10 @@ def _open(run: ScoredRun) -> Source:
 
 
 def _numbers(source: Source, wanted: Sequence[str], run: pathlib.Path) -> list[int]:
-    numbers = {id_of(source, i): i for i in range(len(source))}
+    ids = [id_of(source, i) for i in range(len(source))]
+    numbers = {name: i for i, name in enumerate(ids)}
+    if repeated := [name for name in wanted if ids.count(name) > 1]:
+        raise ValueError(f"{run} was scored on several images of the name {repeated[0]}")
     missing = [name for name in wanted if name not in numbers]
     if missing:
         raise ValueError(f"the data set has no image {missing[0]}, which {run} was scored on")

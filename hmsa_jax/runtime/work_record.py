@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from hmsa_jax.runtime import files, storage
@@ -22,6 +23,7 @@ class WorkRecord:
       done: what an item is then: `DONE-PROCESS.jsonl` holds the lines.
       settings: all that the items depend on, as JSON has it.
       process_index: which process this is: each has lines of its own.
+      before: as for `check`.
 
     Raises:
       ValueError: the directory holds something else, or was begun with other settings.
@@ -34,8 +36,10 @@ class WorkRecord:
         done: str,
         settings: Mapping[str, Any],
         process_index: int = 0,
+        *,
+        before: Mapping[str, Any] = MappingProxyType({}),
     ):
-        check(directory, command, settings)
+        check(directory, command, settings, before=before)
         self.directory, self._done = directory, done
         storage.make_directory(directory)
         write_atomically(directory / f"{command}.json", json.dumps(settings, indent=2) + "\n")
@@ -68,7 +72,12 @@ class WorkRecord:
 
 
 def check(
-    directory: Path, command: str, settings: Mapping[str, Any], others: Iterable[str] = ()
+    directory: Path,
+    command: str,
+    settings: Mapping[str, Any],
+    others: Iterable[str] = (),
+    *,
+    before: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Makes sure that a directory is new, or was begun with the same settings; writes nothing.
 
@@ -77,6 +86,7 @@ def check(
       command: as for `WorkRecord`.
       settings: as for `WorkRecord`.
       others: lines on what else differs.
+      before: settings that are not written by all, and what they are then.
 
     Raises:
       ValueError: it holds something else, or what was begun in another way; all that differs is
@@ -89,11 +99,11 @@ def check(
         if storage.is_remote(directory):
             storage.check_place(directory, "--out")
         return
-    theirs = _read(path)
+    theirs, ours = {**before, **_read(path)}, {**before, **settings}
     differing = [
-        f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} here"
-        for key in sorted(theirs.keys() | settings.keys())
-        if theirs.get(key) != settings.get(key)
+        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(theirs.keys() | ours.keys())
+        if theirs.get(key) != ours.get(key)
     ]
     differing += others
     if differing:

@@ -345,6 +345,21 @@ def test_a_directory_that_holds_something_else(teacher, images, tmp_path):
 def test_a_directory_of_other_labels(teacher, images, labelled):
     with pytest.raises(ValueError, match=rf"threshold: {THRESHOLD} there, 0.5 here"):
         run(teacher, images, labelled, threshold=0.5)
+    otherwise = config()
+    otherwise.evaluate.fusion_resolution = "image"
+    with pytest.raises(ValueError, match="fusion_resolution: 'features' there, 'image' here"):
+        autolabel.autolabel(
+            otherwise, teacher, str(images), labelled, threshold=THRESHOLD, protocol=PROTOCOL
+        )
+
+
+def test_a_directory_of_an_earlier_version_goes_on(tmp_path):
+    """Its settings do not have the resolution, which was that of the features."""
+    spec, out = street_scenes_label_spec(), tmp_path / "out"
+    LabelledImages(out, spec, {"step": 1}, previews=False)
+    LabelledImages(out, spec, {"step": 1, "fusion_resolution": "features"}, previews=False)
+    with pytest.raises(ValueError, match="fusion_resolution: 'features' there, 'image' here"):
+        LabelledImages(out, spec, {"step": 1, "fusion_resolution": "image"}, previews=False)
 
 
 def test_images_that_cannot_be_read_are_named_when_the_others_are_done(teacher, images, tmp_path):

@@ -23,12 +23,16 @@ def some_counts(right, seed=0):
     return (counts + np.roll(np.eye(3, dtype=int), 1, 1) * wrong).astype(np.int32)
 
 
-def write(run, counts, protocols, *, images=IMAGES, classes=CLASSES, split="a/val", step=10):
+def write(
+    run, counts, protocols, *, images=IMAGES, classes=CLASSES, split="a/val", step=10, kind=()
+):
     (run / "evaluation").mkdir(parents=True, exist_ok=True)
     (run / "config.json").write_text("{}")
     name = f"{split.partition('/')[2]}-{step}.npz"
     confusions = ImageConfusions(images, protocols, classes, counts)
-    count_file.write(run / "evaluation" / name, count_file.Origin(split, step), confusions, {})
+    count_file.write(
+        run / "evaluation" / name, count_file.Origin(split, step), confusions, dict(kind)
+    )
     return confusions
 
 
@@ -127,6 +131,18 @@ def test_the_evaluation_is_chosen_by_split_and_step(runs, capsys):
     with pytest.raises(SystemExit) as exit_:
         main.main(["compare", f"--workdir={runs[0]}", "--other_step=7"])
     assert exit_.value.code == 2
+
+
+def test_other_ways_to_score_are_told(runs, capsys):
+    """A file of an earlier version has not all facts on record."""
+    kinds = {"flip": True, "fusion_resolution": "image"}, {"flip": False, "average_of_steps": True}
+    for run, kind in zip(runs, kinds, strict=True):
+        write(run, some_counts((0.7,)), (SINGLE,), kind=kind)
+    main.main(["compare", f"--workdir={runs[0]}", f"--other={runs[1]}"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "in different ways: flip is True of the run and False of the other." in out
+    main.main(["compare", f"--workdir={runs[0]}", f"--other={runs[0]}"])
+    assert "different ways" not in capsys.readouterr().out
 
 
 def relabelled():

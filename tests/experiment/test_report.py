@@ -145,6 +145,24 @@ def test_runs_stand_side_by_side(runs, tmp_path, capsys):
     assert ">+0.0<" in out.read_text()
 
 
+def test_the_evaluation_is_that_of_the_step(runs, tmp_path, capsys):
+    own = tmp_path / "own"
+    shutil.copytree(runs[0], own)
+    counts = own / "evaluation" / "validation-3.npz"
+    confusions, kind = count_file.read(counts), count_file.read_kind(counts)
+    later = dataclasses.replace(confusions, counts=np.roll(confusions.counts, 1, -1))
+    origin = count_file.Origin("camvid/validation", 9)
+    count_file.write(counts.with_name("validation-9.npz"), origin, later, kind | {"step": 9})
+    page = tmp_path / "page.html"
+    for flags, step in (((), 9), (("--step=3",), 3), (("--step=9",), 9)):
+        run(f"--workdir={own}", "--images=0", f"--out={page}", *flags)
+        assert f"step {step} on camvid/validation;" in page.read_text()
+    assert "has no counts at step 4 (.npz), but of" in error_of(
+        capsys, f"--workdir={own}", "--step=4"
+    )
+    assert "has no best checkpoint on record" in error_of(capsys, f"--workdir={own}", "--step=best")
+
+
 def test_without_the_data_set_the_page_has_no_images(runs, tmp_path, capsys):
     out = tmp_path / "page.html"
     gone = f"--config.data.dir={tmp_path}/gone"
