@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -57,11 +58,22 @@ def match(listing: Listing, found: Problems) -> list[Pair]:
     if listing.labels is None:
         return [Pair(name, images[name], None) for name in sorted(images)]
     labels = _by_name(listing.labels, found)
-    for name in sorted(images.keys() - labels.keys()):
-        found.add(problems.NO_LABEL, str(images[name]))
-    for name in sorted(labels.keys() - images.keys()):
-        found.add(problems.NO_IMAGE, str(labels[name]))
+    without_label, without_image = images.keys() - labels.keys(), labels.keys() - images.keys()
+    for name in sorted(without_label):
+        found.add(problems.NO_LABEL, f"{images[name]}{_in_other_form(name, without_image)}")
+    for name in sorted(without_image):
+        found.add(problems.NO_IMAGE, f"{labels[name]}{_in_other_form(name, without_label)}")
     return [Pair(name, images[name], labels[name]) for name in sorted(images.keys() & labels)]
+
+
+def _in_other_form(name: str, others: Iterable[str]) -> str:
+    """A hint where another name looks the same: as composed and decomposed accents do."""
+    if name.isascii():
+        return ""
+    form = unicodedata.normalize("NFC", name)
+    if form not in (unicodedata.normalize("NFC", other) for other in others):
+        return ""
+    return " (the other one's name looks the same, in another Unicode form: rename one)"
 
 
 @dataclasses.dataclass(frozen=True)

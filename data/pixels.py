@@ -12,6 +12,7 @@ from PIL import Image
 from data import header
 
 JPEG_QUALITY = 95
+MOST_JPEG_SIDE = 65500  # pixels, of libjpeg
 
 # Large pictures are a use; `header.read` refuses those that claim more than their bytes can hold.
 Image.MAX_IMAGE_PIXELS = None
@@ -26,7 +27,14 @@ _COLOURED = (2, _PALETTE, 6)
 
 
 def encode_image(image: np.ndarray) -> bytes:
-    """JPEG bytes of an RGB image `[H, W, 3]` uint8, colours at full resolution."""
+    """JPEG bytes of an RGB image `[H, W, 3]` uint8, colours at full resolution.
+
+    A side of more than `MOST_JPEG_SIDE` is reduced to that, and the other one as much.
+    """
+    longest = max(image.shape[:2])
+    if longest > MOST_JPEG_SIDE:
+        rows, columns = (max(n * MOST_JPEG_SIDE // longest, 1) for n in image.shape[:2])
+        image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
     options = [
         cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,

@@ -201,10 +201,13 @@ def open_source(builder: SegmentationBuilder, split: str) -> Sequence[dict]:
     try:
         images = builder.info.splits[split].num_examples
     except ValueError as error:
-        splits = ", ".join(builder.info.splits)
+        splits = ", ".join(
+            f"{name} ({info.num_examples} images)" for name, info in builder.info.splits.items()
+        )
+        reason = f" ({str(error).splitlines()[-1].rstrip('.')})" if "[" in split else ""
         raise ValueError(
-            f"{builder.name} has no split {split!r}, expected one of: {splits}; or several or parts"
-            " of them, like 'train+validation' or 'train[:10%]'."
+            f"{builder.name} has no split {split!r}{reason}, expected one of: {splits}; or several"
+            " or parts of them, like 'train+validation' or 'train[:10%]'."
         ) from error
     if images < 1:
         raise ValueError(f"{builder.name}/{split} holds no image; name a larger part.")

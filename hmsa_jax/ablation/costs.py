@@ -104,7 +104,8 @@ def _facts(config: ConfigDict) -> dict[str, Any]:
                 {
                     name: value
                     for name, value in fields.items()
-                    if not (schema.FIELDS[name].free or name in varied or _is_of_images(name))
+                    if name == "model.remat"  # free, since it changes the costs alone
+                    or not (schema.FIELDS[name].free or name in varied or _is_of_images(name))
                 }
             )
         ),

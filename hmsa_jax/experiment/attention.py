@@ -14,7 +14,7 @@ from hmsa_jax.inference import controls
 from hmsa_jax.inference.evaluation import score_batches
 from hmsa_jax.inference.predictor import checked_size
 from hmsa_jax.inference.protocol import Protocol
-from hmsa_jax.input import decoding, pipeline
+from hmsa_jax.input import decoding, next_images, pipeline
 from hmsa_jax.input.layout import lay_out
 from hmsa_jax.input.remarks import tell_remarks
 from hmsa_jax.models.attentions import ATTENTIONS
@@ -93,6 +93,13 @@ def _score(
     layout = lay_out(scored, settings.canvases, checked_size(decoding.image_size, ways))
     # Beside each image a device looks at the next one.
     plain = experiment.predictor(ways, images=2 * settings.images_per_device, each_scale=True)
+    following = next_images.next_on_canvas(layout)
+    if alone := sum(number == other for number, other in following.items()):
+        tell(
+            f"{alone} of {len(scored)} images have no other on their canvas: for those the next"
+            " image's attention is their own.",
+            style="yellow",
+        )
     batches = controls.pair_batches(
         scored,
         layout,

@@ -13,6 +13,7 @@ from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.inference import protocol as protocol_lib
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import pipeline
+from hmsa_jax.performance import profiling
 from hmsa_jax.report import charts
 from hmsa_jax.runtime import versions
 from hmsa_jax.runtime.files import store
@@ -26,7 +27,17 @@ _CURVES = "mean_iou.svg"
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError unless the best checkpoint is chosen by a protocol that is evaluated."""
+    """Makes sure, before data are built, that what is asked for can come of a training.
+
+    Args:
+      config: a checked config.
+
+    Raises:
+      ValueError: the best checkpoint is chosen by a protocol that is not evaluated, or no step is
+        one of those to trace.
+    """
+    if config.steps:
+        profiling.check(config.profile, config.steps)
     names = [protocol.name for protocol in protocols.of_evaluation(config)]
     best_by = _best_by(config)
     if best_by and best_by not in names:
@@ -44,7 +55,8 @@ def length_of(config: ml_collections.ConfigDict, images: int) -> Length:
       images: of the train split.
 
     Raises:
-      ValueError: its epochs are less than a step, or its evaluations less than a step apart.
+      ValueError: its epochs are less than a step, its evaluations less than a step apart, or it
+        ends before the steps to trace.
     """
     batch_size = config.data.batch_size
     if config.epochs:
@@ -52,6 +64,7 @@ def length_of(config: ml_collections.ConfigDict, images: int) -> Length:
     else:
         length = Length(config.steps, images, batch_size)
     length.period(config.evaluate.every)
+    profiling.check(config.profile, length.steps)
     return length
 
 

@@ -230,7 +230,7 @@ def _run_steps(
     with (
         contextlib.closing(batches),
         Progress("train", config.steps, start_step) as progress,
-        Profile(config.profile, workdir / "profile") as profile,
+        Profile(config.profile, workdir / "profile", start_step) as profile,
     ):
         wait_minutes = config.mesh.wait_minutes
         return Loop(config.steps, config.log_every, config.checkpoint.every, wait_minutes).run(

@@ -85,24 +85,32 @@ def bilinear(
 
     Arguments and result as for `bicubic`.
     """
-    step_y = image.shape[0] / scaled_size[0]
-    step_x = image.shape[1] / scaled_size[1]
+    steps = [side / scaled for side, scaled in zip(image.shape, scaled_size, strict=False)]
     # Pixel i of the scaled image has its centre at (i + 1/2) * step in the source, where the centre
     # of pixel k lies at k + 1/2. An affine warp takes this offset as it is, with its fraction; a
     # resize of a window of whole source pixels would shift the image against its label.
+    starts = [(i + 0.5) * step - 0.5 for i, step in zip(first, steps, strict=True)]
+    # What lies outside of the window goes first: OpenCV 4 takes no side of 32767 pixels or more.
+    rows, columns = (
+        _read(start, step, count, side)
+        for start, step, count, side in zip(starts, steps, size, image.shape, strict=False)
+    )
     source_from_window = np.array(
-        [
-            [step_x, 0, (first[1] + 0.5) * step_x - 0.5],
-            [0, step_y, (first[0] + 0.5) * step_y - 0.5],
-        ]
+        [[steps[1], 0, starts[1] - columns.start], [0, steps[0], starts[0] - rows.start]]
     )
     return cv2.warpAffine(
-        image,
+        image[rows, columns],
         source_from_window,
         (size[1], size[0]),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def _read(start: float, step: float, count: int, side: int) -> slice:
+    """What `count` pixels lie between, from the place `start` on, and one more on both sides."""
+    last = start + (count - 1) * step
+    return slice(max(math.floor(start) - 1, 0), min(math.ceil(last) + 2, side))
 
 
 def nearest(

@@ -34,6 +34,13 @@ def parse(text: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def check(text: str, steps: int) -> None:
+    """Raises ValueError if the field `profile` names no step that a run of so many steps takes."""
+    named = parse(text)
+    if named is not None and named[0] > steps:
+        raise ValueError(f"profile is {text!r}, but the run has {steps} steps; name some of these")
+
+
 class Profile:
     """Writes a trace of jax.profiler while steps of a range run. Use as a context manager.
 
@@ -43,13 +50,16 @@ class Profile:
     Args:
       steps: the value of the field `profile`.
       directory: that the trace is written to; in a bucket, when it has ended.
+      done: how many steps the run has taken; it is told if those are all of the range.
     """
 
-    def __init__(self, steps: str, directory: pathlib.Path):
+    def __init__(self, steps: str, directory: pathlib.Path, done: int = 0):
         self._steps = parse(steps)
         self._directory = directory
         self._scratch: tempfile.TemporaryDirectory | None = None
         self._is_running = False
+        if self._steps and self._steps[1] <= done:
+            tell(f"profile is {steps!r}, but the run has taken {done} steps: nothing is traced.")
 
     def __enter__(self) -> "Profile":
         return self

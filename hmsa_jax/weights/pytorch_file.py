@@ -167,8 +167,13 @@ def _record(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise _Unreadable(_DAMAGED) from None
     if info.compress_type != zipfile.ZIP_STORED:
         raise _Unreadable(f"has compressed records, which PyTorch never writes; {_SAVE_AGAIN}")
-    if info.file_size > most or info.compress_size != info.file_size:
+    if info.compress_size != info.file_size:
         raise _Unreadable(f"is damaged: the size of its record {name!r:.60} cannot be")
+    if info.file_size > most:
+        raise _Unreadable(
+            f"has {info.file_size} bytes in its record {name!r:.60}, expected {most} at most;"
+            f" {_SAVE_AGAIN}"
+        )
     return archive.read(info)
 
 

@@ -106,6 +106,22 @@ def test_a_palette_of_other_colours():
     assert "value 0 is (4, 5, 6), which is the colour of value 1; expected (1, 2, 3)" in text
 
 
+def test_names_that_look_the_same_are_told():
+    """As macOS and others write them."""
+    found, composed = Problems("0"), "M\u00fcller"
+    listing = Listing(
+        [("Mu\u0308ller", File("/i/Mu\u0308ller.png")), ("\u00e9t\u00e9", File("/i/ete.png"))],
+        [(composed, File(f"/m/{composed}.png"))],
+    )
+    assert checks.match(listing, found) == []
+    with pytest.raises(FileNotFoundError, match="nothing works") as refused:
+        found.refuse("nothing works")
+    said = "(the other one's name looks the same, in another Unicode form: rename one)"
+    assert f"/i/Mu\u0308ller.png {said}" in str(refused.value)
+    assert f"/m/{composed}.png {said}" in str(refused.value)
+    assert str(refused.value).count(said) == 2
+
+
 def test_names_that_are_not_utf8_are_refused():
     name = os.fsdecode(b"caf\xe9")
     found = Problems("0")

@@ -127,8 +127,13 @@ def _python(program, argument, count=1):
 
 def test_an_unknown_split(few_scenes, tmp_path):
     builder = registry.prepare("street_scenes", None, str(tmp_path))
-    with pytest.raises(ValueError, match=r"no split 'val', expected one of: train, validation"):
+    said = r"no split 'val', expected one of: train \(3 images\), validation \(2 images\); or"
+    with pytest.raises(ValueError, match=said):
         registry.open_source(builder, "val")
+    with pytest.raises(
+        ValueError, match=r"no split 'train\[:10\]' \(Requested slice .* 3 examples\)"
+    ):
+        registry.open_source(builder, "train[:10]")
 
 
 def test_an_unknown_name():

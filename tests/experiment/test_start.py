@@ -159,6 +159,10 @@ def test_epochs_are_counted_in_images(config, tmp_path):
     config.epochs = 20.0
     plan = monitoring.length_of(config, 1)
     assert plan.steps == 2
+    config.profile = "3:4"
+    with pytest.raises(ValueError, match="profile is '3:4', but the run has 2 steps"):
+        monitoring.length_of(config, 1)
+    config.profile = ""
     (tmp_path / "run").mkdir()
     training_record.write(tmp_path / "run", TrainingRecord(monitoring.length_of(config, 2)))
     with pytest.raises(ValueError, match=r"epochs=20 of 2 images, 5 steps, .* 1 images .* make 2;"):

@@ -90,6 +90,34 @@ def test_a_resampling_without_its_package_is_refused(monkeypatch):
         resampling.check_installed("bicubic_simd")
 
 
+@pytest.mark.parametrize("scale", [1, 3, 0.4])
+def test_bilinear_reads_a_window_of_a_long_image_alone(monkeypatch, scale):
+    """Since OpenCV 4 takes no side of 32767 pixels or more."""
+    read, warp = [], cv2.warpAffine
+    monkeypatch.setattr(
+        cv2, "warpAffine", lambda image, *args, **kw: read.append(image) or warp(image, *args, **kw)
+    )
+    image = np.random.default_rng(0).integers(0, 256, (9, 40_000, 3), np.uint8)
+    scaled, columns = (round(9 * scale), round(40_000 * scale)), round(30_000 * scale)
+    for first in (0, columns, round(40_000 * scale) - 40):
+        got = resampling.bilinear(image, scaled, (0, first), (scaled[0], 40))
+        (part,) = read
+        read.clear()
+        assert part.shape[1] <= 40 / scale + 5
+        x = (np.arange(first, first + 40) + 0.5) / scale - 0.5
+        y = (np.arange(scaled[0]) + 0.5) * 9 / scaled[0] - 0.5
+        expected = sampled(sampled(image.astype(float), y, 0), x, 1)
+        assert np.abs(got - expected).max() <= 1.5
+
+
+def sampled(image, places, axis):
+    """Linear interpolation along an axis, the ends going on."""
+    low = np.floor(places).astype(int)
+    share = (places - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    before, after = (image.take(np.clip(i, 0, image.shape[axis] - 1), axis) for i in (low, low + 1))
+    return before * (1 - share) + after * share
+
+
 @pytest.mark.parametrize("resampling_name", ["bicubic", "bilinear"])
 def test_only_bicubic_sees_all_that_it_reduces(resampling_name):
     """Stripes a pixel wide, reduced to a third, are an even grey but for the border."""

@@ -53,6 +53,17 @@ def test_traces_the_steps_that_are_asked_for(tmp_path, monkeypatch, steps, asked
     assert run(tmp_path, steps, asked, monkeypatch) == traced
 
 
+def test_steps_that_never_come_are_refused_and_those_behind_are_told(tmp_path, capsys):
+    profiling.check("20:25", 20)
+    profiling.check("", 1)
+    with pytest.raises(ValueError, match="profile is '20:25', but the run has 19 steps"):
+        profiling.check("20:25", 19)
+    profiling.Profile("20:25", tmp_path, 24)
+    assert capsys.readouterr().out == ""
+    profiling.Profile("20:25", tmp_path, 25)
+    assert "profile is '20:25', but the run has taken 25 steps" in capsys.readouterr().out
+
+
 def test_writes_a_trace(tmp_path, capsys):
     x = jax.device_put(jnp.ones((8, 8)))
     step_fn = jax.jit(lambda x: x @ x)
