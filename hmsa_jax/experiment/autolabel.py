@@ -18,7 +18,7 @@ from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.inference.image_job import ImagePredictor
-from hmsa_jax.input.image_files import Selection
+from hmsa_jax.input.image_files import Selection, ids_of
 from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
@@ -119,12 +119,16 @@ def autolabel(
         for text in hosts.gathered("labels", json.dumps(unreadable), hosts.UNEQUAL_MINUTES)
         for line in json.loads(text)
     ]
-    done = target.done()
-    if len(done) + len(unreadable) < len(source):
+    done, wanted = target.done(), ids_of(source)
+    missing = len(wanted - done.keys())
+    if missing > len(unreadable):
         tell(
-            f"Stopped with {len(done)} of {len(source)} images labelled. The same command goes on."
+            f"Stopped with {len(source) - missing} of {len(source)} images labelled. The same"
+            " command goes on."
         )
         return False
+    if others := len(done.keys() - wanted):
+        tell(f"{out} also holds labels of {others} images that --images no longer has.", "yellow")
     if index == 0 and done:
         _report(out, summary_lib.summarize(done.values(), experiment.classes, least))
     if unreadable:

@@ -12,11 +12,11 @@ from hmsa_jax.experiment import feasibility, protocols, splits, start
 from hmsa_jax.experiment.experiment import assemble
 from hmsa_jax.inference.image_job import ImagePredictor, work_through
 from hmsa_jax.input.any_image import SUFFIXES, AnyImage
-from hmsa_jax.input.image_files import ImageFiles
+from hmsa_jax.input.image_files import ImageFiles, ids_of
 from hmsa_jax.predictions import predicted_images, submission
 from hmsa_jax.predictions.image_prediction import summarize
 from hmsa_jax.predictions.predicted_images import PredictedImages
-from hmsa_jax.runtime import storage
+from hmsa_jax.runtime import storage, work_record
 from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import tell
 from hmsa_jax.training import checkpoint, checkpoint_reading
@@ -79,7 +79,7 @@ def predict(
     settings = {
         "run": str(storage.absolute(workdir)),
         "step": weights.step,
-        "images": images,
+        "images": _on_record(images, out),
         "protocol": way.name,
         "flip": flip,
         "fusion_resolution": config.evaluate.fusion_resolution,
@@ -118,7 +118,10 @@ def predict(
         )
     gathered = hosts.gathered("predictions", json.dumps(unreadable), hosts.UNEQUAL_MINUTES)
     unreadable = [line for text in gathered for line in json.loads(text)]
-    all_done = _tell_result(out, len(source), len(target.done()), unreadable)
+    done = target.done().keys() & ids_of(source)
+    if others := len(target.done()) - len(done):
+        tell(f"{out} also holds {others} images that --images no longer has.", "yellow")
+    all_done = _tell_result(out, len(source), len(done), unreadable)
     if all_done and server is not None and index == 0:
         tell(f"For the server: {submission.write(out)}")
     return all_done
@@ -143,6 +146,13 @@ def _open(images: str, out: pathlib.Path) -> ImageFiles:
     if source.left_out:
         tell(f"--images: {source.left_out}.")
     return source
+
+
+def _on_record(images: str, out: pathlib.Path) -> str:
+    """What the directory of predictions says of `--images`: where they are, from wherever."""
+    if work_record.settings_of(out, COMMAND).get("images") == images:  # as earlier versions had it
+        return images
+    return str(storage.absolute(any_path(images, "--images", is_pattern=True)))
 
 
 def _tell_result(out: pathlib.Path, count: int, done: int, unreadable: list[str]) -> bool:

@@ -119,6 +119,11 @@ def id_of(source: Source, index: int) -> str:
     return head(source, index)["id"]
 
 
+def ids_of(source: Source) -> set[str]:
+    """The ids of all images."""
+    return {id_of(source, index) for index in range(len(source))}
+
+
 class Selection:
     """Some records of a source.
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import re
+import shutil
 
 import cv2
 import jax
@@ -15,6 +17,7 @@ from data.label_spec import LabelSpec
 from hmsa_jax.auto_labels import labelling, thresholds, unlabelled_images
 from hmsa_jax.auto_labels import summary as summary_lib
 from hmsa_jax.auto_labels.labelled_images import Labelled, LabelledImages, Prediction
+from hmsa_jax.distributed import preemption
 from hmsa_jax.experiment import autolabel, check_data, experiment, run_directory
 from hmsa_jax.inference.protocol import parse
 from hmsa_jax.input import decoding
@@ -197,6 +200,24 @@ def test_it_goes_on_where_it_was(teacher, images, labelled):
         assert path.read_bytes() == content
         assert (path.stat().st_mtime_ns == time) == (name not in (torn, lost))
     assert not list(labelled.rglob("*.partial"))
+
+
+def test_images_that_are_gone_are_not_counted(teacher, images, labelled, tmp_path, monkeypatch):
+    root, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(images, root)
+    shutil.copytree(labelled, out)
+    settings = json.loads((out / "autolabel.json").read_text())
+    (out / "autolabel.json").write_text(json.dumps(settings | {"images": str(root)}))
+    for city in ("city0", "city1"):
+        (root / city).rename(root / f"new {city}")
+    told = []
+    monkeypatch.setattr(autolabel, "tell", lambda text, style=None: told.append(text))
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption.Preemption, "requested_of_any", lambda self: True)
+        assert not run(teacher, root, out)
+    assert re.search(r"Stopped with ([1-9]|10) of 11 images labelled", told[-1])
+    assert run(teacher, root, out)
+    assert any("labels of 11 images that --images no longer has" in text for text in told)
 
 
 def test_processes_share_the_images(teacher, images, labelled, tmp_path, monkeypatch):

@@ -167,6 +167,19 @@ def test_a_stopped_command_goes_on(run, images, tmp_path, monkeypatch, capsys):
     assert [path.stat().st_mtime_ns for path in first] == times
 
 
+def test_images_that_are_gone_are_not_counted(run, images, tmp_path, monkeypatch, capsys):
+    root, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(images, root)
+    assert do(run, root, out)
+    (root / "Straße").rename(root / "Weg")
+    with monkeypatch.context() as patch:
+        patch.setattr(preemption.Preemption, "requested_of_any", lambda self: True)
+        assert not do(run, root, out)
+    assert "Stopped with 2 of 3 images done." in capsys.readouterr().out
+    assert do(run, root, out)
+    assert "also holds 2 images that --images no longer has" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("what", "names"),
     [("a.jpg", ["a"]), ("Straße", ["b", "c"]), ("**/*.[Tw]*", ["Straße/b", "Straße/c"])],
@@ -177,6 +190,12 @@ def test_a_file_a_directory_or_a_pattern(run, images, tmp_path, what, names, mon
     found = sorted((tmp_path / "out" / "masks").rglob("*.png"))
     got = [path.relative_to(tmp_path / "out" / "masks").with_suffix("") for path in found]
     assert [path.as_posix() for path in got] == names
+    shutil.copytree(images, tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(
+        ValueError, match="made in another way.*\n  images: '/.*' there, '/.*' here"
+    ):
+        do(run, what, tmp_path / "out")
 
 
 def test_a_turned_photo_has_a_mask_as_it_is_shown_or_as_it_is_stored(run, tmp_path):
