@@ -190,10 +190,15 @@ def _run(experiment, workdir, scored, batches_from, state, step, plan, record, p
         tell(f"{plan.why(step, record)} Its scores are on record; `evaluate` computes them again.")
         return True
     config, evaluated = experiment.config, {score.step for score in record.scores}
-    kept = config.checkpoint
+    kept, others = config.checkpoint, plan.bests_otherwise(record, _steps_in(workdir))
+    if others:
+        tell(
+            f"Checkpoints that were the best in evaluations of another kind are kept: steps"
+            f" {', '.join(map(str, others))}."
+        )
     evaluated -= {step} if is_due else set()
     with (
-        checkpoint.Checkpoints(workdir, kept.keep, kept.keep_every) as checkpoints,
+        checkpoint.Checkpoints(workdir, kept.keep, kept.keep_every, others) as checkpoints,
         MetricWriter(workdir, step, evaluated, config.writers, schema.in_words(config))
         if jax.process_index() == 0
         else NoWriter() as writer,

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -24,12 +24,14 @@ _LISTED = 5  # differences that a message names
 
 
 class _Best(checkpoint_managers.PreservationPolicy):
-    """Preserves one checkpoint, whose step changes."""
+    """Preserves one checkpoint, whose step changes, and others, whose do not."""
 
-    step: int | None = None
+    def __init__(self, others: Collection[int]):
+        self.step: int | None = None
+        self._others = others
 
     def should_preserve(self, checkpoints, *, context):
-        return [checkpoint.step == self.step for checkpoint in checkpoints]
+        return [c.step == self.step or c.step in self._others for c in checkpoints]
 
 
 class Checkpoints:
@@ -43,11 +45,14 @@ class Checkpoints:
       run: directory of the run, which is made if it is missing.
       keep: how many are kept, the newest ones.
       keep_every: steps from one that is kept for good to the next; 0 for none.
+      others: steps of further ones that are kept.
     """
 
-    def __init__(self, run: pathlib.Path, keep: int, keep_every: int = 0):
+    def __init__(
+        self, run: pathlib.Path, keep: int, keep_every: int = 0, others: Collection[int] = ()
+    ):
         self.directory = checkpoint_reading.directory_of(run, "--workdir")
-        self._best = _Best()
+        self._best = _Best(others)
         kept = [checkpoint_managers.LatestN(keep), self._best]
         if keep_every:
             kept.append(checkpoint_managers.EveryNSteps(keep_every))
@@ -133,13 +138,15 @@ class Checkpoints:
 def set_later_aside(run: pathlib.Path, step: int) -> None:
     """Moves the checkpoints of later steps to a directory beside them, that others may come.
 
-    Nothing is deleted. Several processes all call this, once.
+    None is deleted but for what a process that was killed left of one, on a disk. Several processes
+    all call this, once.
     """
     hosts.from_first("set aside", lambda: _set_later_aside(run, step))
 
 
 def _set_later_aside(run: pathlib.Path, step: int) -> str:
     directory = checkpoint_reading.directory_of(run, "--workdir")
+    checkpoint_reading.remove_unfinished(directory)
     aside = directory / _SET_ASIDE
     for later in reversed(checkpoint_reading.steps_in(directory)):
         if later <= step:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 import pathlib
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -83,6 +84,18 @@ def steps_in(directory: pathlib.Path) -> list[int]:
     found = storage.names(directory) if storage.is_remote(directory) or directory.is_dir() else []
     numbers = [name for name in found if name.isdecimal() and name == str(int(name))]
     return sorted(int(name) for name in numbers if _is_whole(directory / name))
+
+
+def remove_unfinished(directory: pathlib.Path) -> None:
+    """Removes what a killed process left of checkpoints on a disk, while no other writes there.
+
+    In a bucket that has the name of a checkpoint, and could be one that was copied from a disk.
+    """
+    if storage.is_remote(directory) or not directory.is_dir():
+        return
+    for name in storage.names(directory):
+        if re.match(r"\d+\.orbax-checkpoint-tmp", name):
+            storage.remove_tree(directory / name)
 
 
 def _is_whole(checkpoint: pathlib.Path) -> bool:

@@ -7,7 +7,7 @@ where a process was killed between the two: a run that goes on evaluates what is
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -101,6 +101,17 @@ class Plan:
         """
         best = record.best_of(self.best_by, self.facts, saved) if self.best_by else None
         return dataclasses.replace(record, best=best)
+
+    def bests_otherwise(self, record: TrainingRecord, saved: Collection[int]) -> list[int]:
+        """The steps of checkpoints that are the best as they were evaluated before in other ways.
+
+        Args:
+          record: of the training.
+          saved: steps that are saved.
+        """
+        ways = [score.facts for score in record.scores if score.facts != self.facts]
+        bests = [record.best_of(self.best_by, facts, saved) for facts in ways]
+        return sorted({best.step for best in bests if best is not None})
 
     def why(self, step: int, record: TrainingRecord) -> str:
         """For a user: why training is over at this step."""

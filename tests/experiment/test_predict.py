@@ -193,7 +193,7 @@ def test_a_file_a_directory_or_a_pattern(run, images, tmp_path, what, names, mon
     shutil.copytree(images, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(
-        ValueError, match="made in another way.*\n  images: '/.*' there, '/.*' here"
+        ValueError, match=r"made in another way.*\n  images: '/.*' there, '/.*' here"
     ):
         do(run, what, tmp_path / "out")
 

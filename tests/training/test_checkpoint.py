@@ -76,19 +76,19 @@ def test_the_best_and_every_nth_are_kept_besides_the_newest(state, tmp_path):
         return checkpoint_reading.steps_in(tmp_path / "checkpoints")
 
     save(tmp_path, state, 1, 2, 3, keep=3)
-    with Checkpoints(tmp_path, keep=1, keep_every=4) as checkpoints:
+    with Checkpoints(tmp_path, keep=1, keep_every=4, others=[1]) as checkpoints:
         checkpoints.keep_best(2)  # of an earlier start
         for step in (4, 5, 6):
             checkpoints.save(plus(state, step), step)
         checkpoints.wait()
-        assert there() == [2, 4, 6]
+        assert there() == [1, 2, 4, 6]
         checkpoints.keep_best(6)
         checkpoints.save(plus(state, 7), 7)
         checkpoints.wait()
-        assert there() == [4, 6, 7]
+        assert there() == [1, 4, 6, 7]
         checkpoints.keep_best(None)
         checkpoints.save(plus(state, 9), 9)
-    assert there() == [4, 9]
+    assert there() == [1, 4, 9]
     assert checkpoint.restore(tmp_path, "--workdir", state)[1] == 9
 
 
@@ -296,6 +296,10 @@ def test_unfinished_checkpoints_do_not_count(state, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"--workdir is .*, which holds no checkpoint"):
         checkpoint.restore(tmp_path, "--workdir", state)
     save(tmp_path, state, 5)
+    checkpoint.set_later_aside(tmp_path, 5)
+    there = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert there == {"5", "set_aside", "x", "07", "8"}
+    assert (tmp_path / "checkpoints" / "set_aside" / "6").is_dir()
     with pytest.raises(FileNotFoundError, match=r"--step is 4, but .* holds step 5"):
         checkpoint_reading.find_step(tmp_path, "--workdir", 4)
 

@@ -245,6 +245,9 @@ def test_scores_of_another_split_are_not_compared(tmp_path):
     assert run.start(other) == 12
     assert run.record.best == training_record.Best(8, "p", mean_iou(10))
     assert run.kept == [8, 12]
+    assert other.bests_otherwise(run.record, range(20)) == [max(SCORES, key=SCORES.get)]
+    assert other.bests_otherwise(run.record, [12]) == []
+    assert PLAN.bests_otherwise(run.record, range(20)) == [8]
 
 
 def test_without_evaluations_among_the_steps_there_is_one(tmp_path):
