@@ -533,7 +533,7 @@ FIELDS: dict[str, Field] = {
     "mesh.spatial": Field(1, _POSITIVE, "Devices that share out the rows of each image."),
     "mesh.wait_minutes": Field(
         30.0,
-        number("a number above 0", lambda v: v > 0),
+        number("a number above 0, a week at most: 10080", lambda v: 0 < v <= 10080),
         "How long processes wait for others that still prepare data or compile. Other waits last 5"
         " minutes at most.",
         free=True,

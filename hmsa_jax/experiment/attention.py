@@ -1,17 +1,18 @@
 """What the attention of a run is worth: controls in its place, and what each scale gains where."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
 import jax
 import ml_collections
 
-from hmsa_jax.distributed import sharding
+from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.experiment import evaluation, feasibility, protocols, start
 from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.inference import controls
-from hmsa_jax.inference.evaluation import score_batches
+from hmsa_jax.inference.evaluation import compile_for, score_batches
 from hmsa_jax.inference.predictor import checked_size
 from hmsa_jax.inference.protocol import Protocol
 from hmsa_jax.input import decoding, next_images, pipeline
@@ -109,8 +110,18 @@ def _score(
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    counted = score_batches(
+    step = compile_for(
         controls.make_controls_step(controls.PairPredictor(**vars(plain)), classes=len(classes)),
+        experiment.params,
+        experiment.batch_stats,
+        layout,
+        mesh,
+        images_per_device=settings.images_per_device,
+        further=functools.partial(controls.further_shapes, classes=len(classes)),
+    )
+    hosts.wait_for_all("attention", experiment.config.mesh.wait_minutes)
+    counted = score_batches(
+        step,
         state.eval_params,
         state.batch_stats,
         batches,

@@ -12,7 +12,7 @@ import numpy as np
 
 from data.builder import SegmentationBuilder
 from data.label_spec import LabelSpec
-from hmsa_jax.distributed import sharding
+from hmsa_jax.distributed import hosts, sharding
 from hmsa_jax.distributed.preemption import Preemption
 from hmsa_jax.experiment import feasibility, protocols, run_directory, splits, start
 from hmsa_jax.experiment.experiment import Experiment, assemble
@@ -94,6 +94,7 @@ def evaluate(
     scored = open_scored(config, builder)
     with restored(config, workdir, step, label_spec, scored) as (experiment, state):
         score = prepare(experiment, scored)
+        hosts.wait_for_all("evaluation", config.mesh.wait_minutes)
         evaluation = score(state.eval_params, state.batch_stats, lambda batches: False)
         report(config, workdir, evaluation, state)
         return dict(evaluation.confusions.totals)

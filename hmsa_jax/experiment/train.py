@@ -72,6 +72,7 @@ def train(
     monitoring.check_length(workdir, config, length)
     experiment = assemble(_with_steps(config, length.steps), label_spec=label_spec)
     batches_from = train_input.prepare(config.data, label_spec, builder, seed=config.seed)
+    hosts.wait_for_all("input", config.mesh.wait_minutes)
     first = None if _steps_in(workdir) else _first_state(experiment)
     run_directory.claim(workdir, config, label_spec)
     lock = occupied(workdir) if jax.process_index() == 0 else contextlib.nullcontext()

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from hmsa_jax.distributed import hosts
 from hmsa_jax.experiment import evaluation, feasibility, start
 from hmsa_jax.experiment.experiment import Experiment
 from hmsa_jax.experiment.image_work import ImageWork
@@ -102,15 +103,17 @@ def _compare(
     scales = scale_subsets.scales_in(subsets)
     tell(f"{len(subsets)} subsets of {len(scales)} scales, each scale once an image.")
     predictor = experiment.predictor(subsets)
+    step = compile_for(
+        scale_subsets.make_subset_step(predictor, classes=len(experiment.classes)),
+        experiment.params,
+        experiment.batch_stats,
+        layout,
+        experiment.mesh,
+        images_per_device=settings.images_per_device,
+    )
+    hosts.wait_for_all("subsets", experiment.config.mesh.wait_minutes)
     counted = score_source(
-        compile_for(
-            scale_subsets.make_subset_step(predictor, classes=len(experiment.classes)),
-            experiment.params,
-            experiment.batch_stats,
-            layout,
-            experiment.mesh,
-            images_per_device=settings.images_per_device,
-        ),
+        step,
         state.eval_params,
         state.batch_stats,
         scored,

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmsa_jax.distributed.sharding import replicated
+from hmsa_jax.inference.evaluation import Shapes
 from hmsa_jax.inference.predictor import Predictor, Summarize, most_probable
 from hmsa_jax.inference.protocol import Protocol, ProtocolOutput
 from hmsa_jax.input import next_images, whole_images
-from hmsa_jax.input.layout import Layout
+from hmsa_jax.input.layout import Layout, Size
 from hmsa_jax.input.pipeline import Batch, Source, local_rows
 from hmsa_jax.metrics import confusion, tally
 from hmsa_jax.metrics.objects import SIZES, objects_by_size
@@ -186,6 +187,23 @@ def make_controls_step(predictor: PairPredictor, *, classes: int) -> jax.stages.
 
 BATCH = ("image", "label", "size", "next_image", "next_size", "object_size", "objects")
 """The arrays of a batch that the step reads."""
+
+
+def further_shapes(images: int, canvas: Size, is_shared: bool, *, classes: int) -> Shapes:
+    """Shapes and dtypes of what a batch of `pair_batches` has beside that of an evaluation.
+
+    Args:
+      images: of a batch.
+      canvas: rows and columns.
+      is_shared: whether images on it are smaller.
+      classes: number of classes.
+    """
+    shapes: Shapes = {
+        "next_image": ((images, *canvas, 3), jnp.uint8),
+        "object_size": ((images, *canvas), jnp.uint8),
+        "objects": ((images, classes, len(SIZES)), jnp.int32),
+    }
+    return shapes | ({"next_size": ((images, 2), jnp.int32)} if is_shared else {})
 
 
 def pair_batches(

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from hmsa_jax.distributed import sharding
 from hmsa_jax.distributed.sharding import evaluation_batch, replicated
 from hmsa_jax.inference import predictor as predictor_lib
 from hmsa_jax.inference.predictor import Predictor
 from hmsa_jax.inference.protocol import ProtocolOutput
 from hmsa_jax.input import pipeline, whole_images
-from hmsa_jax.input.layout import Layout
+from hmsa_jax.input.layout import Layout, Size
 from hmsa_jax.metrics import METRICS, confusion
 from hmsa_jax.metrics.image_confusions import ImageConfusions
 from hmsa_jax.metrics.metric import Prediction, Truth
@@ -79,6 +80,10 @@ def make_evaluation_step(
     return predictor.step(counts, replicated(mesh))
 
 
+Shapes = dict[str, tuple[tuple[int, ...], Any]]
+"""Shapes and dtypes of arrays, by name."""
+
+
 def compile_for(
     evaluation_step: jax.stages.Wrapped,
     params: dict,
@@ -87,6 +92,7 @@ def compile_for(
     mesh: Mesh,
     *,
     images_per_device: int,
+    further: Callable[[int, Size, bool], Shapes] = lambda images, canvas, is_shared: {},
 ) -> Callable:
     """Compiles an evaluation step for all shapes of batches that a source has.
 
@@ -97,21 +103,25 @@ def compile_for(
       layout: of the source.
       mesh: as for `make_evaluation_step`.
       images_per_device: images of a batch on each device.
+      further: given the images of a batch, their canvas, and whether they are smaller, the shapes
+        of what else the step reads of them.
 
     Returns:
       A function that does what the step does.
     """
-    images, shardings = images_per_device * mesh.size, evaluation_batch(mesh)
+    images = images_per_device * mesh.size
     programs = {}
     for canvas in sorted(set(layout.canvas_of.values())):
-        shapes = {
+        is_shared = canvas in layout.shared
+        shapes: Shapes = {
             "image": ((images, *canvas, 3), jnp.uint8),
             "label": ((images, *canvas), jnp.uint8),
         }
-        if canvas in layout.shared:
+        if is_shared:
             shapes["size"] = ((images, 2), jnp.int32)
+        shapes |= further(images, canvas, is_shared)
         batch = {
-            name: jax.ShapeDtypeStruct(shape, dtype, sharding=shardings[name])
+            name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.whole_images(mesh))
             for name, (shape, dtype) in shapes.items()
         }
         programs[canvas] = evaluation_step.lower(params, batch_stats, batch).compile()
