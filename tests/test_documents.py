@@ -83,3 +83,19 @@ def test_the_index_names_every_document():
 def test_contributing_lists_the_rooms_in_their_order():
     listed = re.findall(r"^\| \[([\w/]+)(?:\.py)?\]", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
     assert tuple(room.strip("/").replace("/", ".") for room in listed) == ROOMS
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence", "flag"),
+    [
+        ("hosts.md", r"\n\n([^.:]*) take it\. Every process", "distributed"),
+        ("hosts.md", r"With\n`--stopped_status=75` (.*?) end with", "stopped_status"),
+        ("runs.md", r"\| `--step=N` of (.*?) \|", "step"),
+    ],
+)
+def test_all_commands_that_take_a_flag_are_listed(document, sentence, flag):
+    (listed,) = re.findall(sentence, (ROOT / "docs" / document).read_text(), re.DOTALL)
+    takes_it = [
+        verb for verb in main.COMMANDS if any(each.name == flag for each in main._load(verb).flags)
+    ]
+    assert sorted(re.findall(r"`([a-z-]+)[^`]*`", listed)) == sorted(takes_it)

@@ -108,9 +108,8 @@ class LabelledImages(WorkRecord):
 
     def done(self) -> dict[str, Labelled]:
         """The images that are labelled, by any process, by id."""
-        lines = [Labelled(**line) for line in self.lines()]
         masks = set(storage.files_below(self.directory / "masks" / _SPLIT))
-        return {line.id: line for line in lines if f"{line.id}.png" in masks}
+        return {line.id: line for line in self.lines(Labelled) if f"{line.id}.png" in masks}
 
     def write(
         self, record: decoding.Record, prediction: Prediction, original: Path | None

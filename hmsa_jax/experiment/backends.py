@@ -147,18 +147,26 @@ def _earlier_rows(path: pathlib.Path, facts: dict) -> dict[tuple[str, str], dict
     """The rows that an earlier start of the same command wrote."""
     if not path.exists():
         return {}
-    earlier = json.loads(path.read_text())
+    try:
+        earlier = json.loads(path.read_text())
+        rows = {(row["target"], row["step"]): row for row in earlier["rows"]}
+        fields = dict(earlier["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or no file of `backends` ({error!r}); remove it, or name another"
+            " --out"
+        ) from error
     differing = [name for name in _FACTS if earlier.get(name) != facts[name]]
     differing += [
         name
-        for name in sorted(earlier["config"].keys() | facts["config"].keys())
-        if name not in _FREE and earlier["config"].get(name) != facts["config"].get(name)
+        for name in sorted(fields.keys() | facts["config"].keys())
+        if name not in _FREE and fields.get(name) != facts["config"].get(name)
     ]
     if differing:
         raise ValueError(
             f"{path} is of another run, which differs in {', '.join(differing)}; name another --out"
         )
-    return {(row["target"], row["step"]): row for row in earlier["rows"]}
+    return rows
 
 
 def _is_done(row: dict | None, target: Target, kinds: list[str], breaks_down: bool) -> bool:

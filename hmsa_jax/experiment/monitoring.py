@@ -107,17 +107,27 @@ def prepare(experiment: Experiment, scored: pipeline.Source, plan: Plan) -> Prog
 def check_length(workdir: pathlib.Path, config: ml_collections.ConfigDict, length: Length) -> None:
     """Makes sure that a run is as long as it was when it began.
 
+    A run in steps is, and is told where it has another number of images.
+
     Raises:
       ValueError: its epochs have come to another number of steps meanwhile; or its record is
         damaged.
     """
     record = training_record.read(workdir)
-    if config.epochs and record is not None and record.length != length:
-        then = record.length
+    if record is None or record.length == length:
+        return
+    then = record.length
+    if config.epochs:
         raise ValueError(
             f"{workdir} began with epochs={config.epochs:g} of {then.images} images,"
             f" {then.steps} steps, but data.train_split has {length.images} images now, which would"
             f" make {length.steps}; bring those images back, or name another --workdir"
+        )
+    if then.images != length.images:
+        tell(
+            f"{workdir} began with {then.images} images of data.train_split, which has"
+            f" {length.images} now: from here on crops come in another order.",
+            style="yellow",
         )
 
 

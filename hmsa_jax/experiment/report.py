@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -215,7 +216,8 @@ def after_training(workdir: pathlib.Path, first_config: Callable[[], ConfigDict]
         return
     out = workdir / NAME
     images = IMAGES if jax.process_count() == 1 else 0
-    again = f"`python main.py report --workdir={workdir}` makes it."
+    command = f"`python main.py report {shlex.quote(f'--workdir={workdir}')}`"
+    again = f"{command} makes it."
     try:
         if _is_newest(out, workdir):
             tell(f"The page of the run: {out}")
@@ -226,7 +228,7 @@ def after_training(workdir: pathlib.Path, first_config: Callable[[], ConfigDict]
         ):
             report([workdir], out, first_config=first_config(), overrides={}, images=images)
         if not images:
-            tell(f"`python main.py report --workdir={workdir}` adds images.")
+            tell(f"{command} adds images.")
     except KeyboardInterrupt as interrupt:
         tell(str(interrupt), "yellow")
     except Exception as error:  # whatever it is: the training has ended well

@@ -88,8 +88,7 @@ class PredictedImages(WorkRecord):
 
     def done(self) -> dict[str, Predicted]:
         """The images that are done, by any process, by id."""
-        lines = [Predicted(**line) for line in self.lines()]
-        return {line.id: line for line in lines}
+        return {line.id: line for line in self.lines(Predicted)}
 
     def write(self, record: Record, prediction: ImagePrediction) -> Predicted:
         """Writes all files of an image; several threads may do so at once.

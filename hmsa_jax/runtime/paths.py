@@ -6,7 +6,10 @@ import re
 from hmsa_jax.runtime import storage
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_IN_BUCKETS = "--workdir, --out and --images of predict and autolabel, data.cache_dir, init_from"
+_IN_BUCKETS = (
+    "--workdir, --images and --out of predict and autolabel, --out of report and build-data,"
+    " --browse of check-data, data.cache_dir, init_from"
+)
 
 
 def local_path(text: str, name: str) -> pathlib.Path:

@@ -2,14 +2,16 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from hmsa_jax.runtime import files, storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.locks import occupied
+
+_Item = TypeVar("_Item")
 
 
 class WorkRecord:
@@ -60,11 +62,24 @@ class WorkRecord:
     def __exit__(self, *exception: object) -> None:
         self._open.close()
 
-    def lines(self) -> list[dict[str, Any]]:
-        """The lines of all processes."""
-        names = storage.names(self.directory, f"{self._done}-")
-        paths = [self.directory / name for name in names if name.endswith(".jsonl")]
-        return [json.loads(line) for path in paths for line in _whole_lines(path)]
+    def lines(self, make: Callable[..., _Item]) -> list[_Item]:
+        """What the lines of all processes make, given their keys.
+
+        Raises:
+          ValueError: one is damaged.
+        """
+        found = []
+        for name in storage.names(self.directory, f"{self._done}-"):
+            path = self.directory / name
+            for number, line in enumerate(_whole_lines(path) if path.suffix == ".jsonl" else (), 1):
+                try:
+                    found.append(make(**json.loads(line)))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(
+                        f"{path} is damaged in line {number} ({error}); remove the line, and what"
+                        " it was of is done again"
+                    ) from error
+        return found
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Puts on record that an item is done."""

@@ -89,7 +89,7 @@ def steps_in(directory: pathlib.Path) -> list[int]:
 def remove_unfinished(directory: pathlib.Path) -> None:
     """Removes what a killed process left of checkpoints on a disk, while no other writes there.
 
-    In a bucket that has the name of a checkpoint, and could be one that was copied from a disk.
+    In a bucket that has the name of a checkpoint, and could be a copy that is under way.
     """
     if storage.is_remote(directory) or not directory.is_dir():
         return

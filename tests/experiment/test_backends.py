@@ -93,6 +93,13 @@ def test_command_goes_on_with_part_of_the_rows(config, tmp_path, monkeypatch):
     path.unlink()  # what is compiled anew without one leaves none of before
     backends.backends(config, tmp_path, targets="cpu:1", steps="train")
     assert not told.exists()
+    for damaged in ("{}", "[]", '{"rows": ['):
+        path.write_text(damaged)
+        with pytest.raises(
+            ValueError, match=r"backends\.json is damaged, or no file of `backends`"
+        ):
+            backends.backends(config, tmp_path, targets="cpu:1", steps="train")
+        assert path.read_text() == damaged
 
 
 def test_killed_compiler_is_a_row_with_a_hint(config, tmp_path, monkeypatch):

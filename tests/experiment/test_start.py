@@ -151,7 +151,7 @@ def test_the_best_checkpoint_is_chosen_by_what_is_evaluated(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_epochs_are_counted_in_images(config, tmp_path):
+def test_epochs_are_counted_in_images(config, tmp_path, capsys):
     """Of one image; and a run that began keeps its number of steps."""
     config.steps, config.epochs = 0, 7.9
     with pytest.raises(ValueError, match=r"epochs is 7\.9, which is less than a step: .* 1 images"):
@@ -159,6 +159,13 @@ def test_epochs_are_counted_in_images(config, tmp_path):
     config.epochs = 20.0
     plan = monitoring.length_of(config, 1)
     assert plan.steps == 2
+    config.steps, config.epochs = 2, 0.0  # a run in steps goes on all the same
+    other = monitoring.length_of(config, 7)
+    training_record.write(tmp_path, TrainingRecord(monitoring.length_of(config, 5)))
+    monitoring.check_length(tmp_path, config, other)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "began with 5 images of data.train_split, which has 7 now" in said
+    config.steps, config.epochs = 0, 20.0
     config.profile = "3:4"
     with pytest.raises(ValueError, match="profile is '3:4', but the run has 2 steps"):
         monitoring.length_of(config, 1)

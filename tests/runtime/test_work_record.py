@@ -20,10 +20,23 @@ def test_lines_of_all_processes_are_read_again_but_for_one_cut_short(tmp_path):
     with (out / "predicted-00000.jsonl").open("a") as file:
         file.write('{"id": "torn')
     with record(out) as work:
-        assert work.lines() == [{"id": "a0"}, {"id": "a1"}]
+        assert work.lines(dict) == [{"id": "a0"}, {"id": "a1"}]
         work.add({"id": "b"})
-        assert work.lines() == [{"id": "a0"}, {"id": "b"}, {"id": "a1"}]
+        assert work.lines(dict) == [{"id": "a0"}, {"id": "b"}, {"id": "a1"}]
     assert json.loads((out / "predict.json").read_text()) == SETTINGS
+
+
+@pytest.mark.parametrize("bad", ['{"id": "a0" "b"}', '["a0"]', "{}"])
+def test_a_damaged_line_is_named(tmp_path, bad):
+    def make(*, id):
+        return id
+
+    with record(tmp_path / "out") as work:
+        work.add({"id": "a0"})
+        path = tmp_path / "out" / "predicted-00001.jsonl"
+        path.write_text(f'{{"id": "a1"}}\n{bad}\n')
+        with pytest.raises(ValueError, match=r"predicted-00001\.jsonl is damaged in line 2 \("):
+            work.lines(make)
 
 
 def test_one_process_of_an_index_is_at_work(tmp_path):
