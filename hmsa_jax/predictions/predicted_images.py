@@ -13,14 +13,14 @@ from data.pixels import encode_image, encode_label
 from hmsa_jax.input.any_image import AnyImage
 from hmsa_jax.input.decoding import Record
 from hmsa_jax.predictions.image_prediction import ImagePrediction
-from hmsa_jax.report import pictures
+from hmsa_jax.report import charts, pictures
 from hmsa_jax.runtime import work_record
 from hmsa_jax.runtime.files import store
 from hmsa_jax.runtime.work_record import WorkRecord
 
 COMMAND = "predict"
 KINDS = ("mask", "color", "overlay", "probability", "scales")
-_LEGEND = "legend.png"
+_LEGEND = "legend.svg"
 _COLOURED = {"color", "overlay", "scales"}
 
 
@@ -50,7 +50,7 @@ class PredictedImages(WorkRecord):
         probability/ID.png      8-bit grey, 255 times the probability of the class
         scales/ID.png           what each scale says, and its share: white is 1
         shares/SCALE/ID.png     with them, the share of a scale at full size, 8-bit grey
-        legend.png              the colours of the classes
+        legend.svg              the colours of the classes
         predict.json            how all this was made
         predicted-PROCESS.jsonl what is done, one line an image
 
@@ -83,8 +83,8 @@ class PredictedImages(WorkRecord):
         self._values = np.arange(256, dtype=np.uint8)
         self._values[: len(label_spec.names)] = list(label_spec.class_values)
         if self._kinds & _COLOURED and process_index == 0:
-            legend = pictures.legend(label_spec.names, label_spec.palette)
-            store(directory / _LEGEND, _png(legend))
+            legend = charts.legend(label_spec.names, label_spec.palette)
+            store(directory / _LEGEND, legend.encode())
 
     def done(self) -> dict[str, Predicted]:
         """The images that are done, by any process, by id."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
@@ -170,7 +171,7 @@ def intervals(title: str, rows: Sequence[Interval], *, has_zero: bool = False) -
     values = ticks(min(known), max(known), 0.1)
     low, high = min(values[0], *known), max(values[-1], *known)
     names, notes = (
-        max(len(_shortened(t)) for t in texts) * _CHARACTER
+        max(_length(_shortened(t)) for t in texts) * _CHARACTER
         for texts in ([row.name for row in rows], [row.note for row in rows])
     )
     left, right = 16 + names + 12, _WIDTH - 24 - notes - (12 if notes else 0)
@@ -248,7 +249,7 @@ class _Percents:
         key: Sequence[tuple[str, Colour]],
     ):
         names, notes = (
-            max((len(text) for text in texts), default=0)
+            max((_length(text) for text in texts), default=0)
             for texts in ([_shortened(row.name) for row in rows], [row.note for row in rows])
         )
         self._left = 16 + max(names * _CHARACTER, 52)
@@ -283,7 +284,34 @@ class _Percents:
 
 def _shortened(name: str) -> str:
     """A name, or its beginning where it is so long that little is left for the bars."""
-    return name if len(name) <= _MOST_CHARACTERS else f"{name[: _MOST_CHARACTERS - 1]}…"
+    if _length(name) <= _MOST_CHARACTERS:
+        return name
+    while _length(name) >= _MOST_CHARACTERS:
+        name = name[:-1]
+    return f"{name}…"
+
+
+def _length(text: str) -> int:
+    """Characters of usual width; one of Chinese or Japanese takes two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def legend(names: Sequence[str], palette: Sequence[tuple[int, int, int]]) -> Markup:
+    """The classes in their colours, a line each.
+
+    Args:
+      names: of the classes.
+      palette: RGB of each.
+
+    Returns:
+      The text of an SVG file, in which names of any script are written.
+    """
+    drawing = Drawing("Classes", _WIDTH, _TOP + _ROW * len(names), is_headed=False)
+    entries = [
+        (name, f"#{r:02x}{g:02x}{b:02x}") for name, (r, g, b) in zip(names, palette, strict=True)
+    ]
+    _key(drawing, _ROW + 5, entries)
+    return drawing.to_svg()
 
 
 def _key(drawing: Drawing, y: float, entries: Iterable[tuple[str, Colour]]) -> None:

@@ -52,17 +52,6 @@ def errors(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarra
     return np.where(label < classes, np.where(label == prediction, 0, 255), 128).astype(np.uint8)
 
 
-def legend(names: Sequence[str], palette: Palette) -> np.ndarray:
-    """The classes in their colours, a line each, uint8 `[H, W, 3]`."""
-    font = ImageFont.load_default(_TEXT)
-    width = int(max(font.getlength(name) for name in names)) + 3 * _GAP + _LINE
-    picture = Image.new("RGB", (width, _GAP + (_LINE + _GAP) * len(names)), (_PAPER,) * 3)
-    draw = ImageDraw.Draw(picture)
-    for i, (name, colour) in enumerate(zip(names, palette, strict=True)):
-        _entry(draw, font, _GAP, _GAP + (_LINE + _GAP) * i, name, colour)
-    return np.asarray(picture)
-
-
 def grid(
     rows: Sequence[Sequence[tuple[str, np.ndarray | None]]],
     key: Mapping[str, tuple[int, int, int]] | None = None,

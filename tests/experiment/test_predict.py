@@ -1,6 +1,7 @@
 """`predict` on images of a user's own: masks, pictures, what cannot be read, going on."""
 
 import glob
+import html
 import json
 import os
 import pathlib
@@ -119,7 +120,10 @@ def test_every_kind_is_there_and_fits(predicted):
     shares = [read(predicted / "shares" / scale / "a.png").astype(int) for scale in ("0.5", "1")]
     assert np.abs(sum(shares) - 255).max() <= 1
     assert read(predicted / "scales" / "a.png").shape[2] == 3
-    assert read(predicted / "legend.png").shape[2] == 3
+    legend = (predicted / "legend.svg").read_text()
+    for name, rgb in zip(SPEC.names, SPEC.palette, strict=True):
+        assert f">{html.escape(name)}<" in legend
+        assert "#" + bytes(rgb).hex() in legend
     assert json.loads((predicted / "predict.json").read_text())["protocol"] == (
         "hierarchical (0.5, 1)"
     )

@@ -120,3 +120,23 @@ def test_intervals_lie_where_the_scale_says_and_points_beside_them():
     assert dots == [across(1.5), across(2.5), across(-1.0)]
     texts = [e.text for e in root.iter(f"{SVG}text")]
     assert {"a", "<b>", "holds"} <= set(texts)
+
+
+@pytest.mark.parametrize("name", ["歩行者用道路標識", "歩行者用道路標識" * 5, "a" * 60])
+def test_names_of_wide_characters_stay_on_the_chart(name):
+    for svg in (
+        charts.bars("t", ["a"], [charts.Row(name, [50.0])]),
+        charts.intervals("t", [charts.Interval(name, 1.0, (0.5, 1.5))]),
+    ):
+        texts = [each for each in ET.fromstring(svg).iter(f"{SVG}text") if each.text]
+        (shown,) = [each for each in texts if each.text.rstrip("…") in name and each.text != "a"]
+        wide = sum(ord(c) > 0x3000 for c in shown.text)
+        pixels = 13 * wide + 6 * (len(shown.text) - wide)
+        assert shown.get("text-anchor") == "end"
+        assert pixels <= float(shown.get("x")) + 8 < 320
+
+
+def test_a_legend_names_each_colour():
+    legend = ET.fromstring(charts.legend(("道路", "<sky>"), ((10, 20, 30), (255, 255, 255))))
+    assert [each.text for each in legend.iter(f"{SVG}text")] == ["道路", "<sky>"]
+    assert [each.get("fill") for each in legend.iter(f"{SVG}rect")][-2:] == ["#0a141e", "#ffffff"]

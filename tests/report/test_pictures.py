@@ -19,16 +19,6 @@ def test_a_class_has_its_colour_and_no_class_is_black():
     assert np.abs(pictures.overlay(image, label, PALETTE) - half).max() <= 0.5
 
 
-def test_a_legend_has_a_line_for_each_class():
-    legend = pictures.legend(
-        ("road", "a [class] with a long name, \N{LATIN SMALL LETTER SHARP S}"), PALETTE
-    )
-    assert legend.dtype == np.uint8
-    for colour in PALETTE:
-        assert (legend == colour).all(-1).sum() > 300
-    assert legend.shape[1] > pictures.legend(("road", "sky"), PALETTE).shape[1]
-
-
 def test_a_grid_shows_every_picture_below_its_title():
     image = np.full((30, 40, 3), (9, 99, 199), np.uint8)
     grey = np.full((30, 40), 77, np.uint8)
