@@ -632,7 +632,12 @@ FIELDS: dict[str, Field] = {
             "hierarchical:0.5,1,2",
             "hierarchical:0.25,0.5,1,2",
         ),
-        tuple_of(str, lambda: protocol.expected(), _are_protocols, separator=r",(?=\s*[^\W\d])"),
+        tuple_of(
+            str,
+            lambda: f"a tuple of strings {protocol.expected()}",
+            _are_protocols,
+            separator=r",(?=\s*[^\W\d])",
+        ),
         "What an evaluation compares: methods and their scales. 'single' predicts at scale 1,"
         " 'average' and 'max' combine scales without attention, 'hierarchical' and 'explicit' with"
         " the attention of that name. Those that the network has no attention for are left out.",

@@ -62,7 +62,7 @@ def of_prediction(text: str | None, config: ConfigDict) -> Protocol:
     if text is None:
         method = ATTENTIONS.get(attention).default_fusion
         return Protocol(method, fixed_scales(method, config) or (0.5, 1.0, 2.0))
-    protocol = protocol_lib.parse(text)
+    protocol = protocol_lib.parse(text, "--protocol")
     if protocol.fusion.attention not in (None, attention):
         raise ValueError(
             f"--protocol is {text}, but the run's model.attention is {attention!r}; name"

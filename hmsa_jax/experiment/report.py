@@ -32,7 +32,7 @@ from hmsa_jax.training import training_record
 
 NAME = "report.html"
 IMAGES = 24
-_FLAG = "--workdir"
+_FLAG, _PROTOCOL = "--workdir", "--protocol"
 
 
 def report(
@@ -166,7 +166,7 @@ def _protocol(runs: Sequence[ScoredRun], text: str | None) -> str | None:
         name for name in scored[0].protocols if all(name in each.protocols for each in scored)
     ]
     if text is not None:
-        name = protocol_lib.parse(text).name
+        name = protocol_lib.parse(text, _PROTOCOL).name
         if name not in common:
             raise ValueError(
                 f"--protocol is {text}, by which not all was scored; name one of:"

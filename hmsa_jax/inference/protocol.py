@@ -159,20 +159,24 @@ def text_of(scale: float) -> str:
 
 
 def expected() -> str:
-    """What the field `evaluate.protocols` may hold, in words."""
+    """What a string of `evaluate.protocols` may be, in words."""
     methods = {name: fusion.FUSIONS.get(name) for name in fusion.FUSIONS.names()}
     alone = [repr(name) for name, method in methods.items() if method.takes_one_scale]
     selective = [repr(name) for name, method in methods.items() if method.is_selective]
     return (
-        "a tuple of strings METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of"
+        "METHOD:SCALES, like 'hierarchical:0.5,1,2', with METHOD one of"
         f" {tuple(methods)}, scale 1 among the scales and none twice"
         f" ({', '.join(alone)} alone takes none); of {', '.join(selective)} a highest scale above 1"
         " may be seen through a window of 1 to 100 % of the pixels: 'hierarchical:0.5,1,2@50%'"
     )
 
 
-def parse(text: str) -> Protocol:
+def parse(text: str, name: str = "a protocol") -> Protocol:
     """Reads `METHOD:SCALES`, or `single`.
+
+    Args:
+      text: as the user wrote it.
+      name: of the flag, as the user spells it.
 
     Raises:
       ValueError: it is no such text.
@@ -200,7 +204,7 @@ def parse(text: str) -> Protocol:
         possible = fusion.FUSIONS.get(method).is_selective and max(scales) > 1
         possible = possible and re.fullmatch(r"[1-9]\d?%|100%", percent) is not None
     if not possible:
-        raise ValueError(f"protocol {text!r}: expected {expected()}")
+        raise ValueError(f"{name} is {text!r}; expected {expected()}")
     return Protocol(method, tuple(scales), percent=int(percent[:-1]) if at else 100)
 
 

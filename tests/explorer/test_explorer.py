@@ -166,7 +166,7 @@ def test_what_cannot_be_asked_of_a_look_is_said(client, seen, address, status, w
         (b"", "", 400, "the file is empty"),
         (b"x" * (2**20 + 1), "", 413, "the file is larger; expected a picture of at most 1 MiB"),
         (a_picture(400, 400)[1], "", 413, "0.2 megapixels"),
-        (a_picture()[1], "protocol=hierarchical:2", 400, "expected a tuple of strings"),
+        (a_picture()[1], "protocol=hierarchical:2", 400, "expected METHOD:SCALES, like"),
         (a_picture()[1], "protocol=explicit:0.5,1", 400, "hierarchical"),
         (a_picture()[1], "protocol=average:1,300", 400, "scales are [300.0]; expected some of"),
     ],

@@ -91,7 +91,7 @@ def test_bad_protocols_are_refused_and_named(text):
 
 def test_several_protocols_keep_their_order():
     assert parse_all(["max:1,2", "single"]) == (Protocol("max", (1, 2)), Protocol("single", (1,)))
-    with pytest.raises(ValueError, match="protocol 'median'"):
+    with pytest.raises(ValueError, match="a protocol is 'median'; expected METHOD:SCALES"):
         parse_all(("single", "median"))
 
 
