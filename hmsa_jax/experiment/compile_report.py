@@ -198,7 +198,7 @@ def _read(row: dict[str, Any], executable: jax.stages.Compiled, target: Target) 
         for kind, traffic in sorted(compiled.collectives_of(text).items())
     }
     # Of a program that is little optimised the compiler models a time that it will not reach.
-    level = jax.config.jax_optimization_level  # type: ignore[attr-defined]
+    level = jax.config.values["jax_optimization_level"]
     if target.platform == "tpu" and level != "O1":
         seconds = modelled_seconds(executable)
         if seconds is not None:
