@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _ROWS, _COLUMNS = 1, 2
+_LARGEST_MATRIX = 2**24  # numbers: of 2048 to 8192 columns; it is traced for any platform
 
 
 # Jitted so that a network traces each shape once.
@@ -59,7 +60,7 @@ def _resize_axis(x: jax.Array, axis: int, target: int) -> jax.Array:
         combine = functools.partial(_enlarge, axis=axis, factor=target // source)
     else:
         combine = functools.partial(_interpolate, axis=axis, target=target)
-    if axis == _COLUMNS:
+    if axis == _COLUMNS and source * target <= _LARGEST_MATRIX:
         return jax.lax.platform_dependent(
             x, tpu=functools.partial(_multiply, target=target), default=combine
         )
@@ -149,10 +150,15 @@ def _multiply(x: jax.Array, target: int) -> jax.Array:
 
 
 def _has_exact_taps(x: jax.Array, size: tuple[int, ...]) -> bool:
-    """Whether bfloat16 is enlarged along both axes by powers of two, whose taps it holds."""
-    ratios = [divmod(target, source) for target, source in zip(size, x.shape[1:3], strict=True)]
+    """Whether bfloat16 is enlarged along both axes by powers of two, whose taps it holds.
+
+    And no axis is so long that its matrix is too large.
+    """
+    axes = list(zip(size, x.shape[1:3], strict=True))
+    ratios = [divmod(target, source) for target, source in axes]
     powers = all(rest == 0 and 1 < factor == factor & -factor for factor, rest in ratios)
-    return x.dtype == jnp.bfloat16 and powers
+    small = all(target * source <= _LARGEST_MATRIX for target, source in axes)
+    return x.dtype == jnp.bfloat16 and powers and small
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))

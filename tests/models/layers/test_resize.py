@@ -133,3 +133,17 @@ def test_only_a_tpu_multiplies_by_matrices(platform, dtype, target, whole_rows, 
     x = jax.ShapeDtypeStruct((1, 8, 12, 3), dtype)
     traced = jax.jit(lambda x: resize_bilinear(x, target, whole_rows=whole_rows)).trace(x)
     assert traced.lower(lowering_platforms=(platform,)).as_text().count("dot_general") == count
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("columns", [(8192, 2048), (35_000, 70_000)])
+def test_no_matrix_is_made_for_what_is_very_long(monkeypatch, dtype, columns):
+    """As of a panorama in tiles, whose matrix of columns would take gigabytes."""
+    made = []
+    monkeypatch.setattr(
+        resize, "_matrix", lambda *sides: made.append(sides) or np.zeros(sides[::-1])
+    )
+    source, target = columns
+    x = jax.ShapeDtypeStruct((1, 2, source, 1), dtype)
+    jax.eval_shape(lambda x: resize_bilinear.__wrapped__(x, (4, target), whole_rows=True), x)
+    assert made == []
