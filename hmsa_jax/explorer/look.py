@@ -11,6 +11,7 @@ from hmsa_jax.experiment import protocols
 from hmsa_jax.experiment.run import Run
 from hmsa_jax.inference.protocol import ByScale, Protocol, ProtocolOutput
 
+_LEAST = 32
 _STEP = 256  # sides of canvases are multiples, so that pictures of like sizes share a program
 _FEW = 1e-6  # of a share that counts as none
 
@@ -18,11 +19,19 @@ _FEW = 1e-6  # of a share that counts as none
 def canvas_of(size: tuple[int, int]) -> tuple[int, int]:
     """Rows and columns of the canvas on which a picture of that size is looked at.
 
-    >>> canvas_of((480, 640))
-    (512, 768)
+    A short side is filled up to a power of two, so that a thin picture has not many times as many
+    pixels then.
+
+    >>> canvas_of((480, 640)), canvas_of((8, 70000))
+    ((512, 768), (32, 70144))
     """
-    rows, columns = (-(-side // _STEP) * _STEP for side in size)
-    return rows, columns
+
+    def filled_up(side: int) -> int:
+        return (
+            max(1 << (side - 1).bit_length(), _LEAST) if side < _STEP else -(-side // _STEP) * _STEP
+        )
+
+    return filled_up(size[0]), filled_up(size[1])
 
 
 @dataclasses.dataclass(frozen=True)

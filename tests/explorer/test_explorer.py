@@ -247,7 +247,8 @@ def test_old_looks_make_room_and_say_so(run):
 
 
 def test_canvases_are_shared_by_like_sizes():
-    assert canvas_of((1, 256)) == (256, 256)
+    assert canvas_of((1, 256)) == (32, 256)
+    assert canvas_of((33, 129)) == (64, 256)
     assert canvas_of((257, 256)) == (512, 256)
 
 
