@@ -43,7 +43,7 @@ def test_all_that_a_user_names(name, picture, tmp_path):
     assert [record["id"] for record in records] == [f"p{name}"]
     assert records[0]["image"] == picture
 
-    images, origin = unlabelled_images.open_images(str(source / "images"), out, config=None)
+    images, origin = unlabelled_images.open_images(str(source / "images"), out, data=None)
     assert [record["id"] for record in images] == [f"train/p{name}"]
     assert origin == str(source / "images")
 

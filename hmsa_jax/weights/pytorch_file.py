@@ -129,6 +129,12 @@ def _read_zip(file: BinaryIO) -> StateDict:
     with zipfile.ZipFile(reader) as archive:
         reader.most = left
         root = _root(archive)
+        length = archive.getinfo(f"{root}data.pkl").file_size
+        if inert_pickle.MAX_BYTES < length <= left:
+            raise _Unreadable(
+                f"has a pickle of {length} bytes, expected {inert_pickle.MAX_BYTES} at most;"
+                f" {_SAVE_AGAIN}"
+            )
         pickled = _record(archive, f"{root}data.pkl", inert_pickle.MAX_BYTES)
         found = _state_dict(load(inert_pickle.Pickles(io.BytesIO(pickled)))[0])
 
@@ -167,13 +173,8 @@ def _record(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
         raise _Unreadable(_DAMAGED) from None
     if info.compress_type != zipfile.ZIP_STORED:
         raise _Unreadable(f"has compressed records, which PyTorch never writes; {_SAVE_AGAIN}")
-    if info.compress_size != info.file_size:
+    if info.file_size > most or info.compress_size != info.file_size:
         raise _Unreadable(f"is damaged: the size of its record {name!r:.60} cannot be")
-    if info.file_size > most:
-        raise _Unreadable(
-            f"has {info.file_size} bytes in its record {name!r:.60}, expected {most} at most;"
-            f" {_SAVE_AGAIN}"
-        )
     return archive.read(info)
 
 

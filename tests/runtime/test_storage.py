@@ -166,8 +166,8 @@ def test_a_record_of_work_goes_on(remote, quick_leases):
                 pass
     with WorkRecord(remote, "paint", "painted", {"colour": "red"}, process_index=1) as record:
         record.add({"id": "d"})
-        assert [line["id"] for line in record.lines()] == ["a", "b", "c"]
-    assert [line["id"] for line in record.lines()] == ["a", "b", "c", "d"]
+        assert [line["id"] for line in record.lines(dict)] == ["a", "b", "c"]
+    assert [line["id"] for line in record.lines(dict)] == ["a", "b", "c", "d"]
     with pytest.raises(ValueError, match="colour: 'red' there, 'blue' here"):
         work_record.check(remote, "paint", {"colour": "blue"})
     with pytest.raises(ValueError, match="holds other files"):
