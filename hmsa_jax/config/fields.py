@@ -518,8 +518,8 @@ FIELDS: dict[str, Field] = {
     "optimizer.ema_decay": Field(
         0.0,
         _BELOW_ONE,
-        "Decay of a moving average of the weights, which is evaluated and used in their place; 0.0"
-        " for none.",
+        "Decay of a moving average of the weights and the running statistics of BatchNorm, which is"
+        " evaluated and used in their place; 0.0 for none.",
     ),
     "mesh.data": Field(
         -1,

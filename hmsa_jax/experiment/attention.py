@@ -123,7 +123,7 @@ def _score(
     counted = score_batches(
         step,
         state.eval_params,
-        state.batch_stats,
+        state.eval_batch_stats,
         batches,
         dict.fromkeys(controls.BATCH, sharding.whole_images(mesh)),
         images=len(scored),

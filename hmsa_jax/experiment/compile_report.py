@@ -169,9 +169,12 @@ def evaluation_program(experiment: Experiment, images_per_device: int) -> Progra
     return Program(
         step=experiment.evaluation_step(),
         useful=experiment.without_recomputation().evaluation_step(),
-        arguments=(state.eval_params, state.batch_stats, batch),
+        arguments=(state.eval_params, state.eval_batch_stats, batch),
         images=images,
-        run=lambda step, state, batch: (state, step(state.eval_params, state.batch_stats, batch)),
+        run=lambda step, state, batch: (
+            state,
+            step(state.eval_params, state.eval_batch_stats, batch),
+        ),
     )
 
 

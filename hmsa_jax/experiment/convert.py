@@ -164,7 +164,7 @@ def convert_to(
     state = jax.device_get(state)
     tensors = pretrained.export(
         state.eval_params,
-        state.batch_stats,
+        state.eval_batch_stats,
         experiment.architecture,
         updates=step * len(config.objective.scales),
     )

@@ -95,7 +95,7 @@ def evaluate(
     with restored(config, workdir, step, label_spec, scored) as (experiment, state):
         score = prepare(experiment, scored)
         hosts.wait_for_all("evaluation", config.mesh.wait_minutes)
-        evaluation = score(state.eval_params, state.batch_stats, lambda batches: False)
+        evaluation = score(state.eval_params, state.eval_batch_stats, lambda batches: False)
         report(config, workdir, evaluation, state)
         return dict(evaluation.confusions.totals)
 
@@ -231,7 +231,7 @@ def report(
 
 def facts(config: ml_collections.ConfigDict, state: TrainState) -> dict[str, Any]:
     """What scores depend on besides what is scored, as JSON has it."""
-    weights = jax.device_get((state.eval_params, state.batch_stats))
+    weights = jax.device_get((state.eval_params, state.eval_batch_stats))
     return {
         "split": f"{config.data.name}/{config.data.eval_split}",
         "step": int(jax.device_get(state.step)),

@@ -85,7 +85,7 @@ class ImageWork:
         return dict(zip(times, of_first, strict=True))
 
     def _weights(self) -> tuple[dict, dict]:
-        return self.state.eval_params, self.state.batch_stats
+        return self.state.eval_params, self.state.eval_batch_stats
 
     def _images(self) -> np.ndarray:
         """Random ones, the same in all processes."""

@@ -115,7 +115,7 @@ def _compare(
     counted = score_source(
         step,
         state.eval_params,
-        state.batch_stats,
+        state.eval_batch_stats,
         scored,
         experiment.mesh,
         protocols=[subset.name for subset in subsets],

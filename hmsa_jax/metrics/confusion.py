@@ -1,5 +1,6 @@
 """Confusion matrix, and the scores that follow from it."""
 
+import functools
 import math
 
 import jax
@@ -14,8 +15,9 @@ _EXACT = 2**24  # whole numbers up to here are exact in float32
 def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
     """Counts the pixels of each image by label and prediction.
 
-    The counts are a product of one-hot matrices. It is computed in float32 for pieces of an image
-    that are small enough to be counted exactly; their counts are summed as integers.
+    On accelerators the counts are a product of one-hot matrices. It is computed in float32 for
+    pieces of an image that are small enough to be counted exactly; their counts are summed as
+    integers. On a CPU each pixel is added to its count.
 
     Args:
       labels: `[B, H, W]` integers; a pixel whose label is not below `classes` is not counted.
@@ -25,6 +27,26 @@ def confusion_matrices(labels: jax.Array, predictions: jax.Array, classes: int) 
     Returns:
       int32 `[B, classes, classes]`; row: label, column: prediction.
     """
+    return jax.lax.platform_dependent(
+        labels,
+        predictions,
+        cpu=functools.partial(_by_additions, classes=classes),
+        default=functools.partial(_by_products, classes=classes),
+    )
+
+
+def _by_additions(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
+    def count(labels: jax.Array, predictions: jax.Array) -> jax.Array:
+        pairs = labels.astype(jnp.int32) * classes + predictions
+        are_classes = [(values >= 0) & (values < classes) for values in (labels, predictions)]
+        pairs = jnp.where(are_classes[0] & are_classes[1], pairs, classes**2)  # which is no count
+        counts = jnp.zeros(classes**2, jnp.int32)
+        return counts.at[pairs.ravel()].add(1, mode="drop").reshape(classes, classes)
+
+    return jax.vmap(count)(labels, predictions)
+
+
+def _by_products(labels: jax.Array, predictions: jax.Array, classes: int) -> jax.Array:
     batch, *size = labels.shape
     pixels = math.prod(size)
     pieces = -(-pixels // _EXACT)

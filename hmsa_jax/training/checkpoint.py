@@ -167,7 +167,7 @@ class RunWeights:
     Attributes:
       step: of the checkpoint.
       params: to evaluate: the moving average if the run has one.
-      batch_stats: BatchNorm's running statistics.
+      batch_stats: BatchNorm's running statistics, likewise.
     """
 
     step: int
@@ -189,7 +189,8 @@ def read_weights(run: pathlib.Path, field: str, step: int | None = None) -> RunW
     """
 
     def of_network(stored: dict) -> tuple[str, str]:
-        return ("ema_params" if stored.get("ema_params") else "params", "batch_stats")
+        params = "ema_params" if stored.get("ema_params") else "params"
+        return (params, "ema_batch_stats" if stored.get("ema_batch_stats") else "batch_stats")
 
     reading = checkpoint_reading.read(run, field, step, choose=of_network)
     params, batch_stats = (reading.tree[name] for name in of_network(reading.tree))
@@ -216,10 +217,16 @@ def restore(
     """
     wanted = integrity.by_name(like)
 
+    def completed(stored: dict) -> dict:
+        """In checkpoints of earlier versions only parameters have a moving average."""
+        if like.ema_batch_stats is None or stored.get("ema_batch_stats"):
+            return stored
+        return stored | {"ema_batch_stats": stored.get("batch_stats")}
+
     def check(found: int, stored: dict) -> None:
         there, here = (
             {name: _described(x) for name, x in arrays.items()}
-            for arrays in (integrity.by_name(stored), wanted)
+            for arrays in (integrity.by_name(completed(stored)), wanted)
         )
         differing = [
             f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
@@ -235,7 +242,7 @@ def restore(
             )
 
     reading = checkpoint_reading.read(run, field, step, check=check)
-    arrays = integrity.by_name(reading.tree)
+    arrays = integrity.by_name(completed(reading.tree))
     leaves = [put_equal(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), reading.step
 
@@ -281,6 +288,9 @@ def with_weights(state: TrainState, params: dict, batch_stats: dict) -> TrainSta
         params=put(params, state.params),
         batch_stats=put(batch_stats, state.batch_stats),
         ema_params=None if state.ema_params is None else put(params, state.ema_params),
+        ema_batch_stats=(
+            None if state.ema_batch_stats is None else put(batch_stats, state.ema_batch_stats)
+        ),
     )
 
 

@@ -274,7 +274,9 @@ class Monitor:
         if not self._plan.pictures:
             return
         if draw is not None:
-            drawn = draw(state.eval_params, state.batch_stats, lambda: self._preemption.requested)
+            drawn = draw(
+                state.eval_params, state.eval_batch_stats, lambda: self._preemption.requested
+            )
             self._writer.show(step, {f"pictures/{name}": picture for name, picture in drawn})
         # Else collectives of the next step would wait, and not as long.
         hosts.wait_for_all(f"pictures of step {step}", self._plan.wait_minutes)
@@ -285,16 +287,15 @@ class Monitor:
         Raises:
           Stopped: a signal came, to whichever process; in all of them.
         """
-        weights = {"": state.eval_params}
+        weights = {"": (state.eval_params, state.eval_batch_stats)}
         if self._plan.without_average:
-            weights[_WITHOUT_AVERAGE] = state.params
+            weights[_WITHOUT_AVERAGE] = (state.params, state.batch_stats)
         return {
             name: scoring(
-                params,
-                state.batch_stats,
+                *of_name,
                 LastStep(self._preemption, _BATCHES_AHEAD, f"evaluation {step} {name}").is_reached,
             )
-            for name, params in weights.items()
+            for name, of_name in weights.items()
         }
 
     def _wait_for_programs(self, step: int) -> Programs:

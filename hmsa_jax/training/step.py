@@ -127,13 +127,15 @@ def make_train_step(
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             norm = optax.global_norm(grads)
-            average = _moved(state.ema_params, params, ema_decay)
+            ema_params = _moved(state.ema_params, params, ema_decay)
+            ema_batch_stats = _moved(state.ema_batch_stats, batch_stats, ema_decay)
         successor = TrainState(
             params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
             step=state.step + jnp.int32(1),
-            ema_params=average,
+            ema_params=ema_params,
+            ema_batch_stats=ema_batch_stats,
         )
         return successor, {"loss": loss, **terms, "grad_norm": norm}
 
@@ -160,7 +162,7 @@ def _parts(x: jax.Array, count: int, mesh: Mesh) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, accumulated_image_rows(mesh))
 
 
-def _moved(average: dict | None, params: dict, decay: float) -> dict | None:
+def _moved(average: dict | None, values: dict, decay: float) -> dict | None:
     if average is None:
         return None
-    return jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, average, params)
+    return jax.tree.map(lambda a, x: decay * a + (1 - decay) * x, average, values)

@@ -1,5 +1,7 @@
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,7 +19,25 @@ def test_confusion_matrix_by_hand():
     np.testing.assert_array_equal(got, CONFUSION)
 
 
-def test_confusion_matrix_counts_every_labelled_pixel():
+@pytest.fixture(params=["_by_additions", "_by_products"])
+def count(request):
+    """The confusion matrix of all images, in the form of a CPU and in that of accelerators."""
+    form = jax.jit(getattr(confusion, request.param), static_argnums=2)
+    return lambda *arguments: form(*arguments).sum(0)
+
+
+def test_a_cpu_makes_no_one_hot_matrices():
+    images = jax.ShapeDtypeStruct((2, 64, 96), jnp.uint8)
+    traced = jax.jit(lambda x, y: confusion.confusion_matrices(x, y, 7)).trace(images, images)
+    texts = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda", "tpu")}
+    assert {p: text.count("dot_general") for p, text in texts.items()} == {
+        "cpu": 0,
+        "cuda": 1,
+        "tpu": 1,
+    }
+
+
+def test_confusion_matrix_counts_every_labelled_pixel(count):
     rng = np.random.default_rng(0)
     classes = 7
     labels = rng.choice([*range(classes), classes, 200, 255], (3, 61, 83)).astype(np.uint8)
@@ -26,26 +46,26 @@ def test_confusion_matrix_counts_every_labelled_pixel():
     pairs = labels[valid].astype(int) * classes + predictions[valid]
     expected = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     np.testing.assert_array_equal(
-        confusion.confusion_matrix(labels, predictions, classes), expected
+        count(jnp.asarray(labels), jnp.asarray(predictions), classes), expected
     )
 
 
-def test_large_counts_are_exact():
+def test_large_counts_are_exact(count):
     """Summed over images in float32, the last pixel would be lost."""
     labels = np.zeros((17, 1024, 1024), np.uint8)
     labels[0, 0, 0] = 255
-    got = confusion.confusion_matrix(labels, np.zeros_like(labels), 1)
+    got = count(labels, np.zeros_like(labels), 1)
     assert got.item() == 17 * 2**20 - 1
 
 
-def test_an_image_beyond_the_whole_numbers_of_float32_is_counted_exactly():
+def test_an_image_beyond_the_whole_numbers_of_float32_is_counted_exactly(count):
     """4201 x 4201 pixels, nearly all of them of one class: beyond 2^24."""
     labels = np.zeros((1, 4201, 4201), np.uint8)
     labels[0, :10] = 255
     labels[0, -1, -3:] = 1
     predictions = np.zeros_like(labels)
     predictions[0, -1, -1] = 1
-    got = confusion.confusion_matrix(labels, predictions, 2)
+    got = count(labels, predictions, 2)
     np.testing.assert_array_equal(got, [[4201 * 4191 - 3, 0], [2, 1]])
 
 

@@ -1,5 +1,6 @@
 """What is saved, found damaged, passed over and read, of a state of a few arrays."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -22,10 +23,14 @@ ROOT = pathlib.Path(__file__).parents[2]
 SGD = optimizer.sgd(optimizer.poly_schedule(0.1, 1.0, 10), momentum=0.9, weight_decay=0.0)
 
 
-def a_state(mesh, width=300):
+def a_state(mesh, width=300, *, ema=False):
     values = np.arange(2 * width, dtype=np.float32).reshape(2, width)
     return initial_state(
-        {"layers": {0: values, 1: values + 1}}, {"mean": values[0]}, SGD, sharding.replicated(mesh)
+        {"layers": {0: values, 1: values + 1}},
+        {"mean": values[0]},
+        SGD,
+        sharding.replicated(mesh),
+        ema=ema,
     )
 
 
@@ -118,6 +123,28 @@ def test_what_is_saved_or_restored_can_be_donated(state, tmp_path):
 
 def expected_like(arrays):
     return jax.device_put(arrays, sharding.replicated(sharding.make_mesh(8, 1)))
+
+
+def test_averages_are_taken_and_statistics_without_one_as_they_are(tmp_path):
+    """In checkpoints of earlier versions parameters alone have a moving average."""
+    like = a_state(sharding.make_mesh(8, 1), ema=True)
+    average = dataclasses.replace(
+        plus(like, 0),
+        ema_params=plus(like.ema_params, 5),
+        ema_batch_stats=plus(like.ema_batch_stats, 7),
+    )
+    earlier = dataclasses.replace(average, ema_batch_stats=None)
+    for step, saved, shift in ((1, earlier, 0), (2, average, 7)):
+        with Checkpoints(tmp_path, keep=2) as checkpoints:
+            checkpoints.save(saved, step)
+        weights = checkpoint.read_weights(tmp_path, "--workdir")
+        assert weights.step == step
+        np.testing.assert_array_equal(weights.params["layers"]["0"][0], np.arange(300) + 5)
+        np.testing.assert_array_equal(weights.batch_stats["mean"], np.arange(300) + shift)
+        restored, _ = checkpoint.restore(tmp_path, "--workdir", like)
+        np.testing.assert_array_equal(restored.batch_stats["mean"], np.arange(300))
+        np.testing.assert_array_equal(restored.eval_batch_stats["mean"], np.arange(300) + shift)
+        np.testing.assert_array_equal(restored.eval_params["layers"][0][0], np.arange(300) + 5)
 
 
 def test_another_network_is_refused(state, tmp_path):

@@ -201,16 +201,22 @@ def test_bfloat16_keeps_float32_state_and_the_moving_average_lags_behind(
     """After one step the average is 3/4 the initial weights and 1/4 the new ones."""
     mesh = sharding.make_mesh(1, 1, jax.devices()[:1])
     last, metrics, _ = run(mesh, "bfloat16", 1, ARCHITECTURE, ema_decay=0.75)
-    leaves = jax.tree.leaves((last.params, last.batch_stats, last.ema_params))
-    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32")}
+    leaves = jax.tree.leaves(last)
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float32"), np.dtype("int32")}
     _, reference, _ = on_one_device
     np.testing.assert_allclose(metrics[0]["loss"], reference[0]["loss"], rtol=0.05)
 
     assert last.eval_params is last.ema_params
-    _, initial, _ = multiscale.initialize(ARCHITECTURE, dtype="float32", remat="none", seed=0)
-    for average, old, new in zip(
-        *map(jax.tree.leaves, (last.ema_params, initial, last.params)), strict=True
-    ):
+    _, initial, statistics = multiscale.initialize(
+        ARCHITECTURE, dtype="float32", remat="none", seed=0
+    )
+    assert last.eval_batch_stats is last.ema_batch_stats
+    of_all = (
+        (last.ema_params, last.ema_batch_stats),
+        (initial, statistics),
+        (last.params, last.batch_stats),
+    )
+    for average, old, new in zip(*map(jax.tree.leaves, of_all), strict=True):
         np.testing.assert_allclose(average, 0.75 * old + 0.25 * new, rtol=1e-5, atol=1e-7)
 
 
