@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 _ROWS, _COLUMNS = 1, 2
-_LARGEST_MATRIX = 2**24  # numbers: of 2048 to 8192 columns; it is traced for any platform
+_LARGEST_MATRIX = 2**24  # numbers: of 2048 to 8192 columns
 
 
 # Jitted so that a network traces each shape once.
@@ -145,7 +145,7 @@ def _interpolate(x: jax.Array, axis: int, target: int) -> jax.Array:
 
 def _multiply(x: jax.Array, target: int) -> jax.Array:
     """Any ratio, of columns, by a matrix `[target, columns]` of two taps a row."""
-    matrix = jnp.asarray(_matrix(x.shape[_COLUMNS], target), x.dtype)
+    matrix = _matrix(x.shape[_COLUMNS], target, x.dtype)
     return jnp.einsum("tw,bhwc->bhtc", matrix, x, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -164,36 +164,48 @@ def _has_exact_taps(x: jax.Array, size: tuple[int, ...]) -> bool:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _by_matrices(x: jax.Array, source: tuple[int, ...], target: tuple[int, ...]) -> jax.Array:
     """Both axes of `x` that `_has_exact_taps`, `source` being their sizes."""
-    of_rows, of_columns = map(_matrix, source, target)
-    return _multiply_both(x, of_rows, of_columns)
+    return _multiply_both(x, *_matrices(source, target, x.dtype))
 
 
 def _gradient_by_matrices(source, target, _, g):
-    of_rows, of_columns = map(_matrix, source, target)
+    of_rows, of_columns = _matrices(source, target, g.dtype)
     return (_multiply_both(g, of_rows.T, of_columns.T),)
 
 
 _by_matrices.defvjp(lambda x, *sizes: (_by_matrices(x, *sizes), None), _gradient_by_matrices)
 
 
-def _multiply_both(x: jax.Array, of_rows: np.ndarray, of_columns: np.ndarray) -> jax.Array:
+def _multiply_both(x: jax.Array, of_rows: jax.Array, of_columns: jax.Array) -> jax.Array:
     # Columns first, forward and backward: a product of bfloat16 with exact taps loses nothing, and
     # takes a sixth of what one of float32 does.
-    wide = jnp.einsum(
-        "tw,bhwc->bhtc", of_columns.astype(x.dtype), x, preferred_element_type=jnp.float32
-    )
-    wide = jnp.einsum(
-        "uh,bhtc->butc", of_rows.astype(np.float32), wide, precision=jax.lax.Precision.HIGHEST
-    )
+    wide = jnp.einsum("tw,bhwc->bhtc", of_columns, x, preferred_element_type=jnp.float32)
+    wide = jnp.einsum("uh,bhtc->butc", of_rows, wide, precision=jax.lax.Precision.HIGHEST)
     return wide.astype(x.dtype)
 
 
-def _matrix(source: int, target: int) -> np.ndarray:
-    """What enlarges an axis: `[target, source]`, two taps a row."""
+def _matrices(
+    source: tuple[int, ...], target: tuple[int, ...], dtype: jnp.dtype
+) -> tuple[jax.Array, jax.Array]:
+    """Those of rows, float32, and of columns, of this dtype."""
+    return (
+        _matrix(source[0], target[0], jnp.dtype("float32")),
+        _matrix(source[1], target[1], dtype),
+    )
+
+
+def _matrix(source: int, target: int, dtype: jnp.dtype) -> jax.Array:
+    """What enlarges an axis: `[target, source]`, two taps a row.
+
+    Made in the program, since constants of all platforms are in the programs of each.
+    """
     low, high, weight = _taps(source, target)
-    numbers = np.arange(source)
-    of_low = (numbers == low[:, None]) * (1 - weight[:, None])
-    return of_low + (numbers == high[:, None]) * weight[:, None]
+    numbers = jnp.arange(source, dtype=jnp.int32)
+
+    def tap(places: np.ndarray, values: np.ndarray) -> jax.Array:
+        values = jnp.asarray(values[:, None], dtype)
+        return jnp.where(numbers == places[:, None].astype(np.int32), values, 0)
+
+    return tap(low, 1 - weight) + tap(high, weight)
 
 
 def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

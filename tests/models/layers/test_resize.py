@@ -141,9 +141,20 @@ def test_no_matrix_is_made_for_what_is_very_long(monkeypatch, dtype, columns):
     """As of a panorama in tiles, whose matrix of columns would take gigabytes."""
     made = []
     monkeypatch.setattr(
-        resize, "_matrix", lambda *sides: made.append(sides) or np.zeros(sides[::-1])
+        resize,
+        "_matrix",
+        lambda source, target, dtype: made.append(source) or jnp.zeros((target, source)),
     )
     source, target = columns
     x = jax.ShapeDtypeStruct((1, 2, source, 1), dtype)
     jax.eval_shape(lambda x: resize_bilinear.__wrapped__(x, (4, target), whole_rows=True), x)
     assert made == []
+
+
+def test_programs_hold_no_matrices_as_constants():
+    """Neither those of TPUs nor, as StableHLO of all platforms has them, others."""
+    x = jax.ShapeDtypeStruct((1, 128, 512, 2), "float32")
+    traced = jax.jit(lambda x: resize_bilinear(x, (256, 2048))).trace(x)
+    for platform in ("cpu", "tpu"):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert len(text) < 100_000
