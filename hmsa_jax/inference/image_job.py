@@ -1,5 +1,6 @@
 """Work through images with a network: what is not done yet, until a signal stops it."""
 
+import collections
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent import futures
@@ -21,6 +22,8 @@ from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime.progress import Progress, tell
 
 _WRITERS = 4  # threads
+_MOST_WAITING = 2 * _WRITERS  # images that are written or will be, while devices go on
+_MOST_BYTES = 2**28  # of their predictions
 
 _Prediction = TypeVar("_Prediction")
 _Written = TypeVar("_Written")
@@ -137,7 +140,8 @@ def work_through(
       predict: given the images that are left, yields numbers and predictions of a batch; puts those
         that cannot be read into the dict, as `whole_images.image_batches` does.
       write: given the images that are left, a number and its prediction; called in threads.
-      record: takes what `write` returns, in order: only then an image is done.
+      record: takes what `write` returns, in order: only then an image is done. Meanwhile devices
+        look at further images.
 
     Returns:
       The images that cannot be read, a line each that says why.
@@ -148,8 +152,11 @@ def work_through(
     todo = Selection(source, left)
     unreadable: dict[int, ValueError] = {}
 
-    def write_one(index: int, prediction: _Prediction) -> _Written:
-        return write(todo, index, prediction)
+    waiting: collections.deque[tuple[futures.Future[_Written], int]] = collections.deque()
+
+    def record_first() -> None:
+        record(waiting.popleft()[0].result())
+        progress.advance()
 
     with (
         Progress(title, len(numbers), len(numbers) - len(todo)) as progress,
@@ -159,9 +166,13 @@ def work_through(
         if not len(todo):
             return []
         for indices, predictions in predict(todo, unreadable):
-            for written in pool.map(write_one, indices, predictions):
-                record(written)
-                progress.advance()
+            for index, prediction in zip(indices, predictions, strict=True):
+                size = sum(x.nbytes for x in jax.tree.leaves(prediction))
+                waiting.append((pool.submit(write, todo, index, prediction), size))
+                while len(waiting) > _MOST_WAITING or sum(n for _, n in waiting) > _MOST_BYTES:
+                    record_first()
             if preemption.requested_of_any():
                 break
+        while waiting:
+            record_first()
     return todo.describe(unreadable)

@@ -202,8 +202,8 @@ def _matrix(source: int, target: int, dtype: jnp.dtype) -> jax.Array:
     numbers = jnp.arange(source, dtype=jnp.int32)
 
     def tap(places: np.ndarray, values: np.ndarray) -> jax.Array:
-        values = jnp.asarray(values[:, None], dtype)
-        return jnp.where(numbers == places[:, None].astype(np.int32), values, 0)
+        here = numbers == places[:, None].astype(np.int32)
+        return jnp.where(here, jnp.asarray(values[:, None], dtype), 0)
 
     return tap(low, 1 - weight) + tap(high, weight)
 
