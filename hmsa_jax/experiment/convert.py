@@ -160,8 +160,11 @@ def convert_to(
     checkpoint_reading.find_step(workdir, "--workdir", step)
     experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
     run_directory.claim(workdir, config, label_spec)
-    state, step = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
+    like = (experiment.params, experiment.batch_stats)
+    on_all = sharding.replicated(experiment.mesh)
+    state = checkpoint.restore_network(workdir, "--workdir", like, on_all, step)
     state = jax.device_get(state)
+    step = int(state.step)
     tensors = pretrained.export(
         state.eval_params,
         state.eval_batch_stats,

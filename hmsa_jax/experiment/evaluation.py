@@ -153,8 +153,12 @@ def restored(
     experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))
     run_directory.claim(workdir, config, label_spec)
     with Preemption() as preemption, preemption.interrupting("Stopped; no score is written."):
-        state, _ = checkpoint.restore(workdir, "--workdir", experiment.initial_state(), step)
-        yield experiment, state
+        like = (experiment.params, experiment.batch_stats)
+        on_all = sharding.replicated(experiment.mesh)
+        yield (
+            experiment,
+            checkpoint.restore_network(workdir, "--workdir", like, on_all, step),
+        )
 
 
 def open_labelled(

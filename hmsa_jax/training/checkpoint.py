@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -168,11 +169,13 @@ class RunWeights:
       step: of the checkpoint.
       params: to evaluate: the moving average if the run has one.
       batch_stats: BatchNorm's running statistics, likewise.
+      are_averages: whether `params` are that.
     """
 
     step: int
     params: dict
     batch_stats: dict
+    are_averages: bool
 
 
 def read_weights(run: pathlib.Path, field: str, step: int | None = None) -> RunWeights:
@@ -193,8 +196,46 @@ def read_weights(run: pathlib.Path, field: str, step: int | None = None) -> RunW
         return (params, "ema_batch_stats" if stored.get("ema_batch_stats") else "batch_stats")
 
     reading = checkpoint_reading.read(run, field, step, choose=of_network)
-    params, batch_stats = (reading.tree[name] for name in of_network(reading.tree))
-    return RunWeights(reading.step, params, batch_stats)
+    names = of_network(reading.tree)
+    params, batch_stats = (reading.tree[name] for name in names)
+    return RunWeights(reading.step, params, batch_stats, names[0] == "ema_params")
+
+
+def restore_network(
+    run: pathlib.Path,
+    field: str,
+    like: tuple[dict, dict],
+    sharding: jax.sharding.Sharding,
+    step: int | None = None,
+) -> TrainState:
+    """The state to evaluate of a run's newest good checkpoint, or of the step `--step` names.
+
+    Args:
+      run: directory of the run.
+      field: how the user names it.
+      like: parameters and running statistics, which give shapes and dtypes.
+      sharding: of every array.
+      step: from `--step`.
+
+    Returns:
+      A state without that of the optimizer; of a moving average without the weights themselves.
+
+    Raises:
+      FileNotFoundError: the run has no such checkpoint.
+      ValueError: it is damaged, or all are; or it holds another network.
+    """
+    weights = read_weights(run, field, step)
+    stored = integrity.by_name({"params": weights.params, "batch_stats": weights.batch_stats})
+    own = {"params": like[0], "batch_stats": like[1]}
+    wanted = integrity.by_name(own)
+    _refuse_differing(run, weights.step, stored, wanted)
+    leaves = put_equal([stored[name] for name in wanted], sharding)
+    tree = jax.tree.unflatten(jax.tree.structure(own), leaves)
+    params, batch_stats = tree["params"], tree["batch_stats"]
+    number = put_equal(np.int32(weights.step), sharding)
+    if weights.are_averages:
+        return TrainState({}, {}, (), number, params, batch_stats)
+    return TrainState(params, batch_stats, (), number)
 
 
 def restore(
@@ -224,27 +265,32 @@ def restore(
         return stored | {"ema_batch_stats": stored.get("batch_stats")}
 
     def check(found: int, stored: dict) -> None:
-        there, here = (
-            {name: _described(x) for name, x in arrays.items()}
-            for arrays in (integrity.by_name(completed(stored)), wanted)
-        )
-        differing = [
-            f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
-            for name in sorted(there.keys() | here.keys())
-            if there.get(name) != here.get(name)
-        ]
-        if differing:
-            more = f"; and {len(differing) - _LISTED} more" if len(differing) > _LISTED else ""
-            raise ValueError(
-                f"checkpoint {found} of {run} does not fit this config's network and optimizer: "
-                + "; ".join(differing[:_LISTED])
-                + more
-            )
+        _refuse_differing(run, found, integrity.by_name(completed(stored)), wanted)
 
     reading = checkpoint_reading.read(run, field, step, check=check)
     arrays = integrity.by_name(completed(reading.tree))
     leaves = [put_equal(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), reading.step
+
+
+def _refuse_differing(
+    run: pathlib.Path, step: int, stored: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    there, here = (
+        {name: _described(x) for name, x in arrays.items()} for arrays in (stored, wanted)
+    )
+    differing = [
+        f"{name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    if differing:
+        more = f"; and {len(differing) - _LISTED} more" if len(differing) > _LISTED else ""
+        raise ValueError(
+            f"checkpoint {step} of {run} does not fit this config's network and optimizer: "
+            + "; ".join(differing[:_LISTED])
+            + more
+        )
 
 
 def start_from(

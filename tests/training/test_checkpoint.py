@@ -23,6 +23,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 SGD = optimizer.sgd(optimizer.poly_schedule(0.1, 1.0, 10), momentum=0.9, weight_decay=0.0)
 
 
+def a_mesh():
+    return sharding.make_mesh(8, 1)
+
+
 def a_state(mesh, width=300, *, ema=False):
     values = np.arange(2 * width, dtype=np.float32).reshape(2, width)
     return initial_state(
@@ -127,7 +131,7 @@ def expected_like(arrays):
 
 def test_averages_are_taken_and_statistics_without_one_as_they_are(tmp_path):
     """In checkpoints of earlier versions parameters alone have a moving average."""
-    like = a_state(sharding.make_mesh(8, 1), ema=True)
+    like = a_state(a_mesh(), ema=True)
     average = dataclasses.replace(
         plus(like, 0),
         ema_params=plus(like.ema_params, 5),
@@ -141,6 +145,14 @@ def test_averages_are_taken_and_statistics_without_one_as_they_are(tmp_path):
         assert weights.step == step
         np.testing.assert_array_equal(weights.params["layers"]["0"][0], np.arange(300) + 5)
         np.testing.assert_array_equal(weights.batch_stats["mean"], np.arange(300) + shift)
+        network = checkpoint.restore_network(
+            tmp_path, "--workdir", (like.params, like.batch_stats), sharding.replicated(a_mesh())
+        )
+        assert int(network.step) == step
+        assert network.eval_params is not network.params
+        assert network.opt_state == ()
+        np.testing.assert_array_equal(network.eval_params["layers"][0][0], np.arange(300) + 5)
+        np.testing.assert_array_equal(network.eval_batch_stats["mean"], np.arange(300) + shift)
         restored, _ = checkpoint.restore(tmp_path, "--workdir", like)
         np.testing.assert_array_equal(restored.batch_stats["mean"], np.arange(300))
         np.testing.assert_array_equal(restored.eval_batch_stats["mean"], np.arange(300) + shift)
@@ -153,8 +165,20 @@ def test_another_network_is_refused(state, tmp_path):
         r"does not fit this config's network and optimizer: batch_stats.mean is float32 \[300\]"
         r" there and float32 \[301\] here; .*; params.layers.0 is float32 \[2, 300\] there"
     )
+    other = a_state(a_mesh(), width=301)
     with pytest.raises(ValueError, match=expected):
-        checkpoint.restore(tmp_path, "--workdir", a_state(sharding.make_mesh(8, 1), width=301))
+        checkpoint.restore(tmp_path, "--workdir", other)
+    own = (state.params, state.batch_stats)
+    network = checkpoint.restore_network(tmp_path, "--workdir", own, sharding.replicated(a_mesh()))
+    assert network.eval_params is network.params
+    np.testing.assert_array_equal(network.params["layers"][1], state.params["layers"][1] + 1)
+    with pytest.raises(ValueError, match=r"optimizer: batch_stats.mean is float32 \[300\]"):
+        checkpoint.restore_network(
+            tmp_path,
+            "--workdir",
+            (other.params, other.batch_stats),
+            sharding.replicated(a_mesh()),
+        )
 
 
 AWKWARD = ["[b]", "[", "*", "a**b", "?", "new\nline", "%20", "@", " ", "'\"", "é漢", "#{}", "~a:|"]
