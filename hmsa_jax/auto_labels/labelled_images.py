@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from hmsa_jax.runtime.work_record import WorkRecord
 LEAST = "least"
 """Of the settings: see `least_there`."""
 
-_BEFORE = {"fusion_resolution": "features"}  # where the settings do not say it
 _COMMAND = "autolabel"
 _CLASSES = "classes.json"
 _SPLIT = "train"
@@ -101,7 +100,9 @@ class LabelledImages(WorkRecord):
         process_index: int = 0,
     ):
         check(directory, label_spec, settings)
-        super().__init__(directory, _COMMAND, "labelled", settings, process_index, before=_BEFORE)
+        super().__init__(
+            directory, _COMMAND, "labelled", settings, process_index, before=_before(settings)
+        )
         self._label_spec = label_spec
         self._previews = previews
         write_atomically(directory / _CLASSES, folder.classes_text(label_spec))
@@ -185,7 +186,7 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
         classes = folder.read_classes(directory / _CLASSES)
         others = differing_names(classes.names, label_spec.names)
         others = others or differing_labels(classes, label_spec)
-    work_record.check(directory, _COMMAND, settings, others, before=_BEFORE)
+    work_record.check(directory, _COMMAND, settings, others, before=_before(settings))
     least = settings.get(LEAST)
     if least is not None and not _are_bytes(least, label_spec.names):
         path = directory / f"{_COMMAND}.json"
@@ -193,6 +194,11 @@ def check(directory: Path, label_spec: LabelSpec, settings: dict) -> None:
             f"{path} is damaged ({LEAST!r} is {least!r}; expected 0 to 255 for each class); name"
             " another --out"
         )
+
+
+def _before(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that earlier versions did not write: they are not known, or had one value."""
+    return {"fusion_resolution": "features", "weights": settings.get("weights")}
 
 
 def _are_bytes(least: Any, names: Sequence[str]) -> bool:

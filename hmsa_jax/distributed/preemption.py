@@ -1,6 +1,7 @@
 """Preemption: a signal asks for the end, and every process stops after the same step."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -10,6 +11,7 @@ import jax
 from hmsa_jax.distributed import hosts
 
 _STOP = "stop"
+_SAID = b"\nStopping when the work at hand is done; Ctrl-C again leaves at once.\n"
 
 
 class Preemption:
@@ -60,6 +62,8 @@ class Preemption:
             raise KeyboardInterrupt(self._interruption)
         if number == signal.SIGINT and self.requested:
             raise KeyboardInterrupt
+        if not self.requested:
+            os.write(2, _SAID)
         self.requested = True
 
 

@@ -23,7 +23,7 @@ from hmsa_jax.input.pipeline import Source
 from hmsa_jax.runtime import storage
 from hmsa_jax.runtime.files import write_atomically
 from hmsa_jax.runtime.progress import console, tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 
 
 def autolabel(
@@ -80,6 +80,9 @@ def autolabel(
     settings: dict[str, Any] = {
         "teacher": str(storage.absolute(workdir)),
         "step": weights.step,
+        "weights": integrity.digest_of_all(
+            integrity.digests(integrity.by_name((weights.params, weights.batch_stats)))
+        ),
         "images": origin,
         "protocol": way.name,
         "flip": flip,

@@ -156,6 +156,8 @@ def convert_to(
     if not target.parent.is_dir():
         raise FileNotFoundError(f"--to is {target}, but {target.parent} is no directory; make it")
     weight_file.check_suffix(target)
+    if target.exists():
+        raise ValueError(f"--to is {target}, which exists; name another file, or remove it")
     label_spec = start.check_run(config, workdir, needs_data=False)
     checkpoint_reading.find_step(workdir, "--workdir", step)
     experiment = assemble(config, label_spec=label_spec, mesh=sharding.make_mesh(-1, 1))

@@ -19,7 +19,7 @@ from hmsa_jax.predictions.predicted_images import PredictedImages
 from hmsa_jax.runtime import storage, work_record
 from hmsa_jax.runtime.paths import any_path
 from hmsa_jax.runtime.progress import tell
-from hmsa_jax.training import checkpoint, checkpoint_reading
+from hmsa_jax.training import checkpoint, checkpoint_reading, integrity
 
 
 def predict(
@@ -79,6 +79,9 @@ def predict(
     settings = {
         "run": str(storage.absolute(workdir)),
         "step": weights.step,
+        "weights": integrity.digest_of_all(
+            integrity.digests(integrity.by_name((weights.params, weights.batch_stats)))
+        ),
         "images": _on_record(images, out),
         "protocol": way.name,
         "flip": flip,

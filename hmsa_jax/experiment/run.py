@@ -41,11 +41,11 @@ class Run:
     """
 
     directory: pathlib.Path
-    config: ConfigDict
-    label_spec: LabelSpec
+    config: ConfigDict = dataclasses.field(repr=False)
+    label_spec: LabelSpec = dataclasses.field(repr=False)
     step: int
-    params: dict
-    batch_stats: dict
+    params: dict = dataclasses.field(repr=False)
+    batch_stats: dict = dataclasses.field(repr=False)
     _experiment: Experiment = dataclasses.field(repr=False)
     _steps: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
 

@@ -171,7 +171,7 @@ def _claim(
         _write(workdir / _PROMISE, {"file": str(weights_of.absolute())})
     is_new = not (workdir / _CONFIG).exists()
     if is_new:
-        _write(workdir / _CONFIG, schema.flatten(config))
+        _write(workdir / _CONFIG, _placed(schema.flatten(config)))
     if not (workdir / _CLASSES).exists():
         write_atomically(workdir / _CLASSES, folder.classes_text(label_spec))
         if not is_new:
@@ -179,6 +179,16 @@ def _claim(
                 f"{workdir} did not say which classes it has. Those of"
                 f" data.name={config.data.name!r} are written to {workdir / _CLASSES} now."
             )
+
+
+def _placed(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, whose directories of data mean the same in whatever directory one works."""
+    relative = {
+        name: str(pathlib.Path(fields[name]).absolute())
+        for name in ("data.dir", "data.pool.dir", "data.cache_dir")
+        if fields[name] and not fields[name].startswith("~") and "://" not in fields[name]
+    }
+    return fields | relative
 
 
 def _refuse_another(workdir: pathlib.Path, config: ConfigDict, label_spec: LabelSpec) -> None:

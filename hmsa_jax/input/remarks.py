@@ -26,13 +26,20 @@ def check_classes(splits: Sequence[tuple[SegmentationBuilder, str]]) -> None:
       splits: of each the builder, when it is built, and the name; a part counts as the whole.
 
     Raises:
-      ValueError: all their labelled pixels are of one class, or none is labelled.
+      ValueError: all their labelled pixels are of one class, or none of a split is labelled.
     """
     label_specs = [builder.label_spec(builder.directory) for builder, _ in splits]
     pixels = [
         builder.found.class_pixels(split, label_spec)
         for (builder, split), label_spec in zip(splits, label_specs, strict=True)
     ]
+    for (builder, split), counts in zip(splits, pixels, strict=True):
+        if len(splits) > 1 and counts is not None and not counts.any():
+            raise ValueError(
+                f"{builder.name}/{split} of {builder.directory} has no labelled pixel, so that"
+                " nothing is learnt of it; leave it out, or label it (with `autolabel` by a lower"
+                " --threshold)"
+            )
     counted = [counts for counts in pixels if counts is not None]
     if len(counted) < len(pixels):  # a painted one, which shows all
         return

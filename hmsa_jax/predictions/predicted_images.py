@@ -76,7 +76,9 @@ class PredictedImages(WorkRecord):
         *,
         process_index: int = 0,
     ):
-        super().__init__(directory, COMMAND, "predicted", settings, process_index)
+        super().__init__(
+            directory, COMMAND, "predicted", settings, process_index, before=_before(settings)
+        )
         self._label_spec = label_spec
         self._kinds = set(settings["save"])
         self._reader = reader
@@ -144,7 +146,12 @@ class PredictedImages(WorkRecord):
 
 def check(directory: Path, settings: Mapping[str, Any]) -> None:
     """Raises ValueError if a directory holds something else; writes nothing."""
-    work_record.check(directory, COMMAND, settings)
+    work_record.check(directory, COMMAND, settings, before=_before(settings))
+
+
+def _before(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that earlier versions did not write, and which are not known then."""
+    return {"weights": settings.get("weights")}
 
 
 def parse_kinds(text: str) -> list[str]:

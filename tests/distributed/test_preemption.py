@@ -27,7 +27,7 @@ def test_a_first_signal_interrupts_what_has_nothing_to_save(number):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_elsewhere_it_is_a_request_which_is_not_forgotten(number):
+def test_elsewhere_it_is_a_request_which_is_not_forgotten(number, capfd):
     with Preemption() as preemption:
         with preemption.interrupting("Not now."):
             pass
@@ -35,3 +35,4 @@ def test_elsewhere_it_is_a_request_which_is_not_forgotten(number):
         assert preemption.requested
         with pytest.raises(KeyboardInterrupt, match="Later"), preemption.interrupting("Later."):
             raise AssertionError("the body does not begin")
+    assert capfd.readouterr().err.count("Ctrl-C again leaves at once") == 1

@@ -164,12 +164,17 @@ def test_out_of_an_empty_workdir(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "problem"), [("out.npz", "suffix"), ("no/out.pth", "make it")])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("out.npz", "suffix"), ("no/out.pth", "make it"), ("run.pth", "which exists")],
+)
 def test_out_to_an_impossible_file(name, problem, file, tmp_path):
     convert.convert_from(config(), tmp_path / "run", file)
+    (tmp_path / "run.pth").write_text("weights")
     with pytest.raises((ValueError, FileNotFoundError), match=problem):
         convert.convert_to(config(), tmp_path / "run", tmp_path / name)
-    assert {path.name for path in tmp_path.iterdir()} == {"run", file.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "run.pth", file.name}
+    assert (tmp_path / "run.pth").read_text() == "weights"
 
 
 def test_nothing_fits_another_run(file, tmp_path):

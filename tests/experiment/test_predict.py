@@ -171,6 +171,19 @@ def test_a_stopped_command_goes_on(run, images, tmp_path, monkeypatch, capsys):
     assert [path.stat().st_mtime_ns for path in first] == times
 
 
+def test_a_run_that_was_trained_again_is_another(run, images, predicted, tmp_path):
+    """The same path and step, other weights."""
+    again = tmp_path / "again"
+    shutil.copytree(predicted, again)
+    settings = json.loads((again / "predict.json").read_text())
+    (again / "predict.json").write_text(json.dumps(settings | {"weights": "0" * 32}))
+    with pytest.raises(ValueError, match=f"weights: '{'0' * 32}' there, '{settings['weights']}'"):
+        do(run, images, again, save=KINDS)
+    del settings["weights"]  # as an earlier version wrote them
+    (again / "predict.json").write_text(json.dumps(settings))
+    assert do(run, images, again, save=KINDS)
+
+
 def test_images_that_are_gone_are_not_counted(run, images, tmp_path, monkeypatch, capsys):
     root, out = tmp_path / "images", tmp_path / "out"
     shutil.copytree(images, root)

@@ -60,6 +60,10 @@ def test_it_holds_config_classes_and_weights(run, directory):
     )
 
 
+def test_it_is_shown_in_a_line(run, directory):
+    assert repr(run) == f"Run(directory={directory!r}, step=3)"
+
+
 def test_predictions_are_those_of_the_network(run):
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
     got = run.predict(images, protocol="single", flip=False)

@@ -36,6 +36,17 @@ def test_it_belongs_to_one_config(tmp_path):
             refuse(workdir, config, LABEL_SPEC)
 
 
+def test_directories_of_data_mean_the_same_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = base.get_config()
+    config.data.dir, config.data.cache_dir, config.data.pool.dir = "my data", "gs://b/c", "~/pool"
+    run_directory.claim(tmp_path / "run", config, LABEL_SPEC)
+    fields = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert fields["data.dir"] == str(tmp_path / "my data")
+    assert fields["data.cache_dir"] == "gs://b/c"
+    assert fields["data.pool.dir"] == "~/pool"
+
+
 def test_other_classes_are_listed_one_by_one(tmp_path):
     run_directory.claim(tmp_path, base.get_config(), LABEL_SPEC)
     others = dataclasses.replace(LABEL_SPEC, names=("road", "pole", "sky"))

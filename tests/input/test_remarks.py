@@ -49,6 +49,13 @@ def test_a_pool_may_have_what_the_train_split_lacks(tmp_path):
     remarks.check_classes(parts)
 
 
+def test_a_pool_without_a_label_is_refused(tmp_path):
+    """As one of `autolabel` whose threshold nothing exceeds; beside a painted split, too."""
+    fine, pool = build(tmp_path / "a", [0, 1], TWO), build(tmp_path / "b", [255], TWO)
+    with pytest.raises(ValueError, match=r"^folder/train of .*/b has no labelled pixel"):
+        remarks.check_classes([(fine, "train"), (pool, "train")])
+
+
 def test_absent_classes_and_remarks_are_told(tmp_path):
     (tmp_path / "images/train").mkdir(parents=True)
     for name in ("a.tif", "b.bmp", ".c.png"):
