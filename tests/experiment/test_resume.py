@@ -104,6 +104,7 @@ def test_every_command_takes_the_step_that_is_named(config, run, taken, tmp_path
     assert {float(x.ravel()[0]) for n, x in tensors.items() if x.dtype == np.float32} == {2.0}
     assert checkpoint_reading.steps_in(run / "checkpoints") == [1, 2]
     assert (run / "checkpoints" / "set_aside" / "3").is_dir()
+    (tmp_path / "weights.safetensors").unlink()
     for name, command in commands(config, run, tmp_path, step=3).items():
         with pytest.raises(FileNotFoundError, match=r"--step is 3, but .* holds steps 1, 2"):
             command()
