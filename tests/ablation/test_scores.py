@@ -1,11 +1,13 @@
 """Figures over seeds, against plain numpy, and what follows for the paper's claims."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from hmsa_jax.ablation import claims, results
+from hmsa_jax.ablation.controls import Control
 from hmsa_jax.ablation.costs import Cost, Costs
 from hmsa_jax.ablation.networks import METHODS, NETWORKS
 from hmsa_jax.ablation.scores import Scores
@@ -134,3 +136,28 @@ def test_the_tables_say_what_is_there_and_what_is_not():
     rows = len(TABLES[0].rows) + 5  # claims on these two networks
     assert text.count("\n| ") == rows + 2 * 2
     assert text.count(results.UNSCORED) == 1  # Table 2
+
+
+def test_the_tables_have_figures_of_the_seeds():
+
+    found = scores(single=60, hierarchical=70)
+    costs = Costs(
+        "m", {n: Cost(100, 3 * 10**9, 1.0) for n in ("single", "explicit", "hierarchical")}
+    )
+    controls = {"mean attention": Control({0: 50.0, 1: 52.0}, {0: -1.0, 1: -2.0})}
+    everything = results.Results({}, found, claims.judge_all(found), costs, controls)
+    text = results.to_markdown(everything)
+    figure = found.of(("hierarchical", HIERARCHICAL), SEEDS)
+    percents = [100 * value for value in figure.by_seed.values()]
+    low, high = (100 * end for end in figure.ends)
+    row = next(line for line in text.splitlines() if "| hierarchical (0.5, 1, 2) | 51.6" in line)
+    assert (
+        f"| {np.mean(percents):.1f} | {np.std(percents, ddof=1):.1f} | {low:.1f} to {high:.1f}"
+        f" | {' '.join(f'{p:.1f}' for p in percents)} |" in row
+    )
+    assert row.endswith("| 3.00 |")
+    points = 100 * found.difference(("single", AVERAGE), ("hierarchical", HIERARCHICAL), SEEDS).mean
+    assert f"| +2.2 | {points:+.1f} |" in text
+    assert "| mean attention | 51.0 | -1.5 | -1.0 -2.0 |" in text
+    written = json.loads(results.to_json(everything))["claims"][0]
+    assert written["mean"] == pytest.approx(points, abs=1e-4)

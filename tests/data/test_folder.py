@@ -1,7 +1,9 @@
 """Data of one's own: images, masks and a list of classes, and an error for all that is wrong."""
 
 import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -251,3 +253,27 @@ def test_names_of_any_script(tmp_path):
     names = ["道路", "सड़क", "क्‍ष", "a\u00a0b", "🚗"]
     write_classes(tmp_path, {"classes": [{"name": name} for name in names]})
     assert folder.read_classes(tmp_path / "classes.json").names == tuple(names)
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_the_digest_is_of_images_and_of_masks(tmp_path, kind):
+    def digest(root):
+        return registry.prepare("folder", str(root), str(tmp_path / "cache")).found.digest
+
+    write_classes(tmp_path / "mine", CLASSES)
+    write_pair(tmp_path / "mine", "train", "a", ".png")
+    copy = shutil.copytree(tmp_path / "mine", tmp_path / "copy")
+    path = copy / f"{kind}s" / "train" / "a.png"
+    cv2.imwrite(str(path), np.roll(cv2.imread(str(path), -1), 1, 0))
+    assert digest(copy) != digest(tmp_path / "mine")
+
+
+def test_the_digest_is_of_the_splits(tmp_path):
+    digests = set()
+    for cut in (1, 2):
+        root = tmp_path / f"{cut}"
+        write_classes(root, CLASSES)
+        for i, name in enumerate("abc"):
+            write_pair(root, "train" if i < cut else "validation", name)
+        digests.add(registry.prepare("folder", str(root), str(tmp_path / "cache")).found.digest)
+    assert len(digests) == 2

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data import registry
+from data import camvid, cityscapes, registry
 from data.builder import SegmentationBuilder
 from data.pixels import encode_image
 from data.street_scenes import data_set, painter
@@ -187,3 +187,35 @@ def test_the_private_name_of_tfds_is_as_it_was():
         list(inspect.signature(builder._download_and_prepare).parameters) for builder in builders
     )
     assert theirs == generated == ours, f"TFDS {tfds.__version__}; these were tried: {tried}"
+
+
+def test_classes_and_colours_are_those_of_the_owners():
+    """As SegNet's tutorial and cityscapesscripts/helpers/labels.py state them."""
+    assert (
+        tuple(
+            [
+                "sky",
+                "building",
+                "pole",
+                "road",
+                "pavement",
+                "tree",
+                "signsymbol",
+                "fence",
+                "car",
+                "pedestrian",
+                "bicyclist",
+            ]
+        )
+        == camvid.CLASSES
+    )
+    assert camvid.PALETTE == (
+        (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0),
+        (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
+    )  # fmt: skip
+    assert cityscapes.LABEL_SPEC.palette == (
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
+        (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152),
+        (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100),
+        (0, 80, 100), (0, 0, 230), (119, 11, 32),
+    )  # fmt: skip

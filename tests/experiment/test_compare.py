@@ -9,7 +9,7 @@ import pytest
 import main
 from hmsa_jax.metrics import bootstrap
 from hmsa_jax.metrics.image_confusions import ImageConfusions
-from hmsa_jax.report import count_file
+from hmsa_jax.report import comparison, count_file
 
 IMAGES, CLASSES = tuple(f"image{i}" for i in range(30)), ("road", "sky", "fence")
 SINGLE, AVERAGE, MAX = "single (1)", "average (0.5, 1)", "max (1, 2)"
@@ -168,3 +168,8 @@ def test_what_differs_is_named(runs, capsys, changes, message):
     text = error_of(capsys, f"--workdir={runs[0]}", f"--other={runs[1]}")
     assert "evaluation/val-10.npz" in text
     assert re.search(message, text), text
+
+
+def test_a_difference_is_clear_on_either_side():
+    for ends, is_clear in (((0.1, 0.2), True), ((-0.2, -0.1), True), ((-0.1, 0.1), False)):
+        assert comparison.Difference(("p",), 0.5, 0.5, ends).is_clear == is_clear

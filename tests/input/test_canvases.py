@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hmsa_jax.input import canvases
+from hmsa_jax.input.layout import Layout
 
 # Rows and columns of common cameras, from the smallest to the largest that Mapillary Vistas has.
 CAMERAS = [
@@ -62,3 +63,9 @@ def test_few_sizes_are_left_as_they_are():
     chosen = canvases.choose([(400, 400), (33, 47), (33, 40)], 2)
     assert chosen.of == {(400, 400): (400, 400), (33, 47): (64, 64), (33, 40): (64, 64)}
     assert chosen.filled == {(400, 400)}
+
+
+def test_the_commonest_canvas_is_that_of_most_images():
+    sizes = dict(enumerate([(4, 4)] * 3 + [(8, 8), (8, 6)]))
+    canvases = {(4, 4): (4, 4), (8, 8): (8, 8), (8, 6): (8, 8)}
+    assert Layout(sizes, {}, canvases, frozenset()).commonest == (4, 4)

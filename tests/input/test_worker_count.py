@@ -97,3 +97,15 @@ def test_the_crops_that_are_timed_are_the_next_ones_of_this_process():
     for at, key in enumerate(("image", "label")):
         flat = batches[key].reshape(4, *batches[key].shape[2:])
         np.testing.assert_array_equal(np.stack([crop[at] for crop in crops]), flat)
+
+
+@pytest.mark.parametrize(
+    ("batch_bytes", "limits"),
+    [(10**9, {"_memory": 90 * GB}), (10**7, {"_shared": 0.4 * GB})],
+)
+def test_processes_of_a_host_share_its_memory(host, monkeypatch, batch_bytes, limits):
+    """Half of it holds five workers; all of it would hold the seven for which there are cores."""
+    for name, size in limits.items():
+        monkeypatch.setattr(worker_count, name, lambda size=size: size)
+    monkeypatch.setattr(worker_count.hosts, "gathered", lambda moment, text: [text, text])
+    assert worker_count.choose(busy, batch_bytes=batch_bytes) == 5

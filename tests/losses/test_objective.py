@@ -223,3 +223,19 @@ def test_devices_exchange_sums_only(mean):
     assert "all-reduce" in program
     for exchange in ("all-gather", "all-to-all", "collective-permute"):
         assert exchange not in program
+
+
+def test_the_mean_over_images_is_that_of_the_cross_entropy_beside_rmi(labels):
+    """As the defaults have it: main_loss=rmi, mean_over=images."""
+    outputs = random_outputs((1.0,), attention=False)
+    labels[0, 4:] = 255  # few pixels of the first image are labelled
+    fields = {"main_loss": "rmi", "rmi": RMI(radius=2, pool=2), "aux_weight": 0.0}
+    _, terms = Objective(**fields, mean_over="images")(outputs, labels)
+    alone = []
+    for i in range(2):
+        own = jax.tree.map(lambda x, i=i: x[i : i + 1], outputs)
+        logits = Objective(**fields)._fused({1.0: own[1.0].logits}, own, labels.shape[1:3])
+        alone.append(float(binary_cross_entropy(logits, labels[i : i + 1])))
+    np.testing.assert_allclose(terms["bce"], np.mean(alone), rtol=1e-5)
+    expected = 0.5 * np.mean(alone) + 0.5 * terms["rmi"]
+    np.testing.assert_allclose(terms["main"], expected, rtol=1e-5)

@@ -178,3 +178,17 @@ def test_what_lies_far_below_is_counted_and_not_drawn():
     hints = [e.text for e in root.iter("{http://www.w3.org/2000/svg}title")]
     assert "b: 49.0 at 2.00" in hints
     assert "c: 10.0 at 2.00" not in hints
+
+
+def test_the_rows_of_scale_costs_are_their_subsets(confusions):
+    costs = costs_of(confusions)
+    text = scale_costs.to_markdown(costs, "t", [], "p.svg")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    single = costs.of_protocol(scale_costs.SINGLE)
+    for row, each in zip(rows[2:], costs.shown, strict=True):
+        scales = each.protocol.scales
+        flops = sum(FLOPS[s, s == max(scales)] for s in scales) / FLOPS[1.0, True]
+        assert row[0] == each.protocol.name
+        assert row[2] == f"{100 * each.mean_iou:.1f}"
+        assert row[5:7] == [f"{flops:.2f}", f"{each.seconds / single.seconds:.2f}"]
+        assert row[7] == f"{1000 * each.seconds:.1f}"

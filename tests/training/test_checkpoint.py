@@ -445,3 +445,17 @@ with joining.joined(sys.argv[1].removeprefix("--distributed=")):
     assert "is damaged: it is out of reach. Taking step 1" in outputs[0]
     assert "Checkpoint 2 of" not in outputs[1]
     assert (tmp_path / "run" / "checkpoints" / "set_aside" / "2").is_dir()
+
+
+def test_a_moving_average_begins_with_the_weights_that_are_taken_over(tmp_path):
+    mesh = sharding.make_mesh(8, 1)
+    other = a_state(mesh)
+    save(tmp_path, other, 1)
+    drawn = jax.device_get((other.params, other.batch_stats))
+    ours = initial_state(*drawn, SGD, sharding.replicated(mesh), ema=True)
+    started, _ = checkpoint.start_from(tmp_path, ours)
+    expected = jax.tree.leaves(jax.device_get(plus(other, 1).params))
+    np.testing.assert_array_equal(started.ema_batch_stats["mean"], other.batch_stats["mean"] + 1)
+    for tree in (started.params, started.ema_params):
+        for got, want in zip(jax.tree.leaves(tree), expected, strict=True):
+            np.testing.assert_array_equal(got, want)

@@ -87,3 +87,11 @@ def test_without_boards_there_are_lines_alone(tmp_path):
         writer.write(1, {"loss": 1.0})
         writer.show(1, {"pictures/a": np.zeros((3, 4, 3), np.uint8)})
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_start_goes_on_from_the_figures_of_the_last_step(tmp_path):
+    with MetricWriter(tmp_path, 0, boards=()) as writer:
+        writer.write(1, {"loss": 1.0, "time/in_steps": 30.0})
+        writer.write(1, {"mean_iou/single (1)": 50.0})
+    with MetricWriter(tmp_path, 1, evaluated={1}, boards=()) as writer:
+        assert writer.earlier == {"step": 1, "loss": 1.0, "time/in_steps": 30.0}

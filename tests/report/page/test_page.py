@@ -193,3 +193,16 @@ def test_pieces_escape_what_they_are_given():
     text = page.render(nasty, [page.Section("a", nasty, [page.beside(*pieces)])], lead=nasty)
     assert "<b>" not in text
     assert text.count("&lt;b&gt;") >= 12
+
+
+def test_the_page_says_what_was_counted():
+
+    run = example.reported()
+    read = Reader(example.page(run))
+    total = run.scores.confusions.totals[example.PROTOCOLS[1]]
+    for label in range(3):
+        for predicted in np.flatnonzero(total[label]):
+            assert f"{100 * total[label, predicted] / total[label].sum():.1f}" in read.cells
+    assert "4.2" in read.cells  # the calibration error, which the file has in percent
+    # 18 of 20 by the probabilities, 19 of 20 right
+    assert "95.0 % right at a confidence of 90.0 %" in example.page(run)
