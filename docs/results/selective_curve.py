@@ -84,7 +84,9 @@ def main(run: pathlib.Path, picture: pathlib.Path, percent: int) -> None:
 
         def counts():
             score = evaluation.prepare(experiment, scored)
-            return score(state.eval_params, state.batch_stats, lambda batches: False).confusions
+            return score(
+                state.eval_params, state.eval_batch_stats, lambda batches: False
+            ).confusions
 
         of_each = protocols.of_evaluation(config)
         size_of = checked_size(decoding.image_size, of_each)

@@ -80,9 +80,7 @@ def autolabel(
     settings: dict[str, Any] = {
         "teacher": str(storage.absolute(workdir)),
         "step": weights.step,
-        "weights": integrity.digest_of_all(
-            integrity.digests(integrity.by_name((weights.params, weights.batch_stats)))
-        ),
+        "weights": integrity.digest_of_tree((weights.params, weights.batch_stats)),
         "images": origin,
         "protocol": way.name,
         "flip": flip,

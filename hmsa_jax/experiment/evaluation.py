@@ -239,7 +239,7 @@ def facts(config: ml_collections.ConfigDict, state: TrainState) -> dict[str, Any
     return {
         "split": f"{config.data.name}/{config.data.eval_split}",
         "step": int(jax.device_get(state.step)),
-        "weights": integrity.digest_of_all(integrity.digests(integrity.by_name(weights))),
+        "weights": integrity.digest_of_tree(weights),
         "average_of_steps": state.eval_params is not state.params,
         **{name: config.evaluate[name] for name in _FACTS},
     }

@@ -79,9 +79,7 @@ def predict(
     settings = {
         "run": str(storage.absolute(workdir)),
         "step": weights.step,
-        "weights": integrity.digest_of_all(
-            integrity.digests(integrity.by_name((weights.params, weights.batch_stats)))
-        ),
+        "weights": integrity.digest_of_tree((weights.params, weights.batch_stats)),
         "images": _on_record(images, out),
         "protocol": way.name,
         "flip": flip,

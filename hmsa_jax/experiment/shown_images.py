@@ -178,8 +178,7 @@ def _predictions(
 def _weights(run: pathlib.Path, scores: Scores) -> checkpoint.RunWeights:
     """The weights that were scored; ValueError if a checkpoint of that step holds others."""
     weights = checkpoint.read_weights(run, "--workdir", scores.origin.step)
-    arrays = integrity.by_name((weights.params, weights.batch_stats))
-    digest = integrity.digest_of_all(integrity.digests(arrays))
+    digest = integrity.digest_of_tree((weights.params, weights.batch_stats))
     if scores.facts.get("weights", digest) != digest:
         raise ValueError(
             f"the checkpoint of step {scores.origin.step} in {run} holds other weights than were"

@@ -30,6 +30,11 @@ def digest_of_all(digests: Mapping[str, str]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=_BYTES).hexdigest()
 
 
+def digest_of_tree(tree: Any) -> str:
+    """One digest of all arrays of a tree, and of their names."""
+    return digest_of_all(digests(by_name(tree)))
+
+
 def first_not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
     """The name of the first array that holds NaN or infinity; None without one."""
     for name, array in arrays.items():
